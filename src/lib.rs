@@ -1,0 +1,1 @@
+//! writethrough: see README.md.
