@@ -1,0 +1,42 @@
+# writethrough: a Redis module that writes hashes through to PostgreSQL.
+# `make` lists what can be done. scripts/deps installs what is missing (as root, by apt) or
+# says what to type.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
+MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test demo fmt lint clean deps
+
+help: ## this list
+	@echo 'make …'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1:\2/p' $(MAKEFILE_LIST) | while IFS=: read -r name text; do \
+		printf '  %-7s %s\n' "$$name" "$$text"; done
+
+demo: build ## the main job, step by step, on private servers; KEEP=1 leaves them running
+	@KEEP=$(KEEP) MODULE=$(MODULE) bash examples/quickstart.sh
+
+test: deps ## all tests: the pure code, then the module on real servers
+	cargo test --no-default-features --lib
+	cargo build
+	cargo test
+
+build: deps ## the module, for use: target/release/libwritethrough.so
+	cargo build --release
+
+fmt: ## format the code
+	cargo fmt
+
+lint: deps ## check the format, and clippy with warnings as errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+clean: ## remove what was built
+	cargo clean
+
+deps: ## install what building and testing need (silent when all is there)
+	@command -v cargo >/dev/null || { echo 'Missing: the Rust toolchain. See https://rustup.rs' >&2; exit 1; }
+	@bash scripts/deps

@@ -1,0 +1,130 @@
+//! The arguments of MODULE LOAD: `CONFIG path` or `JSON document`, and `NAME value` pairs.
+
+use serde_json::Value;
+
+use crate::config::{Config, ConfigError};
+use crate::suggest;
+
+/// Options that hold one number, in the document's spelling.
+const NUMBERS: &[&str] = &[
+    "db",
+    "pool_size",
+    "batch_max",
+    "queue_max",
+    "timeout_ms",
+    "sync_timeout_ms",
+    "connect_timeout_ms",
+];
+
+/// Options that hold one text.
+const TEXTS: &[&str] = &["url", "url_file", "prefix"];
+
+/// Reads the load arguments, and the document they name.
+pub fn parse(args: &[&[u8]]) -> Result<Config, ConfigError> {
+    let mut document: Option<String> = None;
+    let mut overrides = Vec::new();
+    let mut pairs = args.chunks(2);
+    while let Some(pair) = pairs.next() {
+        let name = text("an argument's name", pair[0])?.to_ascii_uppercase();
+        let Some(value) = pair.get(1) else {
+            return Err(ConfigError::at(name, "expected a value after it"));
+        };
+        let value = text(&name, value)?;
+        let found = match name.as_str() {
+            "CONFIG" => Some(
+                std::fs::read_to_string(value)
+                    .map_err(|e| ConfigError::at(&name, format!("{value}: {e}")))?,
+            ),
+            "JSON" => Some(value.to_string()),
+            _ => None,
+        };
+        match found {
+            Some(_) if document.is_some() => {
+                return Err(ConfigError::at(
+                    name,
+                    "give one document, by CONFIG or by JSON",
+                ));
+            }
+            Some(text) => document = Some(text),
+            None => overrides.push(scalar(&name, value)?),
+        }
+    }
+    let document = document
+        .ok_or_else(|| ConfigError::at("arguments", "expected CONFIG <path> or JSON <document>"))?;
+    Config::parse(&document, overrides)
+}
+
+fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
+    std::str::from_utf8(bytes).map_err(|_| ConfigError::at(name, "is no UTF-8"))
+}
+
+/// `POOL-SIZE 8` → `("pool_size", 8)`.
+fn scalar(name: &str, value: &str) -> Result<(String, Value), ConfigError> {
+    let key = name.to_ascii_lowercase().replace('-', "_");
+    if TEXTS.contains(&key.as_str()) {
+        return Ok((key, Value::from(value)));
+    }
+    if NUMBERS.contains(&key.as_str()) {
+        let number: i64 = value.parse().map_err(|_| {
+            ConfigError::at(
+                name,
+                format!("{value:?} is no number; expected a whole number"),
+            )
+        })?;
+        return Ok((key, Value::from(number)));
+    }
+    let known = ["config", "json"].iter().chain(NUMBERS).chain(TEXTS);
+    let names: Vec<String> = known
+        .map(|n| n.to_ascii_uppercase().replace('_', "-"))
+        .collect();
+    Err(ConfigError::at(
+        name,
+        format!(
+            "unknown argument{}",
+            suggest::among(name, names.iter().map(String::as_str))
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{"url":"postgres://h/d","mappings":[{"table":"users"}]}"#;
+
+    fn parse_str(args: &[&str]) -> Result<Config, String> {
+        let bytes: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
+        parse(&bytes).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn names_are_case_insensitive() {
+        let config = parse_str(&["json", JSON, "pool-size", "8", "Timeout_MS", "70"]).unwrap();
+        assert_eq!(config.pool_size, 8);
+        assert_eq!(config.timeout().as_millis(), 70);
+    }
+
+    #[test]
+    fn errors_name_the_argument() {
+        let error = |args: &[&str]| parse_str(args).unwrap_err();
+        assert_eq!(
+            error(&[]),
+            "arguments: expected CONFIG <path> or JSON <document>"
+        );
+        assert_eq!(error(&["JSON"]), "JSON: expected a value after it");
+        assert_eq!(
+            error(&["JSON", JSON, "POOL-SIZES", "8"]),
+            "POOL-SIZES: unknown argument; did you mean \"POOL-SIZE\"?"
+        );
+        assert_eq!(
+            error(&["JSON", JSON, "POOL-SIZE", "many"]),
+            "POOL-SIZE: \"many\" is no number; expected a whole number"
+        );
+        assert_eq!(
+            error(&["JSON", JSON, "JSON", JSON]),
+            "JSON: give one document, by CONFIG or by JSON"
+        );
+        assert!(error(&["CONFIG", "/nowhere/x.json"]).starts_with("CONFIG: /nowhere/x.json: No"));
+        assert!(error(&["JSON", JSON, "POOL-SIZE", "-1"]).starts_with("pool_size: invalid value"));
+    }
+}

@@ -1,0 +1,392 @@
+//! The mapping document: what it may hold, its defaults, and errors that name the place.
+//!
+//! The load arguments (`POOL-SIZE 8`) are laid over the document before it is read, so that one
+//! set of rules checks both.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What is wrong with the configuration, where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct ConfigError {
+    /// The place, as `mappings[0].fields.dob`.
+    pub path: String,
+    /// What is wrong there and what was expected.
+    pub problem: String,
+}
+
+impl ConfigError {
+    /// An error at `path`.
+    pub fn at(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        ConfigError {
+            path: path.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// The whole document with its defaults filled in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// PostgreSQL URL; `${NAME}` is replaced from the environment. Default: `$WRITETHROUGH_URL`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// A file that holds the URL (a Docker secret). Instead of `url`.
+    #[serde(default)]
+    pub url_file: Option<PathBuf>,
+    /// What a staged key starts with, before `{`.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// The only database index in which staged keys are written through.
+    #[serde(default)]
+    pub db: i32,
+    /// The tables.
+    pub mappings: Vec<MappingConfig>,
+    /// Connections, and worker threads.
+    #[serde(default = "default_pool_size")]
+    pub pool_size: usize,
+    /// Writes in one batch, and so rows in one statement, at most.
+    #[serde(default = "default_batch_max")]
+    pub batch_max: usize,
+    /// Writes waiting for a worker at most; past it a write gets `WTBUSY`.
+    #[serde(default = "default_queue_max")]
+    pub queue_max: usize,
+    /// How long a client waits, in milliseconds.
+    #[serde(default = "default_timeout")]
+    timeout_ms: u64,
+    /// How long the server waits where a client can't be blocked, in milliseconds.
+    #[serde(default = "default_sync_timeout")]
+    sync_timeout_ms: u64,
+    /// One attempt to connect, in milliseconds.
+    #[serde(default = "default_connect_timeout")]
+    connect_timeout_ms: u64,
+}
+
+fn default_prefix() -> String {
+    "__".into()
+}
+fn default_pool_size() -> usize {
+    4
+}
+fn default_batch_max() -> usize {
+    512
+}
+fn default_queue_max() -> usize {
+    100_000
+}
+fn default_timeout() -> u64 {
+    5000
+}
+fn default_sync_timeout() -> u64 {
+    1000
+}
+fn default_connect_timeout() -> u64 {
+    1000
+}
+
+/// One table, as the document describes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MappingConfig {
+    /// The part of the key before the first `:`. Default: the table's name without its schema.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `table` or `schema.table`.
+    pub table: String,
+    /// The columns that the id in the key stands for. Default: the table's primary key.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub key: Vec<String>,
+    /// Hash field → column. Default: every column under its own name.
+    #[serde(default)]
+    pub fields: Option<BTreeMap<String, String>>,
+    /// What happens to a field that is not mapped.
+    #[serde(default)]
+    pub unmapped: Unmapped,
+    /// Seconds that the final key lives after a write. Default: for ever.
+    #[serde(default)]
+    pub ttl: Option<u64>,
+}
+
+/// What happens to a field that is not mapped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmapped {
+    /// The write is refused.
+    #[default]
+    Reject,
+    /// The field is kept in Redis only.
+    Keep,
+}
+
+impl MappingConfig {
+    /// The name in the key: given, or the table's.
+    pub fn name(&self) -> &str {
+        self.name
+            .as_deref()
+            .unwrap_or_else(|| self.schema_and_table().1)
+    }
+
+    /// `schema.table` in two parts; a table without a schema is found by the search path.
+    pub fn schema_and_table(&self) -> (Option<&str>, &str) {
+        match self.table.split_once('.') {
+            Some((schema, table)) => (Some(schema), table),
+            None => (None, &self.table),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a document with the load arguments' scalar options laid over it.
+    pub fn parse(document: &str, overrides: Vec<(String, Value)>) -> Result<Config, ConfigError> {
+        let mut value: Value = serde_json::from_str(document)
+            .map_err(|e| ConfigError::at("document", format!("no valid JSON: {e}")))?;
+        let Value::Object(object) = &mut value else {
+            return Err(ConfigError::at("document", "expected a JSON object"));
+        };
+        object.extend(overrides);
+        let config: Config = serde_path_to_error::deserialize(value).map_err(|e| {
+            let path = match e.path().to_string() {
+                root if root == "." => "document".to_string(),
+                path => path,
+            };
+            ConfigError::at(path, e.into_inner().to_string())
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let range = |path: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(ConfigError::at(
+                path,
+                format!("{value} is out of range, expected {low} to {high}"),
+            ))
+        };
+        range("pool_size", self.pool_size as u64, 1, 1000)?;
+        range("batch_max", self.batch_max as u64, 1, 10_000)?;
+        range("queue_max", self.queue_max as u64, 1, 100_000_000)?;
+        range("timeout_ms", self.timeout_ms, 1, 3_600_000)?;
+        range("sync_timeout_ms", self.sync_timeout_ms, 1, 3_600_000)?;
+        range("connect_timeout_ms", self.connect_timeout_ms, 1, 3_600_000)?;
+        range(
+            "db",
+            u64::try_from(self.db).unwrap_or(u64::MAX),
+            0,
+            i32::MAX as u64,
+        )?;
+        if self.prefix.is_empty() {
+            return Err(ConfigError::at("prefix", "must not be empty"));
+        }
+        if self.url.is_some() && self.url_file.is_some() {
+            return Err(ConfigError::at(
+                "url_file",
+                "give `url` or `url_file`, not both",
+            ));
+        }
+        if self.mappings.is_empty() {
+            return Err(ConfigError::at("mappings", "expected at least one mapping"));
+        }
+        self.validate_mappings()
+    }
+
+    fn validate_mappings(&self) -> Result<(), ConfigError> {
+        for (i, mapping) in self.mappings.iter().enumerate() {
+            let name = mapping.name();
+            if name.is_empty() || name.contains([':', '{', '}']) {
+                return Err(ConfigError::at(
+                    format!("mappings[{i}].name"),
+                    format!("{name:?} must not be empty nor contain ':', '{{' or '}}'"),
+                ));
+            }
+            if let Some(j) = self.mappings[..i].iter().position(|m| m.name() == name) {
+                return Err(ConfigError::at(
+                    format!("mappings[{i}].name"),
+                    format!("{name:?} is the name of mappings[{j}] already"),
+                ));
+            }
+            if mapping.ttl == Some(0) {
+                return Err(ConfigError::at(
+                    format!("mappings[{i}].ttl"),
+                    "expected 1 second or more; leave it out to keep keys for ever",
+                ));
+            }
+            if mapping.fields.as_ref().is_some_and(BTreeMap::is_empty) {
+                return Err(ConfigError::at(
+                    format!("mappings[{i}].fields"),
+                    "expected at least one field; leave it out to map every column",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The PostgreSQL URL from `url`, `url_file` or `$WRITETHROUGH_URL`, with `${NAME}` replaced.
+    pub fn resolve_url(&self, env: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+        if let Some(path) = &self.url_file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| ConfigError::at("url_file", format!("{}: {e}", path.display())))?;
+            return expand("url_file", text.trim(), env);
+        }
+        match &self.url {
+            Some(url) => expand("url", url, env),
+            None => env("WRITETHROUGH_URL").ok_or_else(|| {
+                ConfigError::at(
+                    "url",
+                    "missing; give `url`, `url_file` or the environment variable WRITETHROUGH_URL",
+                )
+            }),
+        }
+    }
+
+    /// How long a client waits.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// How long the server waits where a client can't be blocked.
+    pub fn sync_timeout(&self) -> Duration {
+        Duration::from_millis(self.sync_timeout_ms)
+    }
+
+    /// One attempt to connect.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+}
+
+/// Replaces `${NAME}` by the environment's value. A name that is not set is an error, not "".
+fn expand(
+    path: &str,
+    text: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<String, ConfigError> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let Some(length) = rest[start..].find('}') else {
+            return Err(ConfigError::at(path, "`${` without its `}`"));
+        };
+        let name = &rest[start + 2..start + length];
+        let value = env(name).ok_or_else(|| {
+            ConfigError::at(path, format!("the environment variable {name} is not set"))
+        })?;
+        out.push_str(&rest[..start]);
+        out.push_str(&value);
+        rest = &rest[start + length + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// `"id"` or `["order_id", "line"]`. A visitor, since serde's untagged enums say nothing useful.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a column or a list of columns")
+        }
+
+        fn visit_str<E: de::Error>(self, column: &str) -> Result<Self::Value, E> {
+            Ok(vec![column.to_string()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut columns = Vec::new();
+            while let Some(column) = seq.next_element()? {
+                columns.push(column);
+            }
+            match columns.is_empty() {
+                true => Err(de::Error::invalid_length(0, &self)),
+                false => Ok(columns),
+            }
+        }
+    }
+    deserializer.deserialize_any(OneOrMany)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USERS: &str = r#"{"url":"postgres://h/d","mappings":[{"table":"users"}]}"#;
+
+    fn error(document: &str) -> String {
+        Config::parse(document, vec![]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults() {
+        let c = Config::parse(USERS, vec![]).unwrap();
+        assert_eq!((c.prefix.as_str(), c.db, c.pool_size), ("__", 0, 4));
+        assert_eq!((c.batch_max, c.queue_max), (512, 100_000));
+        assert_eq!(c.timeout(), Duration::from_secs(5));
+        assert_eq!(c.sync_timeout(), Duration::from_secs(1));
+        assert_eq!(c.connect_timeout(), Duration::from_secs(1));
+        assert_eq!(c.mappings[0].name(), "users");
+        assert_eq!(c.mappings[0].unmapped, Unmapped::Reject);
+    }
+
+    #[test]
+    fn an_argument_wins_over_the_document() {
+        let c = Config::parse(USERS, vec![("pool_size".into(), 9.into())]).unwrap();
+        assert_eq!(c.pool_size, 9);
+    }
+
+    #[test]
+    fn the_error_names_the_place() {
+        assert!(error(r#"{"mappings":[{"tabel":"users"}]}"#)
+            .starts_with("mappings[0].tabel: unknown field `tabel`, expected one of"));
+        assert!(
+            error(r#"{"mappings":[{"table":"users","key":7}]}"#).starts_with(
+                "mappings[0].key: invalid type: integer `7`, expected a column or a list"
+            )
+        );
+        assert!(error(r#"{"mappings":[{"table":"u"}],"pool_size":0}"#)
+            .starts_with("pool_size: 0 is out of range, expected 1 to 1000"));
+        assert!(
+            error(r#"{"mappings":[{"table":"u"},{"name":"u","table":"v"}]}"#)
+                .starts_with("mappings[1].name: \"u\" is the name of mappings[0] already")
+        );
+        assert!(error("{").starts_with("document: no valid JSON: EOF"));
+        assert!(error("[]").starts_with("document: expected a JSON object"));
+        assert!(error(r#"{"mappings":[{"table":"u","unmapped":"drop"}]}"#)
+            .contains("expected `reject` or `keep`"));
+    }
+
+    #[test]
+    fn a_schema_is_no_part_of_the_name() {
+        let c = Config::parse(r#"{"mappings":[{"table":"shop.items"}]}"#, vec![]).unwrap();
+        assert_eq!(c.mappings[0].name(), "items");
+        assert_eq!(c.mappings[0].schema_and_table(), (Some("shop"), "items"));
+    }
+
+    #[test]
+    fn the_url_takes_names_from_the_environment() {
+        let env = |name: &str| (name == "PW").then(|| "s3cret".to_string());
+        let mut c = Config::parse(USERS, vec![]).unwrap();
+        c.url = Some("postgres://app:${PW}@db/x".into());
+        assert_eq!(c.resolve_url(env).unwrap(), "postgres://app:s3cret@db/x");
+        c.url = Some("postgres://app:${NOPE}@db/x".into());
+        let error = c.resolve_url(env).unwrap_err().to_string();
+        assert_eq!(error, "url: the environment variable NOPE is not set");
+        c.url = None;
+        assert!(c
+            .resolve_url(env)
+            .unwrap_err()
+            .to_string()
+            .contains("WRITETHROUGH_URL"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Whether the database can be reached, as one fact that all threads share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Whether the database can be reached.
+pub struct Health {
+    /// How long the database may be away before writes are refused at once.
+    grace: Duration,
+    up: AtomicBool,
+    outage: Mutex<Outage>,
+    changed: Condvar,
+}
+
+struct Outage {
+    /// When it began; long ago when the database was never reached.
+    since: Option<Instant>,
+    reason: String,
+    closed: bool,
+}
+
+impl Health {
+    /// Away until somebody has reached the database.
+    pub fn new(grace: Duration) -> Health {
+        let reason = "the database has not been reached yet".to_string();
+        Health {
+            grace,
+            up: AtomicBool::new(false),
+            outage: Mutex::new(Outage {
+                since: None,
+                reason,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while the database is known to be reachable.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// Why writes are refused at once: the database has been away for longer than the grace.
+    pub fn refusal(&self) -> Option<String> {
+        if self.is_up() {
+            return None;
+        }
+        let outage = self.outage();
+        let long = outage
+            .since
+            .is_none_or(|since| since.elapsed() >= self.grace);
+        long.then(|| outage.reason.clone())
+    }
+
+    /// The database was reached.
+    pub fn report_up(&self) {
+        let _outage = self.outage();
+        self.up.store(true, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    /// The database could not be reached. True when that is news.
+    pub fn report_down(&self, reason: &str) -> bool {
+        let mut outage = self.outage();
+        let was_up = self.up.swap(false, Ordering::AcqRel);
+        if was_up {
+            outage.since = Some(Instant::now());
+        }
+        outage.reason = reason.to_string();
+        self.changed.notify_all();
+        was_up
+    }
+
+    /// Nobody needs to wait any more.
+    pub fn close(&self) {
+        self.outage().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// True after [`Health::close`].
+    pub fn is_closed(&self) -> bool {
+        self.outage().closed
+    }
+
+    /// Waits while the database is up, or `most` when it is away: what a probe does between two
+    /// attempts. False when closed.
+    pub fn wait_to_probe(&self, most: Duration) -> bool {
+        let mut outage = self.outage();
+        if !outage.closed && !self.is_up() {
+            let woken = self.changed.wait_timeout_while(outage, most, |o| !o.closed);
+            outage = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        while !outage.closed && self.is_up() {
+            outage = self
+                .changed
+                .wait(outage)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        !outage.closed
+    }
+
+    /// Waits until the database is up or its grace is over. True when it is up.
+    pub fn wait_for_return(&self) -> bool {
+        let mut outage = self.outage();
+        while !outage.closed && !self.is_up() {
+            let over = outage.since.map(|since| since + self.grace);
+            let left = over.map(|over| over.saturating_duration_since(Instant::now()));
+            match left.filter(|left| !left.is_zero()) {
+                None => return false,
+                Some(left) => {
+                    let woken = self.changed.wait_timeout(outage, left);
+                    outage = woken.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+        self.is_up()
+    }
+}

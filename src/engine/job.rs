@@ -1,0 +1,148 @@
+//! A write on its way: the change, its client's time, and the ticket that answers the client.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::batch;
+use crate::change::Change;
+use crate::failure::Failure;
+
+/// Identifies a write between the worker and the server's main thread.
+pub type JobId = u64;
+
+/// One write on its way to the database.
+#[derive(Debug)]
+pub struct Job {
+    /// What it does.
+    pub change: Change,
+    /// When its client is told that its time is up.
+    pub deadline: Instant,
+    /// A statement with this write was sent and its outcome is not known.
+    pub unsure: bool,
+    /// How often it was set aside because its row was locked.
+    pub tries: u32,
+    ticket: Ticket,
+}
+
+/// A row of a statement, made of jobs.
+pub type Row = batch::Row<Job>;
+
+/// Where the outcomes of writes go. `push` is called by worker threads.
+pub trait Completions: Send + Sync {
+    /// Hands over what was settled, in order.
+    fn push(&self, settled: Vec<Settled>);
+}
+
+/// The outcome of the writes that were one row of a statement.
+#[derive(Debug)]
+pub struct Settled {
+    /// The final key.
+    pub target: Arc<[u8]>,
+    /// Each write with its answer, in order.
+    pub answers: Vec<(JobId, Result<(), Failure>)>,
+    /// What is known of the row now.
+    pub state: RowState,
+}
+
+/// What is known of a row.
+#[derive(Debug)]
+pub enum RowState {
+    /// The database holds this.
+    Present(Image),
+    /// The database holds no such row.
+    Absent,
+    /// Nothing new: the write changed nothing.
+    Unchanged,
+    /// The write may have been committed; what the cache holds can't be trusted.
+    Unknown,
+}
+
+/// A row as the database returned it: the text of every mapped column in one buffer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    bytes: Vec<u8>,
+    cells: Vec<Option<Range<usize>>>,
+}
+
+impl Image {
+    /// Adds the next column's value; `None` is NULL.
+    pub fn push(&mut self, value: Option<&[u8]>) {
+        self.cells.push(value.map(|value| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(value);
+            start..self.bytes.len()
+        }));
+    }
+
+    /// The value of a column of the mapping.
+    pub fn get(&self, column: usize) -> Option<&[u8]> {
+        self.cells[column].clone().map(|range| &self.bytes[range])
+    }
+}
+
+impl AsRef<Change> for Job {
+    fn as_ref(&self) -> &Change {
+        &self.change
+    }
+}
+
+impl Job {
+    /// A write that answers through `completions`.
+    pub fn new(
+        id: JobId,
+        change: Change,
+        deadline: Instant,
+        completions: Arc<dyn Completions>,
+    ) -> Job {
+        let ticket = Ticket {
+            id,
+            target: change.target.clone(),
+            completions: Some(completions),
+        };
+        Job {
+            change,
+            deadline,
+            unsure: false,
+            tries: 0,
+            ticket,
+        }
+    }
+
+    /// Ends the job; the caller owes the answer now.
+    pub fn finish(mut self) -> JobId {
+        self.ticket.completions = None;
+        self.ticket.id
+    }
+}
+
+/// Answers the client with an error when it is dropped unanswered, so that a worker that panics
+/// leaves no client waiting.
+#[derive(Debug)]
+struct Ticket {
+    id: JobId,
+    target: Arc<[u8]>,
+    completions: Option<Arc<dyn Completions>>,
+}
+
+impl std::fmt::Debug for dyn Completions {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("Completions")
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(completions) = self.completions.take() {
+            let failure = Failure::TimedOut(
+                "the worker stopped before the outcome was known; the write may be committed"
+                    .into(),
+            );
+            completions.push(vec![Settled {
+                target: self.target.clone(),
+                answers: vec![(self.id, Err(failure))],
+                state: RowState::Unknown,
+            }]);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Shards, their workers, and what they need of the world: a [`Store`] and [`Completions`].
+
+pub mod health;
+pub mod job;
+mod parked;
+mod queue;
+pub mod stats;
+mod worker;
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+pub use health::Health;
+pub use job::{Completions, Image, Job, JobId, Row, RowState, Settled};
+pub use stats::Stats;
+
+use crate::batch::Form;
+use crate::failure::{Failure, Refusal};
+use crate::mapping::Mapping;
+use queue::Shard;
+
+/// A database, as one worker sees it.
+pub trait Store: Send {
+    /// Runs one statement for these rows, commits it, and tells what the database holds then, one
+    /// outcome a row in the same order.
+    fn apply(
+        &mut self,
+        mapping: &Mapping,
+        form: &Form,
+        rows: &[Row],
+    ) -> Result<Vec<Outcome>, Trouble>;
+
+    /// The batch is done: the connection may serve others.
+    fn release(&mut self);
+}
+
+/// What a committed statement did to one row: what the database holds (`None`: no such row), or
+/// why this row alone was left out.
+pub type Outcome = Result<Option<Image>, Failure>;
+
+/// Why a whole statement did nothing, or may have done nothing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The database refused it: one of its rows is bad.
+    Refused(Refusal),
+    /// A conflict with another transaction; the same statement may succeed now.
+    Conflict(Refusal),
+    /// Somebody else holds a lock on one of its rows.
+    Locked,
+    /// It ran out of time in the database.
+    Canceled,
+    /// No connection could be had; nothing was sent.
+    Down(String),
+    /// The connection was lost after the statement was sent: its outcome is not known.
+    Lost(String),
+}
+
+/// What the workers share.
+pub struct Shared {
+    /// Whether the database can be reached.
+    pub health: Health,
+    /// What happened.
+    pub stats: Stats,
+    /// Writes in one batch at most.
+    pub batch_max: usize,
+}
+
+/// The running workers.
+pub struct Engine {
+    shards: Vec<Arc<Shard>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts one worker a store.
+    pub fn start(
+        shared: &Arc<Shared>,
+        completions: &Arc<dyn Completions>,
+        stores: Vec<Box<dyn Store>>,
+    ) -> std::io::Result<Engine> {
+        let mut engine = Engine {
+            shards: Vec::new(),
+            workers: Vec::new(),
+        };
+        for (i, store) in stores.into_iter().enumerate() {
+            let shard = Arc::new(Shard::default());
+            let worker =
+                worker::Worker::new(shard.clone(), shared.clone(), completions.clone(), store);
+            let name = format!("wt-worker-{i}");
+            engine.workers.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn(|| worker.run())?,
+            );
+            engine.shards.push(shard);
+        }
+        Ok(engine)
+    }
+
+    /// Hands a write to its shard: one key, one shard, so one key's writes keep their order.
+    pub fn submit(&self, job: Job) {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&job.change.target);
+        let shard = &self.shards[(hash % self.shards.len() as u64) as usize];
+        // A closed shard drops the job, and so its ticket answers the client.
+        drop(shard.push(job));
+    }
+
+    /// Ends the workers when they have done what waits.
+    pub fn close(&self) {
+        self.shards.iter().for_each(|shard| shard.close());
+    }
+
+    /// True when every worker has ended.
+    pub fn is_finished(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+}

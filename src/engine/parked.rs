@@ -1,0 +1,63 @@
+//! Writes of rows that somebody else has locked: they wait aside, so that their shard goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::job::Job;
+
+/// The pause before the first try; each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const MOST_DOUBLINGS: u32 = 5;
+
+/// The writes set aside, by key, each key's in order.
+#[derive(Default)]
+pub struct Parked {
+    lines: HashMap<Arc<[u8]>, Line>,
+}
+
+struct Line {
+    jobs: Vec<Job>,
+    retry: Instant,
+}
+
+impl Parked {
+    /// Sets writes of one key aside, behind those of the same key that are aside already.
+    pub fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        for mut job in jobs {
+            let line = self
+                .lines
+                .entry(job.change.target.clone())
+                .or_insert_with(|| {
+                    let pause = FIRST_PAUSE * (1 << job.tries.min(MOST_DOUBLINGS));
+                    Line {
+                        jobs: Vec::new(),
+                        retry: Instant::now() + pause,
+                    }
+                });
+            job.tries += 1;
+            line.jobs.push(job);
+        }
+    }
+
+    /// True when writes of this key are aside: a later one must go behind them.
+    pub fn holds(&self, target: &[u8]) -> bool {
+        !self.lines.is_empty() && self.lines.contains_key(target)
+    }
+
+    /// When the next try is due.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.lines.values().map(|line| line.retry).min()
+    }
+
+    /// Takes out the lines whose next try is due.
+    pub fn due(&mut self, now: Instant) -> Vec<Job> {
+        if self.lines.is_empty() {
+            return Vec::new();
+        }
+        self.lines
+            .extract_if(|_, line| line.retry <= now)
+            .flat_map(|(_, line)| line.jobs)
+            .collect()
+    }
+}

@@ -1,0 +1,280 @@
+//! A worker: takes what waits, plans it, runs it, and says of every write what became of it.
+
+use std::collections::VecDeque;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::job::{Completions, Job, Row, RowState, Settled};
+use super::parked::Parked;
+use super::queue::Shard;
+use super::{Outcome, Shared, Store, Trouble};
+use crate::batch::{plan, Form, Group};
+use crate::change::Action;
+use crate::failure::{Failure, Refusal};
+
+/// The pause before a statement is tried again after a conflict or a lost connection.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// One shard's worker.
+pub struct Worker {
+    shard: Arc<Shard>,
+    shared: Arc<Shared>,
+    completions: Arc<dyn Completions>,
+    store: Box<dyn Store>,
+    parked: Parked,
+}
+
+impl Worker {
+    /// A worker of `shard` that writes to `store`.
+    pub fn new(
+        shard: Arc<Shard>,
+        shared: Arc<Shared>,
+        completions: Arc<dyn Completions>,
+        store: Box<dyn Store>,
+    ) -> Worker {
+        Worker {
+            shard,
+            shared,
+            completions,
+            store,
+            parked: Parked::default(),
+        }
+    }
+
+    /// Works until the shard is closed. A panic answers the clients of its batch (their tickets
+    /// are dropped) and ends nothing else.
+    pub fn run(mut self) {
+        let mut batch = Vec::new();
+        while self
+            .shard
+            .take(self.shared.batch_max, self.parked.next_retry(), &mut batch)
+        {
+            let mut jobs = self.parked.due(Instant::now());
+            jobs.append(&mut batch);
+            self.shared.stats.waiting.sub(jobs.len());
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(jobs)));
+            if turn.is_err() {
+                self.shared
+                    .stats
+                    .set_last_error("a worker panicked; please report this".into());
+            }
+            self.store.release();
+        }
+    }
+
+    fn turn(&mut self, jobs: Vec<Job>) {
+        let (behind, jobs): (Vec<Job>, Vec<Job>) = jobs
+            .into_iter()
+            .partition(|job| self.parked.holds(&job.change.target));
+        self.park(behind);
+        let jobs = self.drop_expired(jobs);
+        let jobs = match self.shared.health.refusal() {
+            Some(reason) => self.give_up(jobs, &reason),
+            None => jobs,
+        };
+        if jobs.is_empty() {
+            return;
+        }
+        self.shared.stats.batches.add(1);
+        let mut groups = VecDeque::from(plan(jobs));
+        while let Some(group) = groups.pop_front() {
+            // What has to be run again, or in parts, goes first: later waves build on it.
+            for part in self.run_group(group).into_iter().rev() {
+                groups.push_front(part);
+            }
+        }
+    }
+
+    /// Runs one statement and settles its rows. Returns what is left to run.
+    fn run_group(&mut self, mut group: Group<Job>) -> Vec<Group<Job>> {
+        let held = |row: &mut Row| self.parked.holds(&row.change().target);
+        let behind: Vec<Row> = group.rows.extract_if(.., held).collect();
+        self.park(behind.into_iter().flat_map(|row| row.members));
+        if group.rows.is_empty() {
+            return Vec::new();
+        }
+        match self.store.apply(&group.mapping, &group.form, &group.rows) {
+            Ok(outcomes) => {
+                self.shared.stats.statements.add(1);
+                self.shared.stats.rows.add(group.rows.len());
+                self.settle(group.rows.into_iter().zip(outcomes))
+            }
+            Err(trouble) => self.handle(trouble, group),
+        }
+    }
+
+    fn handle(&mut self, trouble: Trouble, group: Group<Job>) -> Vec<Group<Job>> {
+        match trouble {
+            Trouble::Refused(refusal) => self.isolate(group, refusal),
+            Trouble::Locked if group.rows.len() > 1 => halves(group),
+            Trouble::Locked => {
+                self.park(members(group));
+                Vec::new()
+            }
+            Trouble::Conflict(refusal) => {
+                self.shared.stats.set_last_error(describe(&refusal));
+                self.again(group)
+            }
+            Trouble::Canceled => {
+                let failure = Failure::TimedOut(
+                    "the database canceled the statement when its time was up; nothing was written"
+                        .into(),
+                );
+                self.fail(members(group), &failure);
+                Vec::new()
+            }
+            Trouble::Down(reason) => {
+                self.report_down(&reason);
+                if self.shared.health.wait_for_return() {
+                    return self.again(group);
+                }
+                let unsure = self.give_up(members(group), &reason);
+                self.park(unsure);
+                Vec::new()
+            }
+            Trouble::Lost(reason) => {
+                self.shared.stats.set_last_error(reason);
+                let mut group = group;
+                let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
+                all.for_each(|job| job.unsure = true);
+                self.again(group)
+            }
+        }
+    }
+
+    /// A statement with a bad row: its halves, then its row's writes one by one, in order, until
+    /// the bad write stands alone and is refused.
+    fn isolate(&mut self, mut group: Group<Job>, refusal: Refusal) -> Vec<Group<Job>> {
+        if group.rows.len() > 1 {
+            return halves(group);
+        }
+        if group.rows[0].members.len() > 1 {
+            return singly(group.rows.remove(0));
+        }
+        self.shared.stats.set_last_error(describe(&refusal));
+        self.fail(members(group), &Failure::Refused(refusal));
+        Vec::new()
+    }
+
+    fn again(&mut self, group: Group<Job>) -> Vec<Group<Job>> {
+        self.shared.stats.retries.add(1);
+        self.store.release();
+        std::thread::sleep(RETRY_PAUSE);
+        plan(self.drop_expired(members(group)))
+    }
+
+    /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.
+    fn settle(&mut self, rows: impl Iterator<Item = (Row, Outcome)>) -> Vec<Group<Job>> {
+        let mut left = Vec::new();
+        let mut settled = Vec::with_capacity(rows.size_hint().0);
+        for (row, outcome) in rows {
+            let (answer, state) = match outcome {
+                Ok(Some(image)) => (Ok(()), RowState::Present(image)),
+                Ok(None) => (Ok(()), RowState::Absent),
+                Err(_) if row.members.len() > 1 => {
+                    left.extend(singly(row));
+                    continue;
+                }
+                Err(failure) => (Err(failure), RowState::Unchanged),
+            };
+            settled.push(settle_all(row.members, answer, state));
+        }
+        self.completions.push(settled);
+        left
+    }
+
+    fn fail(&self, jobs: Vec<Job>, failure: &Failure) {
+        let settle = |job: Job| {
+            let state = if job.unsure {
+                RowState::Unknown
+            } else {
+                RowState::Unchanged
+            };
+            settle_all(vec![job], Err(failure.clone()), state)
+        };
+        self.completions
+            .push(jobs.into_iter().map(settle).collect());
+    }
+
+    /// Writes whose client's time is up are not begun. One that may be committed already becomes
+    /// a read of its row, so that the cache follows the database.
+    fn drop_expired(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let now = Instant::now();
+        let (expired, mut rest): (Vec<Job>, Vec<Job>) = jobs
+            .into_iter()
+            .partition(|job| job.deadline <= now && !job.unsure);
+        for job in rest.iter_mut().filter(|job| job.deadline <= now) {
+            job.change.action = Action::Read;
+        }
+        let text = "the write waited until its time was up; nothing was written";
+        self.fail(expired, &Failure::TimedOut(text.into()));
+        rest
+    }
+
+    /// Refuses what was never sent. Returns the writes whose outcome is not known.
+    fn give_up(&self, jobs: Vec<Job>, reason: &str) -> Vec<Job> {
+        let (unsure, refused): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.unsure);
+        self.fail(refused, &Failure::Down(reason.to_string()));
+        unsure
+    }
+
+    fn report_down(&self, reason: &str) {
+        self.shared.stats.set_last_error(reason.to_string());
+        self.shared.health.report_down(reason);
+    }
+
+    fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        let waiting = &self.shared.stats.waiting;
+        self.parked
+            .park(jobs.into_iter().inspect(|_| waiting.add(1)));
+    }
+}
+
+fn members(group: Group<Job>) -> Vec<Job> {
+    group.rows.into_iter().flat_map(|row| row.members).collect()
+}
+
+fn halves(mut group: Group<Job>) -> Vec<Group<Job>> {
+    let second = group.rows.split_off(group.rows.len() / 2);
+    let rest = Group {
+        mapping: group.mapping.clone(),
+        form: group.form.clone(),
+        rows: second,
+    };
+    vec![group, rest]
+}
+
+fn singly(row: Row) -> Vec<Group<Job>> {
+    let alone = |job: Job| Group {
+        mapping: job.change.mapping.clone(),
+        form: Form::of(&job.change.action),
+        rows: vec![Row {
+            action: job.change.action.clone(),
+            members: vec![job],
+        }],
+    };
+    row.members.into_iter().map(alone).collect()
+}
+
+fn settle_all(jobs: Vec<Job>, answer: Result<(), Failure>, state: RowState) -> Settled {
+    let target = jobs[0].change.target.clone();
+    let answers = jobs
+        .into_iter()
+        .map(|job| (job.finish(), answer.clone()))
+        .collect();
+    Settled {
+        target,
+        answers,
+        state,
+    }
+}
+
+/// An error without its message, which may hold a row's values.
+fn describe(refusal: &Refusal) -> String {
+    let place = refusal.constraint.as_ref().or(refusal.column.as_ref());
+    match place {
+        Some(place) => format!("SQLSTATE {} by {place}", refusal.sqlstate),
+        None => format!("SQLSTATE {}", refusal.sqlstate),
+    }
+}

@@ -1,0 +1,102 @@
+//! What a committed or refused write does to the data set, and its client's answer.
+//!
+//! A worker's push → a one-shot → a timer, whose own context merges the batch: a write straight
+//! from a one-shot aborts Redis 7.0 with AOF on, and runs inside a busy script's transaction.
+
+use std::time::Duration;
+
+use super::ffi::{self, Ctx, Mode, Str};
+use super::merge;
+use super::state::{module, Module, Waiter};
+use super::value::Value;
+use crate::engine::{RowState, Settled};
+use crate::failure::Failure;
+use crate::key;
+
+/// The pause while the server must not write to its replicas.
+const REPLICA_PAUSE: Duration = Duration::from_millis(5);
+
+/// The one-shot: asks for the timer.
+pub fn schedule() {
+    ffi::timer(Duration::ZERO, run);
+}
+
+/// The timer: merges everything that is settled.
+fn run(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::avoid_replica_traffic() {
+        return ffi::timer(REPLICA_PAUSE, run);
+    }
+    let arrived = module.inbox.take();
+    module.state().settled.extend(arrived);
+    if !ctx.select(module.config.db) {
+        return;
+    }
+    module.apply(|| loop {
+        let Some(settled) = module.state().settled.pop_front() else {
+            break;
+        };
+        apply(ctx, module, settled);
+    });
+}
+
+/// Merges one outcome and answers its clients.
+pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
+    let (pendings, last, epoch) = {
+        let mut state = module.state();
+        let (pendings, last) = state.remove(&settled);
+        (pendings, last, state.epoch)
+    };
+    let mut values = Vec::new();
+    // A server that follows another holds what its master holds.
+    if !ffi::server_flags().is_following() {
+        let target = Str::new(&settled.target);
+        match &settled.state {
+            RowState::Present(image) => {
+                // After a flush the key stays gone.
+                let visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
+                values = merge::present(ctx, module, &target, image, &pendings, visible);
+            }
+            RowState::Absent | RowState::Unknown => {
+                ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
+            }
+            RowState::Unchanged => {}
+        }
+        if last {
+            let staged = Str::new(&key::staged(
+                module.config.prefix.as_bytes(),
+                &settled.target,
+            ));
+            ctx.call(c"UNLINK", Mode::Propagate, &[&staged]);
+        }
+    }
+    let mut values = values.into_iter();
+    for ((id, answer), pending) in settled.answers.into_iter().zip(pendings) {
+        let value = values.next();
+        let Some(pending) = pending else { continue };
+        let value = match &answer {
+            Ok(()) => value.unwrap_or(Value::OK),
+            Err(failure) => Value::from(failure),
+        };
+        match pending.waiter {
+            Waiter::Nobody => continue,
+            Waiter::Client(client) => client.answer(value),
+            Waiter::Server => module.state().sync_answer = Some((id, value)),
+        }
+        count(module, answer.as_ref().err());
+    }
+}
+
+/// Counts an answer that a client reads.
+pub fn count(module: &Module, failure: Option<&Failure>) {
+    let stats = &module.shared.stats;
+    let counter = match failure {
+        None => &stats.acknowledged,
+        Some(Failure::Refused(_)) => &stats.refused,
+        Some(Failure::Down(_)) => &stats.down,
+        Some(Failure::TimedOut(_)) => &stats.timed_out,
+        Some(Failure::Busy(_)) => &stats.busy,
+        Some(Failure::Input(_)) => &stats.bad_input,
+    };
+    counter.add(1);
+}

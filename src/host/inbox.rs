@@ -1,0 +1,57 @@
+//! From the workers to the main thread.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::{completion, ffi};
+use crate::engine::{Completions, Settled};
+
+/// What the workers have done and the main thread has not seen yet, in order.
+#[derive(Default)]
+pub struct Inbox {
+    settled: Mutex<VecDeque<Settled>>,
+    arrived: Condvar,
+    /// The main thread has been asked to look.
+    scheduled: AtomicBool,
+}
+
+impl Completions for Inbox {
+    fn push(&self, settled: Vec<Settled>) {
+        if settled.is_empty() {
+            return;
+        }
+        self.settled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(settled);
+        self.arrived.notify_one();
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            ffi::wake(completion::schedule);
+        }
+    }
+}
+
+impl Inbox {
+    /// Takes everything; the next push asks the main thread to look again.
+    pub fn take(&self) -> VecDeque<Settled> {
+        self.scheduled.store(false, Ordering::Release);
+        std::mem::take(&mut self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until there is something, or `until`; takes everything. The main thread is still
+    /// asked to look for what its caller leaves.
+    pub fn wait(&self, until: Instant) -> VecDeque<Settled> {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        while settled.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.arrived.wait_timeout(settled, left);
+            settled = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        std::mem::take(&mut settled)
+    }
+}

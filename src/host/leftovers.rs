@@ -1,0 +1,141 @@
+//! Staged keys that a crash, a restart or a promotion left behind.
+//!
+//! Whether their writes were committed is not known. Their rows are read, the final keys follow
+//! the database, and the staged keys go.
+
+use std::time::{Duration, Instant};
+
+use super::ffi::{self, Ctx, Kind, Mode, Str};
+use super::state::{module, Module, Pending, Reply, State, Waiter};
+use super::value::Value;
+use crate::change::{change, Action};
+use crate::command;
+use crate::engine::Job;
+use crate::key;
+
+/// Keys looked at in one turn, so that clients are served in between.
+const SCAN_COUNT: &[u8] = b"1000";
+
+/// Rows read in one turn.
+const READS: usize = 1000;
+
+/// The pause while the database is away.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Looks for leftover staged keys, from a timer: a load may just be ending.
+pub fn look() {
+    if let Some(module) = module() {
+        module.state().scan = Some(b"0".to_vec());
+    }
+    ffi::timer(Duration::ZERO, scan);
+}
+
+/// A timer: one turn of a SCAN over the data set.
+fn scan(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    let Some(cursor) = module.state().scan.take() else {
+        return;
+    };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    let pattern = [escape_glob(module.config.prefix.as_bytes()), b"{*".to_vec()].concat();
+    let args = [&cursor[..], b"MATCH", &pattern, b"COUNT", SCAN_COUNT].map(Str::new);
+    let reply = ctx.call(c"SCAN", Mode::Read, &args.each_ref());
+    let next = reply
+        .texts()
+        .first()
+        .map(|cursor| cursor.to_vec())
+        .unwrap_or_default();
+    let keys = reply.element(1);
+    {
+        let mut state = module.state();
+        let found = keys
+            .texts()
+            .into_iter()
+            .filter(|key| is_leftover(module, &state, key));
+        let found: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
+        state.leftovers.extend(found);
+    }
+    if next.is_empty() || next == b"0" {
+        return read(ctx);
+    }
+    module.state().scan = Some(next);
+    ffi::timer(Duration::ZERO, scan);
+}
+
+/// A staged key of one of our mappings with no write on its way.
+fn is_leftover(module: &Module, state: &State, key: &[u8]) -> bool {
+    key::parse(module.config.prefix.as_bytes(), key).is_ok_and(|staged| {
+        !state.keys.contains_key(staged.target)
+            && module
+                .config
+                .mappings
+                .iter()
+                .any(|m| m.name().as_bytes() == staged.name)
+    })
+}
+
+/// A timer: reads the rows of what was found, as soon as the database can be reached.
+fn read(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if module.state().leftovers.is_empty() || ffi::server_flags().is_following() {
+        return;
+    }
+    let mappings = match module.catalog.mappings() {
+        Ok(mappings) if module.shared.health.is_up() => mappings,
+        _ => return ffi::timer(RETRY_PAUSE, read),
+    };
+    if !ctx.select(module.config.db) {
+        return;
+    }
+    let some = {
+        let mut state = module.state();
+        let rest = state.leftovers.len().saturating_sub(READS);
+        state.leftovers.split_off(rest)
+    };
+    for name in &some {
+        let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) else {
+            continue;
+        };
+        let Some(mapping) = mappings.get(staged.name) else {
+            continue;
+        };
+        if ctx.open(&Str::new(name)).kind() != Kind::Hash {
+            continue;
+        }
+        if command::check_id(mapping, staged).is_err() {
+            module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(name)]));
+            continue;
+        }
+        let change = change(mapping, staged.target, Action::Read);
+        let mut state = module.state();
+        let pending = Pending {
+            mapping: mapping.clone(),
+            waiter: Waiter::Nobody,
+            reply: Reply::Fixed(Value::OK),
+            kept: Vec::new(),
+            epoch: state.epoch,
+        };
+        let id = state.add(&change.target, pending);
+        drop(state);
+        module.shared.stats.waiting.add(1);
+        // Its time is never up: nobody waits for it.
+        let deadline = Instant::now() + Duration::from_secs(365 * 24 * 3600);
+        module
+            .engine
+            .submit(Job::new(id, change, deadline, module.inbox.clone()));
+    }
+    if !module.state().leftovers.is_empty() {
+        ffi::timer(Duration::from_millis(1), read);
+    }
+}
+
+/// A glob that matches `text` and nothing else.
+fn escape_glob(text: &[u8]) -> Vec<u8> {
+    let escape = |&b: &u8| match b {
+        b'*' | b'?' | b'[' | b']' | b'\\' | b'^' => vec![b'\\', b],
+        _ => vec![b],
+    };
+    text.iter().flat_map(escape).collect()
+}

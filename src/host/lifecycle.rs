@@ -1,0 +1,175 @@
+//! Loading, and what happens to the server afterwards.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis_module::{RedisString, Status};
+
+use super::commands;
+use super::ffi::{log, Ctx, Event, Level};
+use super::inbox::Inbox;
+use super::leftovers;
+use super::state::{module, Module};
+use crate::args;
+use crate::config::{Config, ConfigError};
+use crate::engine::{Completions, Engine, Health, Shared, Stats, Store};
+use crate::pg::catalog::Catalog;
+use crate::pg::monitor::Monitor;
+use crate::pg::pool::Manager;
+use crate::pg::store::PgStore;
+
+/// The version in MODULE LIST: major × 10000 + minor × 100 + patch.
+pub const VERSION: i32 = {
+    const fn number(text: &str) -> i32 {
+        let (bytes, mut at, mut number) = (text.as_bytes(), 0, 0);
+        while at < bytes.len() {
+            number = number * 10 + (bytes[at] - b'0') as i32;
+            at += 1;
+        }
+        number
+    }
+    number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
+        + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
+        + number(env!("CARGO_PKG_VERSION_PATCH"))
+};
+
+/// How long a shutdown waits for statements that are running.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// OnLoad: reads the arguments, checks the mappings, starts the workers.
+pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
+    ctx.detach();
+    let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
+        start(ctx, &args)
+    }));
+    match loaded {
+        Ok(Ok(())) => Status::Ok,
+        Ok(Err(error)) => {
+            log(Level::Warning, &format!("not loaded: {error}"));
+            Status::Err
+        }
+        Err(_) => {
+            log(
+                Level::Warning,
+                "not loaded: OnLoad panicked; please report this",
+            );
+            Status::Err
+        }
+    }
+}
+
+fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
+    let config = args::parse(args)?;
+    let url = config.resolve_url(|name| std::env::var(name).ok())?;
+    let shared = Arc::new(Shared {
+        health: Health::new(grace(&config)),
+        stats: Stats::default(),
+        batch_max: config.batch_max,
+    });
+    let catalog = Arc::new(Catalog::default());
+    let monitor = Monitor {
+        manager: Manager::new(&config, &url)?,
+        mappings: config.mappings.clone(),
+        catalog: catalog.clone(),
+        shared: shared.clone(),
+        log: |line| log(Level::Warning, line),
+    };
+    // A mapping that is wrong fails the load; a database that can't be reached doesn't.
+    monitor.attempt()?;
+    if let Some(reason) = shared.health.refusal() {
+        log(
+            Level::Warning,
+            &format!("the database can't be reached: {reason}; trying again"),
+        );
+    }
+    register(ctx)?;
+    let inbox = Arc::new(Inbox::default());
+    let pool = Manager::new(&config, &url)?.pool(&config);
+    let stores = (0..config.pool_size)
+        .map(|_| Box::new(PgStore::new(pool.clone(), config.connect_timeout())) as Box<dyn Store>)
+        .collect();
+    let completions: Arc<dyn Completions> = inbox.clone();
+    let engine = Engine::start(&shared, &completions, stores).map_err(no_thread)?;
+    let probe = std::thread::Builder::new().name("wt-monitor".into());
+    probe.spawn(|| monitor.run()).map_err(no_thread)?;
+    log(
+        Level::Notice,
+        &format!(
+            "{} mapping(s), {} connections, staged keys {}{{<name>:<id>}} in database {}",
+            config.mappings.len(),
+            config.pool_size,
+            config.prefix,
+            config.db,
+        ),
+    );
+    Module::install(config, catalog, shared, inbox, engine);
+    leftovers::look();
+    Ok(())
+}
+
+/// How long an outage may last before writes are refused at once: less than any client waits.
+fn grace(config: &Config) -> Duration {
+    let wait = config.timeout().min(config.sync_timeout()) / 2;
+    config.connect_timeout().min(wait)
+}
+
+fn no_thread(error: std::io::Error) -> ConfigError {
+    ConfigError::at(
+        "pool_size",
+        format!("a thread could not be started: {error}"),
+    )
+}
+
+fn register(ctx: &Ctx) -> Result<(), ConfigError> {
+    let registered = ctx.register::<commands::Hset>()
+        && ctx.register::<commands::Hmset>()
+        && ctx.register::<commands::Rename>()
+        && ctx.register::<commands::RenameNx>()
+        && ctx.register::<commands::Copy>()
+        && ctx.register::<commands::Restore>()
+        && ctx.register::<commands::Status>()
+        && ctx.register::<commands::Mappings>()
+        && ctx.subscribe::<super::Server>();
+    match registered {
+        true => Ok(()),
+        false => Err(ConfigError::at(
+            "server",
+            "it refused a command or a callback; Redis 7.0 or later is needed",
+        )),
+    }
+}
+
+/// MODULE UNLOAD: threads, a filter and queued commands can't be taken back.
+pub fn unload() -> Status {
+    log(
+        Level::Warning,
+        "writethrough can't be unloaded: restart the server without it",
+    );
+    Status::Err
+}
+
+/// Something happened to the server.
+pub fn event(_: &Ctx, event: Event) {
+    let Some(module) = module() else { return };
+    let db = module.config.db;
+    match event {
+        Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
+            module.state().epoch += 1;
+        }
+        Event::Flushed(_) => {}
+        Event::Swapped(a, b) if a == db || b == db => leftovers::look(),
+        Event::Swapped(..) => {}
+        Event::Loaded | Event::Promoted => leftovers::look(),
+        Event::Shutdown => shutdown(module),
+    }
+}
+
+fn shutdown(module: &Module) {
+    module.engine.close();
+    module.shared.health.close();
+    let until = Instant::now() + SHUTDOWN_PATIENCE;
+    while !module.engine.is_finished() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,108 @@
+//! The Redis side: where the server calls the module.
+
+mod commands;
+mod completion;
+mod ffi;
+mod inbox;
+mod leftovers;
+mod lifecycle;
+mod merge;
+mod report;
+mod state;
+mod transfer;
+mod value;
+mod write;
+
+use ffi::{Ctx, Event, Filtered, Info};
+use redis_module::{redis_module, Context, RedisString, Status};
+use state::module;
+
+use crate::{command, key};
+
+/// The module's answers to the server's calls.
+struct Server;
+
+impl ffi::Host for Server {
+    /// Gives a write to a staged key a context that can be blocked: the module's own command.
+    fn filter(command: &mut Filtered) {
+        let argc = command.len();
+        if argc < 3 {
+            return;
+        }
+        let Some(rewrite) = command::rewrite(command.get(0), argc) else {
+            return;
+        };
+        let Some(module) = module() else { return };
+        if key::has_prefix(module.config.prefix.as_bytes(), command.get(rewrite.key))
+            && !module.state().applying
+            && !ffi::server_flags().is_following()
+        {
+            command.rename(rewrite.to);
+        }
+    }
+
+    /// The one place where a staged change is noticed.
+    fn keyspace(ctx: &Ctx, event: &[u8], name: &[u8]) {
+        let Some(module) = module() else { return };
+        if !key::has_prefix(module.config.prefix.as_bytes(), name) {
+            return;
+        }
+        {
+            let mut state = module.state();
+            if let Some(staging) = state.staging.as_mut().filter(|s| s.key == name) {
+                staging.staged = true;
+                return;
+            }
+            if state.applying {
+                return;
+            }
+        }
+        // Keys that leave are no writes. A `del` that we did not cause is an eviction.
+        let leaves = [
+            &b"del"[..],
+            b"expired",
+            b"evicted",
+            b"rename_from",
+            b"move_from",
+            b"expire",
+        ];
+        if !leaves.contains(&event) && !ctx.flags().is_following() {
+            transfer::changed_elsewhere(ctx, module, event, name);
+        }
+    }
+
+    fn event(ctx: &Ctx, event: Event) {
+        lifecycle::event(ctx, event);
+    }
+
+    fn info(out: &mut Info) {
+        report::info(out);
+    }
+}
+
+fn init(ctx: &Context, args: &[RedisString]) -> Status {
+    lifecycle::load(&Ctx::from_entry(ctx), args)
+}
+
+fn deinit(_: &Context) -> Status {
+    lifecycle::unload()
+}
+
+/// The server's allocator, so that INFO memory counts us. Unit tests run without a server.
+#[cfg(not(test))]
+mod memory {
+    pub use redis_module::alloc::RedisAlloc as Allocator;
+}
+#[cfg(test)]
+mod memory {
+    pub use std::alloc::System as Allocator;
+}
+
+redis_module! {
+    name: "writethrough",
+    version: lifecycle::VERSION,
+    allocator: (memory::Allocator, memory::Allocator),
+    data_types: [],
+    init: init,
+    deinit: deinit,
+}

@@ -1,0 +1,196 @@
+//! The module's one instance, and what only the main thread knows.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Instant;
+
+use super::ffi::{Blocked, Str};
+use super::inbox::Inbox;
+use super::value::Value;
+use crate::command::Named;
+use crate::config::Config;
+use crate::engine::{Engine, JobId, Settled, Shared};
+use crate::mapping::Mapping;
+use crate::pg::catalog::Catalog;
+
+/// The loaded module.
+pub struct Module {
+    /// The document and the load arguments.
+    pub config: Config,
+    /// The mappings, when the catalog has been read.
+    pub catalog: Arc<Catalog>,
+    /// What the workers share.
+    pub shared: Arc<Shared>,
+    /// Where the workers put what they have done.
+    pub inbox: Arc<Inbox>,
+    /// The workers.
+    pub engine: Engine,
+    /// What only the main thread knows.
+    state: Mutex<State>,
+}
+
+static MODULE: OnceLock<Module> = OnceLock::new();
+
+/// The loaded module. Callbacks can come before OnLoad has ended: then there is none yet.
+pub fn module() -> Option<&'static Module> {
+    MODULE.get()
+}
+
+/// What only the main thread knows (or another thread while it holds the server's lock).
+#[derive(Default)]
+pub struct State {
+    /// Writes on their way, by number.
+    pub jobs: HashMap<JobId, Pending>,
+    /// How many writes are on their way, by final key.
+    pub keys: HashMap<Arc<[u8]>, usize>,
+    /// What the workers have done and the data set does not show yet, in order.
+    pub settled: VecDeque<Settled>,
+    /// When clients' time is up, in order.
+    pub deadlines: VecDeque<(Instant, JobId)>,
+    /// A timer for the first deadline is running.
+    pub deadline_timer: bool,
+    /// Counts flushes: a write that is older must not bring its key back.
+    pub epoch: u64,
+    /// The staged key that a command of ours is writing now.
+    pub staging: Option<Staging>,
+    /// The final key whose staged hash must outlive its write: a refused RENAME gives it back.
+    pub held: Option<Box<[u8]>>,
+    /// The module itself is changing keys: nothing is to be written through.
+    pub applying: bool,
+    /// The answer of the write that the main thread waits for.
+    pub sync_answer: Option<(JobId, Value)>,
+    /// The cursor of the SCAN for leftover staged keys, while one is running.
+    pub scan: Option<Vec<u8>>,
+    /// Staged keys found after a load: the outcome of their writes is not known.
+    pub leftovers: Vec<Vec<u8>>,
+    /// The hash fields of each mapping as the server's strings, by the mapping's version.
+    pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
+    last_id: JobId,
+}
+
+/// A staged key that a command of ours is writing.
+pub struct Staging {
+    /// The staged key.
+    pub key: Vec<u8>,
+    /// The keyspace notification has come: the change is staged.
+    pub staged: bool,
+}
+
+/// A write on its way, as the main thread remembers it.
+pub struct Pending {
+    /// The table.
+    pub mapping: Arc<Mapping>,
+    /// Who waits.
+    pub waiter: Waiter,
+    /// What its client reads when it is committed.
+    pub reply: Reply,
+    /// Fields that are kept in Redis only.
+    pub kept: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+    /// [`State::epoch`] when it was staged.
+    pub epoch: u64,
+}
+
+/// Who waits for a write.
+pub enum Waiter {
+    /// A blocked client.
+    Client(Blocked),
+    /// The main thread.
+    Server,
+    /// Nobody any more.
+    Nobody,
+}
+
+/// What the client of a committed write reads.
+pub enum Reply {
+    /// How many of these fields were not in the final key.
+    NewFields(Vec<Named>),
+    /// This.
+    Fixed(Value),
+}
+
+impl Module {
+    /// Installs the instance. Once.
+    pub fn install(
+        config: Config,
+        catalog: Arc<Catalog>,
+        shared: Arc<Shared>,
+        inbox: Arc<Inbox>,
+        engine: Engine,
+    ) {
+        let state = Mutex::default();
+        let module = Module {
+            config,
+            catalog,
+            shared,
+            inbox,
+            engine,
+            state,
+        };
+        assert!(MODULE.set(module).is_ok(), "OnLoad runs once");
+    }
+
+    /// The main thread's state. It must be let go before the server is called: the server calls
+    /// back.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                panic!("the state is held across a call to the server")
+            }
+        }
+    }
+
+    /// Runs `change` while the module's own changes of keys are not written through.
+    pub fn apply<T>(&self, change: impl FnOnce() -> T) -> T {
+        struct Reset<'a>(&'a Module, bool);
+        impl Drop for Reset<'_> {
+            fn drop(&mut self) {
+                self.0.state().applying = self.1;
+            }
+        }
+        let before = std::mem::replace(&mut self.state().applying, true);
+        let _reset = Reset(self, before);
+        change()
+    }
+}
+
+impl State {
+    /// Registers a write on its way.
+    pub fn add(&mut self, target: &Arc<[u8]>, pending: Pending) -> JobId {
+        self.last_id += 1;
+        self.jobs.insert(self.last_id, pending);
+        *self.keys.entry(target.clone()).or_insert(0) += 1;
+        self.last_id
+    }
+
+    /// Takes out writes that are settled. The second value: the staged key has done its duty.
+    pub fn remove(&mut self, settled: &Settled) -> (Vec<Option<Pending>>, bool) {
+        let jobs = settled
+            .answers
+            .iter()
+            .map(|(id, _)| self.jobs.remove(id))
+            .collect();
+        let Some(count) = self.keys.get_mut(&settled.target) else {
+            return (jobs, true);
+        };
+        *count = count.saturating_sub(settled.answers.len());
+        let last = *count == 0;
+        if last {
+            self.keys.remove(&settled.target);
+        }
+        (jobs, last && self.held.as_deref() != Some(&*settled.target))
+    }
+
+    /// The mapping's hash fields as the server's strings.
+    pub fn field_strings(&mut self, mapping: &Mapping) -> Arc<Vec<Option<Str>>> {
+        let make = || {
+            let columns = mapping.columns.iter();
+            Arc::new(columns.map(|c| c.field.as_deref().map(Str::new)).collect())
+        };
+        self.fields
+            .entry(mapping.version)
+            .or_insert_with(make)
+            .clone()
+    }
+}

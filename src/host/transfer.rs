@@ -1,0 +1,133 @@
+//! RENAME, RENAMENX, COPY and RESTORE onto a staged key: the whole hash is written through.
+//!
+//! The server waits (DESIGN 4): the command changes more than one key, and a refusal undoes it.
+
+use std::ffi::CStr;
+
+use super::ffi::{log, Args, Ctx, Kind, Level, Mode, Str};
+use super::state::{module, Module};
+use super::value::Value;
+use super::write::{self, admit, as_user_sees, not_ready, refuse, WRONG_TYPE};
+use crate::command;
+use crate::failure::Failure;
+use crate::key::{self, Show};
+
+/// Runs `plain`, which makes the staged key `args[at]`, and writes the hash through. `undo` is
+/// called when it is refused.
+pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args)) -> Option<Value> {
+    let Some(module) = module() else {
+        return Some(not_ready());
+    };
+    if args.len() <= at {
+        let name = plain.to_string_lossy().to_lowercase();
+        return Some(Value::error(format!(
+            "ERR wrong number of arguments for '{name}' command"
+        )));
+    }
+    let staged = args.get(at);
+    if let Err(failure) = admit(ctx, module, staged) {
+        return Some(refuse(module, &failure));
+    }
+    if let Some(db) = copied_to(args, plain, module.config.db) {
+        let problem = format!("staged keys are written through in another database than {db}");
+        return Some(refuse(module, &Failure::Input(problem)));
+    }
+    let (reply, noticed) = write::staging(module, staged, || {
+        ctx.call(plain, Mode::AsUser, &args.strings(1))
+    });
+    if let Some(error) = reply.error() {
+        return Some(Value::error(as_user_sees(error)));
+    }
+    let answer = match plain.to_bytes() {
+        b"RENAME" | b"RESTORE" => Value::OK,
+        _ => Value::Integer(reply.integer()),
+    };
+    if !noticed {
+        // RENAMENX and COPY that found the staged key there have changed nothing.
+        return Some(answer);
+    }
+    let result = whole_hash(ctx, module, staged, answer);
+    if result.is_err() {
+        module.apply(|| undo(ctx, args));
+    }
+    Some(result.unwrap_or_else(|error| error))
+}
+
+/// The database that `COPY … DB n` names, when it is another one.
+fn copied_to(args: Args, plain: &CStr, expected: i32) -> Option<String> {
+    let given: Vec<&[u8]> = args.from(0).collect();
+    let at = given
+        .iter()
+        .skip(3)
+        .position(|arg| arg.eq_ignore_ascii_case(b"DB"))?;
+    let db = String::from_utf8_lossy(given.get(at + 4)?).into_owned();
+    (plain.to_bytes() == b"COPY" && db != expected.to_string()).then_some(db)
+}
+
+/// Gives a renamed key its old name back.
+pub fn undo_rename(ctx: &Ctx, args: Args) {
+    let names = args.strings(1);
+    ctx.call(c"RENAME", Mode::Propagate, &[names[1], names[0]]);
+}
+
+/// Removes a copy.
+pub fn undo_copy(ctx: &Ctx, args: Args) {
+    ctx.call(c"UNLINK", Mode::Propagate, &[args.strings(2)[0]]);
+}
+
+/// Removes what was restored.
+pub fn undo_restore(ctx: &Ctx, args: Args) {
+    ctx.call(c"UNLINK", Mode::Propagate, &[args.strings(1)[0]]);
+}
+
+/// Writes all fields of a staged hash through and waits. The answer, or the error when the row is
+/// not written; what is staged is then still there.
+fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], answer: Value) -> Result<Value, Value> {
+    let (mapping, staged) = admit(ctx, module, key).map_err(|f| refuse(module, &f))?;
+    let name = Str::new(key);
+    if ctx.open(&name).kind() != Kind::Hash
+        || ctx.open(&Str::new(staged.target)).kind() == Kind::Other
+    {
+        return Err(Value::error(WRONG_TYPE));
+    }
+    let fields = ctx.call(c"HGETALL", Mode::Read, &[&name]);
+    let write = command::hset(&mapping, staged.id, fields.texts().into_iter())
+        .map_err(|problem| refuse(module, &Failure::Input(problem)))?;
+    // Until it is known whether the row is written, the hash must not be lost.
+    module.state().held = Some(staged.target.into());
+    let value = write::wait(ctx, module, &mapping, staged.target, write, Some(answer));
+    let in_flight = {
+        let mut state = module.state();
+        state.held = None;
+        state.keys.contains_key(staged.target)
+    };
+    match value {
+        Value::Error(_) => Err(value),
+        value => {
+            if !in_flight {
+                module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&name]));
+            }
+            Ok(value)
+        }
+    }
+}
+
+/// The keyspace handler: a staged hash changed, and no command of ours did it. It is written
+/// through; its client can't be told of a failure, so the log is.
+pub fn changed_elsewhere(ctx: &Ctx, module: &Module, event: &[u8], key: &[u8]) {
+    if let Err(Value::Error(error)) = whole_hash(ctx, module, key, Value::OK) {
+        let prefix = module.config.prefix.as_bytes();
+        let name = key::parse(prefix, key).map_or("?".into(), |k| Show(k.name).to_string());
+        let code = error.to_string_lossy();
+        let code: Vec<&str> = code.split(' ').take(2).collect();
+        log(
+            Level::Warning,
+            &format!(
+                "a change by {} of a staged key of {name} was not written through: {}",
+                Show(event),
+                code.join(" "),
+            ),
+        );
+        module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(key)]));
+    }
+}

@@ -1,0 +1,355 @@
+//! A mapping checked against the table: which field is which column, and what the planner must
+//! know of the columns.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use crate::config::{ConfigError, MappingConfig, Unmapped};
+use crate::suggest;
+use crate::table::{Table, TableColumn};
+
+/// One mapped table. Column numbers are indexes of [`Mapping::columns`].
+#[derive(Debug)]
+pub struct Mapping {
+    /// Distinguishes two readings of the catalog: statements are prepared for one of them.
+    pub version: u64,
+    /// The part of the key before the first `:`.
+    pub name: String,
+    /// Schema and name of the table, unquoted.
+    pub table: (String, String),
+    /// The key's columns first, then the other mapped ones.
+    pub columns: Vec<Column>,
+    /// How many of `columns` are the key.
+    pub key_len: usize,
+    /// What happens to a field that is not mapped.
+    pub unmapped: Unmapped,
+    /// Seconds that the final key lives after a write.
+    pub ttl: Option<u64>,
+    /// The key has a unique index, so that `ON CONFLICT` can name it.
+    pub has_arbiter: bool,
+    /// Every single write is seen by a trigger, rule or policy.
+    pub watched: bool,
+    /// A column that an INSERT must name is not mapped: rows can be changed, not added.
+    pub required_unmapped: bool,
+    /// The columns of each CHECK constraint; `usize::MAX` stands for columns that are not mapped.
+    pub checks: Vec<Vec<usize>>,
+    fields: HashMap<Vec<u8>, usize>,
+}
+
+/// One mapped column.
+#[derive(Debug)]
+pub struct Column {
+    /// The hash field, absent for a key column that no field is mapped to.
+    pub field: Option<Vec<u8>>,
+    /// What the catalog says.
+    pub info: TableColumn,
+    /// An INSERT must name it: NOT NULL, and nothing fills it.
+    pub required: bool,
+    /// Columns that share a constraint with this one, itself included where it has one.
+    pub guarded_by: Vec<usize>,
+}
+
+/// All mappings, by their names.
+#[derive(Debug, Default)]
+pub struct Mappings {
+    list: Vec<Arc<Mapping>>,
+    by_name: HashMap<Vec<u8>, usize>,
+}
+
+impl Mappings {
+    /// The mappings in the order of the document; their names are distinct.
+    pub fn new(list: Vec<Mapping>) -> Mappings {
+        let list: Vec<Arc<Mapping>> = list.into_iter().map(Arc::new).collect();
+        let names = list.iter().enumerate();
+        let by_name = names
+            .map(|(i, m)| (m.name.clone().into_bytes(), i))
+            .collect();
+        Mappings { list, by_name }
+    }
+
+    /// The mapping of this name.
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Mapping>> {
+        self.by_name.get(name).map(|i| &self.list[*i])
+    }
+
+    /// All of them, in the order of the document.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Mapping>> {
+        self.list.iter()
+    }
+}
+
+impl Mapping {
+    /// Checks `config` (the document's `mappings[index]`) against the table.
+    pub fn resolve(
+        index: usize,
+        config: &MappingConfig,
+        table: &Table,
+    ) -> Result<Mapping, ConfigError> {
+        let resolver = Resolver {
+            path: format!("mappings[{index}]"),
+            config,
+            table,
+        };
+        let key = resolver.key()?;
+        let fields = resolver.fields()?;
+        // The key first; a field may be mapped to a key column.
+        let mut picked: Vec<usize> = key.clone();
+        picked.extend(fields.iter().map(|(_, c)| *c).filter(|c| !key.contains(c)));
+        let number = |column: usize| picked.iter().position(|&p| p == column);
+        let columns = picked
+            .iter()
+            .map(|&c| {
+                let info = table.columns[c].clone();
+                let in_group = table.guards.iter().filter(|group| group.contains(&c));
+                Column {
+                    field: fields
+                        .iter()
+                        .find(|(_, f)| *f == c)
+                        .map(|(name, _)| name.clone()),
+                    required: info.not_null && !info.fills_itself,
+                    guarded_by: in_group.flatten().filter_map(|&g| number(g)).collect(),
+                    info,
+                }
+            })
+            .collect::<Vec<_>>();
+        static VERSIONS: AtomicU64 = AtomicU64::new(0);
+        Ok(Mapping {
+            version: VERSIONS.fetch_add(1, Ordering::Relaxed),
+            name: config.name().to_string(),
+            table: (table.schema.clone(), table.name.clone()),
+            key_len: key.len(),
+            unmapped: config.unmapped,
+            ttl: config.ttl,
+            has_arbiter: resolver.has_arbiter(&key),
+            watched: table.watched,
+            required_unmapped: table
+                .columns
+                .iter()
+                .enumerate()
+                .any(|(c, info)| info.not_null && !info.fills_itself && !picked.contains(&c)),
+            checks: table
+                .checks
+                .iter()
+                .map(|group| {
+                    group
+                        .iter()
+                        .map(|&c| number(c).unwrap_or(usize::MAX))
+                        .collect()
+                })
+                .collect(),
+            fields: columns
+                .iter()
+                .enumerate()
+                .filter_map(|(i, column)| Some((column.field.clone()?, i)))
+                .collect(),
+            columns,
+        })
+    }
+
+    /// The column of a hash field. `hint` is looked at first: clients name fields in an order.
+    pub fn column_of(&self, field: &[u8], hint: usize) -> Option<usize> {
+        match self.columns.get(hint) {
+            Some(column) if column.field.as_deref() == Some(field) => Some(hint),
+            _ => self.fields.get(field).copied(),
+        }
+    }
+
+    /// The hash fields, for suggestions.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.columns
+            .iter()
+            .filter_map(|c| std::str::from_utf8(c.field.as_deref()?).ok())
+    }
+}
+
+struct Resolver<'a> {
+    path: String,
+    config: &'a MappingConfig,
+    table: &'a Table,
+}
+
+impl Resolver<'_> {
+    fn column(&self, path: String, name: &str) -> Result<usize, ConfigError> {
+        self.table
+            .columns
+            .iter()
+            .position(|c| c.name == name)
+            .ok_or_else(|| {
+                let near = suggest::among(name, self.table.columns.iter().map(|c| c.name.as_str()));
+                let table = &self.config.table;
+                ConfigError::at(
+                    path,
+                    format!("table {table:?} has no column {name:?}{near}"),
+                )
+            })
+    }
+
+    fn key(&self) -> Result<Vec<usize>, ConfigError> {
+        let path = format!("{}.key", self.path);
+        let mut key = Vec::new();
+        for name in &self.config.key {
+            let column = self.column(path.clone(), name)?;
+            if key.contains(&column) {
+                return Err(ConfigError::at(
+                    path,
+                    format!("names column {name:?} twice"),
+                ));
+            }
+            key.push(column);
+        }
+        if key.is_empty() {
+            key.clone_from(&self.table.primary_key);
+        }
+        let table = &self.config.table;
+        if key.is_empty() {
+            return Err(ConfigError::at(
+                path,
+                format!("table {table:?} has no primary key; name the key's columns here"),
+            ));
+        }
+        if !self.table.is_view && !self.has_arbiter(&key) {
+            return Err(ConfigError::at(
+                path,
+                format!(
+                    "table {table:?} has no unique index on ({}); a staged key must name one row",
+                    self.config.key.join(", ")
+                ),
+            ));
+        }
+        Ok(key)
+    }
+
+    fn has_arbiter(&self, key: &[usize]) -> bool {
+        let same = |unique: &&Vec<usize>| {
+            unique.len() == key.len() && unique.iter().all(|c| key.contains(c))
+        };
+        self.table.unique.iter().find(same).is_some()
+    }
+
+    /// Hash fields with their columns, in the order of the table's columns.
+    fn fields(&self) -> Result<Vec<(Vec<u8>, usize)>, ConfigError> {
+        let Some(fields) = &self.config.fields else {
+            let all = self.table.columns.iter().enumerate();
+            return Ok(all.map(|(i, c)| (c.name.clone().into_bytes(), i)).collect());
+        };
+        let mut found: Vec<(Vec<u8>, usize)> = Vec::with_capacity(fields.len());
+        for (field, name) in fields {
+            let path = format!("{}.fields.{field}", self.path);
+            let column = self.column(path.clone(), name)?;
+            if let Some((other, _)) = found.iter().find(|(_, c)| *c == column) {
+                let other = String::from_utf8_lossy(other);
+                return Err(ConfigError::at(
+                    path,
+                    format!("column {name:?} is the column of field {other:?} already"),
+                ));
+            }
+            found.push((field.clone().into_bytes(), column));
+        }
+        found.sort_by_key(|(_, column)| *column);
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::literal::Literal;
+
+    /// A text column.
+    pub fn column(name: &str) -> TableColumn {
+        TableColumn {
+            name: name.into(),
+            cast: "text".into(),
+            type_name: "text".into(),
+            literal: Literal::Text(None),
+            verbatim: true,
+            ..TableColumn::default()
+        }
+    }
+
+    /// `users (id integer primary key, username text not null, email text not null, dob date)`,
+    /// `email` unique.
+    pub fn users() -> Table {
+        let id = TableColumn {
+            cast: "integer".into(),
+            literal: Literal::Integer(i32::MIN.into(), i32::MAX.into()),
+            verbatim: false,
+            not_null: true,
+            fills_itself: true,
+            ..column("id")
+        };
+        let dob = TableColumn {
+            cast: "date".into(),
+            literal: Literal::Date,
+            verbatim: false,
+            ..column("dob")
+        };
+        let required = |name| TableColumn {
+            not_null: true,
+            ..column(name)
+        };
+        Table {
+            schema: "public".into(),
+            name: "users".into(),
+            columns: vec![id, required("username"), required("email"), dob],
+            primary_key: vec![0],
+            unique: vec![vec![0], vec![2]],
+            guards: vec![vec![0], vec![2]],
+            ..Table::default()
+        }
+    }
+
+    /// The mapping of `json` onto `table`.
+    pub fn resolve(json: &str, table: &Table) -> Result<Mapping, String> {
+        let config: MappingConfig = serde_json::from_str(json).unwrap();
+        Mapping::resolve(0, &config, table).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn fields_and_key_come_from_the_catalog() {
+        let m = resolve(r#"{"table":"users"}"#, &users()).unwrap();
+        let names: Vec<&str> = m.field_names().collect();
+        assert_eq!(names, ["id", "username", "email", "dob"]);
+        assert_eq!((m.key_len, m.has_arbiter), (1, true));
+        assert_eq!(m.column_of(b"email", 0), Some(2));
+        assert_eq!(m.column_of(b"email", 2), Some(2));
+        assert_eq!(m.column_of(b"nope", 2), None);
+        assert!(m.columns[1].required && !m.columns[0].required && !m.required_unmapped);
+        assert_eq!(m.columns[2].guarded_by, [2]);
+    }
+
+    #[test]
+    fn a_key_column_needs_no_field() {
+        let m = resolve(r#"{"table":"users","fields":{"mail":"email"}}"#, &users()).unwrap();
+        assert_eq!(m.columns.len(), 2);
+        assert_eq!(m.columns[0].field, None);
+        assert!(m.required_unmapped);
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_right_thing() {
+        let error = |json| resolve(json, &users()).unwrap_err();
+        assert_eq!(
+            error(r#"{"table":"users","fields":{"born":"dbo"}}"#),
+            r#"mappings[0].fields.born: table "users" has no column "dbo"; did you mean "dob"?"#
+        );
+        assert_eq!(
+            error(r#"{"table":"users","key":"username"}"#),
+            "mappings[0].key: table \"users\" has no unique index on (username); \
+             a staged key must name one row"
+        );
+        assert_eq!(
+            error(r#"{"table":"users","fields":{"a":"dob","b":"dob"}}"#),
+            r#"mappings[0].fields.b: column "dob" is the column of field "a" already"#
+        );
+        let keyless = Table {
+            primary_key: vec![],
+            ..users()
+        };
+        assert_eq!(
+            resolve(r#"{"table":"users"}"#, &keyless).unwrap_err(),
+            r#"mappings[0].key: table "users" has no primary key; name the key's columns here"#
+        );
+    }
+}

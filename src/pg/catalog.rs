@@ -1,0 +1,212 @@
+//! What the database's catalog says of the mapped tables.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use postgres::types::Type;
+use postgres::Client;
+
+use super::error::explain;
+use crate::config::{ConfigError, MappingConfig};
+use crate::literal::Literal;
+use crate::mapping::{Mapping, Mappings};
+use crate::sql::quote;
+use crate::suggest;
+use crate::table::{Table, TableColumn};
+
+/// Why the mappings could not be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The document does not fit the tables.
+    #[error("{0}")]
+    Mapping(#[from] ConfigError),
+    /// The database could not be asked.
+    #[error("{}", explain(.0))]
+    Database(#[from] postgres::Error),
+}
+
+/// The mappings as the catalog confirmed them, once somebody has read it.
+#[derive(Default)]
+pub struct Catalog(Mutex<Option<Result<Arc<Mappings>, String>>>);
+
+impl Catalog {
+    /// The mappings; `Err(Some(why))` when the document does not fit the tables, `Err(None)` while
+    /// the database was not reached yet.
+    pub fn mappings(&self) -> Result<Arc<Mappings>, Option<String>> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(read) => read.clone().map_err(Some),
+            None => Err(None),
+        }
+    }
+
+    /// Keeps what was read.
+    pub fn set(&self, read: Result<Mappings, String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.map(Arc::new));
+    }
+}
+
+/// Reads the catalog for every mapping of the document and checks it.
+pub fn load(client: &mut Client, configs: &[MappingConfig]) -> Result<Mappings, CatalogError> {
+    let mut mappings = Vec::with_capacity(configs.len());
+    for (index, config) in configs.iter().enumerate() {
+        let table = table(client, index, config)?;
+        mappings.push(Mapping::resolve(index, config, &table)?);
+    }
+    Ok(Mappings::new(mappings))
+}
+
+const RELATION: &str = "
+    SELECT c.oid, n.nspname, c.relname, c.relkind::text,
+           c.relkind IN ('v', 'f') OR c.relrowsecurity
+           OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN')
+           OR EXISTS (SELECT FROM pg_trigger g WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
+                      AND (g.tgrelid = c.oid
+                           OR g.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid))))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass($1)";
+
+const COLUMNS: &str = "
+    SELECT a.attnum, a.attname, format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
+           CASE WHEN t.typtype = 'd' THEN 0::oid ELSE a.atttypid END, a.atttypmod,
+           a.atttypid = 'bytea'::regtype OR t.typbasetype = 'bytea'::regtype,
+           a.attnotnull OR t.typnotnull,
+           a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
+           a.attidentity = 'a', a.attgenerated <> ''
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+const INDEXES: &str = "
+    SELECT i.indisprimary, (i.indkey::int2[])[0:i.indnkeyatts - 1],
+           i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+    FROM pg_index i WHERE i.indrelid = $1 AND i.indisunique";
+
+const CONSTRAINTS: &str = "
+    SELECT contype = 'c', conkey FROM pg_constraint
+    WHERE conrelid = $1 AND contype IN ('c', 'f', 'x') AND conkey IS NOT NULL";
+
+fn table(client: &mut Client, index: usize, config: &MappingConfig) -> Result<Table, CatalogError> {
+    let (schema, name) = config.schema_and_table();
+    let regclass = match schema {
+        Some(schema) => format!("{}.{}", quote(schema), quote(name)),
+        None => quote(name),
+    };
+    let path = format!("mappings[{index}].table");
+    let Some(relation) = client.query_opt(RELATION, &[&regclass])? else {
+        return Err(unknown(client, path, config)?);
+    };
+    let (oid, kind): (u32, String) = (relation.get(0), relation.get(3));
+    if !["r", "p", "v", "f"].contains(&kind.as_str()) {
+        let problem = format!("{:?} is neither a table nor a view", config.table);
+        return Err(ConfigError::at(path, problem).into());
+    }
+    let mut table = Table {
+        schema: relation.get(1),
+        name: relation.get(2),
+        watched: relation.get(4),
+        is_view: kind == "v" || kind == "f",
+        ..Table::default()
+    };
+    let mut numbers: Vec<i16> = Vec::new();
+    let mut generated = Vec::new();
+    for row in client.query(COLUMNS, &[&oid])? {
+        numbers.push(row.get(0));
+        generated.push(row.get::<_, bool>(10));
+        table.columns.push(column(&row));
+    }
+    let positions = |attnums: Vec<i16>| -> Vec<usize> {
+        attnums
+            .iter()
+            .filter_map(|n| numbers.iter().position(|number| number == n))
+            .collect()
+    };
+    // What a generated column or an expression depends on is not listed: it may be any column.
+    let all = || (0..numbers.len()).collect::<Vec<_>>();
+    let widen = |columns: Vec<usize>| match columns.iter().any(|&c| generated[c]) {
+        true => all(),
+        false => columns,
+    };
+    for row in client.query(INDEXES, &[&oid])? {
+        let columns = positions(row.get(1));
+        if row.get(2) {
+            if row.get(0) {
+                table.primary_key.clone_from(&columns);
+            }
+            table.unique.push(columns.clone());
+            table.guards.push(widen(columns));
+        } else {
+            table.guards.push(all());
+        }
+    }
+    for row in client.query(CONSTRAINTS, &[&oid])? {
+        let columns = widen(positions(row.get(1)));
+        if row.get(0) {
+            table.checks.push(columns.clone());
+        }
+        table.guards.push(columns);
+    }
+    Ok(table)
+}
+
+fn unknown(
+    client: &mut Client,
+    path: String,
+    config: &MappingConfig,
+) -> Result<CatalogError, postgres::Error> {
+    const NAMES: &str = "
+        SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname
+                    ELSE n.nspname || '.' || c.relname END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'f')
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+    let names: Vec<String> = client
+        .query(NAMES, &[])?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let near = suggest::among(&config.table, names.iter().map(String::as_str));
+    Ok(ConfigError::at(
+        path,
+        format!("the database has no table {:?}{near}", config.table),
+    )
+    .into())
+}
+
+fn column(row: &postgres::Row) -> TableColumn {
+    // The type's oid; 0 for a domain, whose constraints may refuse what its base type accepts.
+    let ty = Type::from_oid(row.get(4));
+    let modifier: i32 = row.get(5);
+    TableColumn {
+        name: row.get(1),
+        cast: row.get(2),
+        type_name: row.get(3),
+        literal: literal(ty.as_ref(), modifier),
+        bytea: row.get(6),
+        verbatim: matches!(ty, Some(Type::TEXT | Type::VARCHAR)),
+        not_null: row.get(7),
+        fills_itself: row.get::<_, bool>(8) || row.get::<_, bool>(10),
+        identity_always: row.get(9),
+    }
+}
+
+/// Which literals the type accepts for certain. The modifier of `varchar` and `numeric` is 4 more
+/// than what it says, and -1 where there is none.
+fn literal(ty: Option<&Type>, modifier: i32) -> Literal {
+    let limit = usize::try_from(modifier - 4).ok();
+    match ty {
+        Some(&Type::INT2) => Literal::Integer(i16::MIN.into(), i16::MAX.into()),
+        Some(&Type::INT4) => Literal::Integer(i32::MIN.into(), i32::MAX.into()),
+        Some(&Type::INT8) => Literal::Integer(i64::MIN, i64::MAX),
+        Some(&Type::TEXT) => Literal::Text(None),
+        Some(&Type::VARCHAR) => Literal::Text(limit),
+        Some(&Type::BYTEA) => Literal::Bytes,
+        Some(&Type::BOOL) => Literal::Boolean,
+        Some(&Type::DATE) => Literal::Date,
+        Some(&(Type::TIMESTAMP | Type::TIMESTAMPTZ)) => Literal::Timestamp,
+        Some(&(Type::FLOAT4 | Type::FLOAT8)) => Literal::Decimal(30),
+        Some(&Type::NUMERIC) => match limit {
+            None => Literal::Decimal(1000),
+            // Precision in the upper half, scale in the lower 11 bits.
+            Some(limit) => Literal::Decimal((limit >> 16).saturating_sub(limit & 0x7ff)),
+        },
+        _ => Literal::Unknown,
+    }
+}

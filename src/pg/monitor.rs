@@ -1,0 +1,88 @@
+//! The thread that finds the way to the database: it reads the catalog when that could not be done
+//! at load, and probes while the database is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2::ManageConnection;
+
+use super::catalog::{self, Catalog, CatalogError};
+use super::pool::Manager;
+use crate::config::{ConfigError, MappingConfig};
+use crate::engine::Shared;
+
+/// The pause between two probes.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause before a document that does not fit the tables is checked again: somebody may be
+/// about to create them.
+const RECHECK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Finds the way to the database.
+pub struct Monitor {
+    /// Makes the connections for probing, outside the pool.
+    pub manager: Manager,
+    /// The document's mappings.
+    pub mappings: Vec<MappingConfig>,
+    /// Where the checked mappings go.
+    pub catalog: Arc<Catalog>,
+    /// Where it says whether the database can be reached.
+    pub shared: Arc<Shared>,
+    /// Tells the operator what changed.
+    pub log: fn(&str),
+}
+
+impl Monitor {
+    /// One attempt: connects, and reads the catalog where that was not done. `Err` when the
+    /// document does not fit the tables.
+    pub fn attempt(&self) -> Result<(), ConfigError> {
+        let mut session = match self.manager.connect() {
+            Ok(session) => session,
+            Err(error) => {
+                self.away(&error.to_string());
+                return Ok(());
+            }
+        };
+        if self.catalog.mappings().is_err() {
+            match catalog::load(&mut session.client, &self.mappings) {
+                Ok(mappings) => self.catalog.set(Ok(mappings)),
+                Err(CatalogError::Mapping(error)) => {
+                    self.catalog.set(Err(error.to_string()));
+                    return Err(error);
+                }
+                Err(error @ CatalogError::Database(_)) => {
+                    self.away(&error.to_string());
+                    return Ok(());
+                }
+            }
+        }
+        self.shared.health.report_up();
+        Ok(())
+    }
+
+    fn away(&self, reason: &str) {
+        self.shared.stats.set_last_error(reason.to_string());
+        self.shared.health.report_down(reason);
+    }
+
+    /// Probes while the database is away, until the module is closed.
+    pub fn run(self) {
+        let health = &self.shared.health;
+        let mut pause = PROBE_PAUSE;
+        while health.wait_to_probe(pause) {
+            let before = self.catalog.mappings().err().flatten();
+            pause = match self.attempt() {
+                Ok(()) => PROBE_PAUSE,
+                Err(error) => {
+                    if before != Some(error.to_string()) {
+                        (self.log)(&format!("{error}; writes are refused until it fits"));
+                    }
+                    RECHECK_PAUSE
+                }
+            };
+            if health.is_up() {
+                (self.log)("the database answers; writes go through");
+            }
+        }
+    }
+}

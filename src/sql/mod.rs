@@ -1,0 +1,205 @@
+//! SQL text: quoted identifiers, casts, one statement for any number of rows.
+//!
+//! Every value travels as an element of an array parameter, one array a column; nothing that a
+//! client sends is ever part of a statement's text.
+
+mod upsert;
+
+use crate::batch::Form;
+use crate::mapping::{Column, Mapping};
+
+/// `"quoted"`.
+pub fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// The statement for a group of this form. Its parameters are one array a key column, then one
+/// array a value, `bytea[]` where the column is `bytea` and `text[]` elsewhere; its rows hold
+/// every column of [`Mapping::columns`].
+pub fn statement(mapping: &Mapping, form: &Form) -> String {
+    let names = Names { mapping };
+    match form {
+        Form::Upsert(columns) if columns.is_empty() => upsert::touch(&names),
+        Form::Upsert(columns) if upsert::can_insert_first(mapping, columns) => {
+            upsert::insert_first(&names, columns)
+        }
+        Form::Upsert(columns) => upsert::update_first(&names, columns),
+        Form::Read => format!(
+            "SELECT {} FROM {} JOIN {} AS t ON {}",
+            names.returning("t"),
+            names.input(&[]),
+            names.table(),
+            names.same_key("t"),
+        ),
+    }
+}
+
+/// The statement that says how the database itself writes an id: one text a key column.
+pub fn canonical_key(mapping: &Mapping) -> String {
+    let casts: Vec<String> = key_columns(mapping)
+        .enumerate()
+        .map(|(i, column)| match column.info.bytea {
+            true => format!("${}::bytea", i + 1),
+            false => format!("${}::text::{}::text", i + 1, column.info.cast),
+        })
+        .collect();
+    format!("SELECT {}", casts.join(", "))
+}
+
+fn key_columns(mapping: &Mapping) -> impl Iterator<Item = &Column> {
+    mapping.columns[..mapping.key_len].iter()
+}
+
+/// The names and expressions that the statements are made of. `i` is the input, `t` the table.
+struct Names<'a> {
+    mapping: &'a Mapping,
+}
+
+impl Names<'_> {
+    fn table(&self) -> String {
+        let (schema, table) = &self.mapping.table;
+        format!("{}.{}", quote(schema), quote(table))
+    }
+
+    fn column(&self, column: usize) -> String {
+        quote(&self.mapping.columns[column].info.name)
+    }
+
+    fn columns(&self, columns: impl Iterator<Item = usize>) -> String {
+        join(columns, ", ", |c| self.column(c))
+    }
+
+    fn key(&self) -> std::ops::Range<usize> {
+        0..self.mapping.key_len
+    }
+
+    /// The input as a sub-select with the columns' types: `c0` for the column 0, and so on. An id
+    /// that the database writes in another way (`01` for `1`) is left out: `users:01` would be a
+    /// second cache of a row that `users:1` caches.
+    fn input(&self, columns: &[usize]) -> String {
+        let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
+        let array = |(n, c): (usize, &usize)| {
+            let kind = if self.mapping.columns[*c].info.bytea {
+                "bytea"
+            } else {
+                "text"
+            };
+            format!("${}::{kind}[]", n + 1)
+        };
+        let casts = join(all.iter(), ", ", |c| {
+            let info = &self.mapping.columns[*c].info;
+            format!("u.c{c}::{} AS c{c}", info.cast)
+        });
+        let odd: Vec<String> = self
+            .key()
+            .map(|c| (c, &self.mapping.columns[c].info))
+            .filter(|(_, info)| !info.verbatim && !info.bytea)
+            .map(|(c, info)| format!("u.c{c}::{}::text = u.c{c}", info.cast))
+            .collect();
+        let condition = match odd.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", odd.join(" AND ")),
+        };
+        format!(
+            "(SELECT {casts} FROM unnest({}) AS u({}){condition}) AS i",
+            join(all.iter().enumerate(), ", ", array),
+            join(all.iter(), ", ", |c| format!("c{c}")),
+        )
+    }
+
+    /// Every mapped column as text, with the number of the column for a name.
+    fn returning(&self, from: &str) -> String {
+        join(0..self.mapping.columns.len(), ", ", |c| {
+            let cast = if self.mapping.columns[c].info.bytea {
+                ""
+            } else {
+                "::text"
+            };
+            format!("{from}.{}{cast} AS r{c}", self.column(c))
+        })
+    }
+
+    fn returned(&self) -> String {
+        join(0..self.mapping.columns.len(), ", ", |c| format!("r{c}"))
+    }
+
+    fn same_key(&self, table: &str) -> String {
+        join(self.key(), " AND ", |c| {
+            format!("{table}.{} = i.c{c}", self.column(c))
+        })
+    }
+
+    /// GENERATED ALWAYS AS IDENTITY takes a given key only by this clause.
+    fn overriding(&self) -> &'static str {
+        match key_columns(self.mapping).any(|c| c.info.identity_always) {
+            true => " OVERRIDING SYSTEM VALUE",
+            false => "",
+        }
+    }
+}
+
+fn join<T>(items: impl Iterator<Item = T>, by: &str, f: impl FnMut(T) -> String) -> String {
+    items.map(f).collect::<Vec<_>>().join(by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::tests::{column, resolve, users};
+    use crate::table::{Table, TableColumn};
+
+    fn sql(table: &Table, form: Form) -> String {
+        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form)
+    }
+
+    #[test]
+    fn a_complete_set_is_one_insert() {
+        assert_eq!(
+            sql(&users(), Form::Upsert(vec![1, 2])),
+            "INSERT INTO \"public\".\"users\" AS t (\"id\", \"username\", \"email\") \
+             SELECT i.c0, i.c1, i.c2 FROM (SELECT u.c0::integer AS c0, u.c1::text AS c1, \
+             u.c2::text AS c2 FROM unnest($1::text[], $2::text[], $3::text[]) AS u(c0, c1, c2) \
+             WHERE u.c0::integer::text = u.c0) AS i ON CONFLICT (\"id\") DO UPDATE SET \
+             \"username\" = excluded.\"username\", \"email\" = excluded.\"email\" RETURNING \
+             t.\"id\"::text AS r0, t.\"username\"::text AS r1, t.\"email\"::text AS r2, \
+             t.\"dob\"::text AS r3"
+        );
+    }
+
+    #[test]
+    fn what_leaves_out_a_required_column_updates_first() {
+        assert!(sql(&users(), Form::Upsert(vec![1])).contains("UPDATE \"public\".\"users\" AS t"));
+        let checked = Table {
+            checks: vec![vec![2, 3]],
+            ..users()
+        };
+        assert!(sql(&checked, Form::Upsert(vec![1, 2])).contains("UPDATE"));
+        assert!(sql(&checked, Form::Upsert(vec![1, 2, 3])).starts_with("INSERT"));
+    }
+
+    #[test]
+    fn odd_identifiers_are_quoted() {
+        let odd = TableColumn {
+            name: "a \"B\"".into(),
+            ..column("")
+        };
+        let table = Table {
+            name: "T;--".into(),
+            columns: vec![odd],
+            ..users()
+        };
+        let table = Table {
+            unique: vec![vec![0]],
+            ..table
+        };
+        let sql = sql(&table, Form::Read);
+        assert!(
+            sql.contains("\"public\".\"T;--\" AS t ON t.\"a \"\"B\"\"\" = i.c0"),
+            "{sql}"
+        );
+        assert!(
+            !sql.contains("WHERE"),
+            "a text key is canonical as it is: {sql}"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The integration tests: a real redis-server with the built module, a real PostgreSQL.
+//!
+//! One binary, so that all tests share one PostgreSQL; each test has a database and a
+//! redis-server of its own, and they run in parallel. What drives them is in `support`.
+//!
+//! `WT_PG_BIN` (PostgreSQL's bin folder), `WT_REDIS_SERVER` and `WT_MODULE` say which programs
+//! and which module to test; without them they are found.
+
+mod support;
+
+mod harness;
+
+// The write itself.
+mod bad_input;
+mod errors;
+mod load;
+mod mapping;
+mod options;
+mod sync_path;
+mod types;
+mod writes;
+
+// Many writes, and what happens around them.
+mod acl;
+mod admin;
+mod batches;
+mod consistency;
+mod disturbed;
+mod host;
+mod in_flight;
+mod one_by_one;
+mod outage;
+mod persistence;
+mod replication;

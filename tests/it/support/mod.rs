@@ -1,0 +1,31 @@
+//! What the tests stand on. [`Stack`] is the door: it starts what a test needs and asks it.
+//!
+//! No test sleeps in place of a condition: [`eventually`] polls one, with a deadline that only
+//! a broken server meets.
+
+// Each test module uses its own part of this.
+#![allow(dead_code, unused_imports)]
+
+mod builder;
+mod database;
+mod eventually;
+mod find;
+mod ports;
+mod postgres_server;
+mod random;
+mod redis_server;
+mod refused;
+mod resp;
+mod stack;
+mod supervisor;
+mod users;
+
+pub use builder::Builder;
+pub use database::{Database, OpenTransaction};
+pub use eventually::{eventually, eventually_some, DEADLINE};
+pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
+pub use random::Lcg;
+pub use redis_server::{quoted, RedisServer};
+pub use resp::{bulk, error, int, ok, Conn, Reply};
+pub use stack::{hash, Hash, Stack};
+pub use users::{user_row, users_mapping, USERS_SQL};

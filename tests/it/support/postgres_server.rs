@@ -1,0 +1,189 @@
+//! A PostgreSQL server of our own.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use postgres::{Client, NoTls};
+
+use super::eventually::eventually_some;
+use super::find;
+use super::ports::free_port;
+use super::supervisor::{server_dir, Supervisor, User};
+
+/// A user that must show a password; all others are trusted. The password is one that no
+/// other text contains.
+pub const PASSWORD_USER: &str = "with_password";
+pub const PASSWORD: &str = "Xq7-s3cr3t-Zw9";
+
+pub struct PostgresServer {
+    port: u16,
+    supervisor: Supervisor,
+}
+
+impl PostgresServer {
+    /// The server that all tests share. A test that stops its server starts its own.
+    pub fn shared() -> Arc<PostgresServer> {
+        static SHARED: OnceLock<Arc<PostgresServer>> = OnceLock::new();
+        SHARED
+            .get_or_init(|| Arc::new(PostgresServer::start_new()))
+            .clone()
+    }
+
+    /// A new cluster in a folder of its own, running.
+    pub fn start_new() -> PostgresServer {
+        // Another process can take the port between our look and the server's bind.
+        for _ in 0..5 {
+            let user = find::postgres_user();
+            let dir = server_dir("wt-pg-", user);
+            initdb(&dir.join("data"), user);
+            let port = free_port();
+            let argv = server_argv(&dir.join("data"), port);
+            let server = PostgresServer {
+                port,
+                supervisor: Supervisor::new(dir, "QUIT", user, &argv),
+            };
+            server.supervisor.start();
+            if server.wait_until_ready() {
+                server.create_password_user();
+                return server;
+            }
+            eprintln!(
+                "PostgreSQL didn't start on port {port}:\n{}",
+                server.supervisor.output()
+            );
+        }
+        panic!("PostgreSQL didn't start in five attempts");
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database, as the module's document has it.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn connect(&self, database: &str) -> Client {
+        self.try_connect(database)
+            .unwrap_or_else(|e| panic!("PostgreSQL: {e:?}\n{}", self.supervisor.output()))
+    }
+
+    pub fn try_connect(&self, database: &str) -> Result<Client, postgres::Error> {
+        let mut config = postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.port)
+            .user("postgres")
+            .dbname(database);
+        config
+            .connect_timeout(Duration::from_secs(10))
+            .connect(NoTls)
+    }
+
+    /// `pg_ctl stop -m fast`: sessions are ended, their transactions rolled back.
+    pub fn stop_fast(&self) {
+        self.supervisor.stop("INT");
+    }
+
+    /// `pg_ctl stop -m immediate`: a crash.
+    pub fn stop_immediate(&self) {
+        self.supervisor.stop("QUIT");
+    }
+
+    /// The same cluster on the same port, after a stop.
+    pub fn start_again(&self) {
+        self.supervisor.start();
+        assert!(
+            self.wait_until_ready(),
+            "no restart:\n{}",
+            self.supervisor.output()
+        );
+    }
+
+    /// Stops the postmaster in its tracks, until the guard is dropped: a new connection is
+    /// accepted by the kernel, then silent.
+    pub fn freeze(&self) -> Frozen<'_> {
+        self.supervisor.signal("STOP");
+        Frozen(self)
+    }
+
+    fn wait_until_ready(&self) -> bool {
+        eventually_some("PostgreSQL accepts connections", || {
+            if self.try_connect("postgres").is_ok() {
+                Some(true)
+            } else if !self.supervisor.is_alive() {
+                Some(false)
+            } else {
+                None
+            }
+        })
+    }
+
+    fn create_password_user(&self) {
+        let sql = format!("create role {PASSWORD_USER} login superuser password '{PASSWORD}'");
+        self.connect("postgres")
+            .batch_execute(&sql)
+            .expect("create role");
+    }
+}
+
+pub struct Frozen<'a>(&'a PostgresServer);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.supervisor.signal("CONT");
+    }
+}
+
+fn initdb(data: &Path, user: User) {
+    let mut command = Command::new(find::postgres_program("initdb"));
+    command.args([
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+    ]);
+    command
+        .args(["--no-sync", "--no-instructions", "-D"])
+        .arg(data);
+    // The folder that cargo runs us in may be closed to the user.
+    command.current_dir("/");
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    let output = command.output().expect("initdb can't be run");
+    assert!(
+        output.status.success(),
+        "initdb: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let hba = format!(
+        "host all {PASSWORD_USER} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+    );
+    // Truncating the file keeps its owner.
+    std::fs::write(data.join("pg_hba.conf"), hba).expect("pg_hba.conf");
+}
+
+fn server_argv(data: &Path, port: u16) -> Vec<String> {
+    let settings = [
+        format!("port={port}"),
+        "listen_addresses=127.0.0.1".into(),
+        "unix_socket_directories=".into(),
+        "max_connections=300".into(),
+        // A test's data needn't outlive the machine; commits still reach the kernel.
+        "fsync=off".into(),
+        "full_page_writes=off".into(),
+        "autovacuum=off".into(),
+        "shared_buffers=64MB".into(),
+    ];
+    let mut argv = vec![find::postgres_program("postgres").display().to_string()];
+    argv.extend(["-D".into(), data.display().to_string()]);
+    for setting in settings {
+        argv.extend(["-c".into(), setting]);
+    }
+    argv
+}
