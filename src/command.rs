@@ -52,6 +52,13 @@ pub fn rewrite(name: &[u8], argc: usize) -> Option<Rewrite> {
     }
 }
 
+/// `MODULE UNLOAD writethrough`.
+pub fn is_unload(name: &[u8], sub: &[u8], module: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"MODULE")
+        && sub.eq_ignore_ascii_case(b"UNLOAD")
+        && module == b"writethrough"
+}
+
 /// What a write names, in the client's words.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Write {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::Value;
@@ -282,8 +283,13 @@ fn expand(
             ConfigError::at(path, format!("the environment variable {name} is not set"))
         })?;
         out.push_str(&rest[..start]);
-        out.push_str(&value);
         rest = &rest[start + length + 1..];
+        // A user or password may hold any character; a host or a whole URL is taken as it is.
+        let in_userinfo = out.contains("://") && rest.contains('@');
+        match in_userinfo || out.contains('?') {
+            true => out.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC)),
+            false => out.push_str(&value),
+        }
     }
     out.push_str(rest);
     Ok(out)
@@ -379,6 +385,13 @@ mod tests {
         let mut c = Config::parse(USERS, vec![]).unwrap();
         c.url = Some("postgres://app:${PW}@db/x".into());
         assert_eq!(c.resolve_url(env).unwrap(), "postgres://app:s3cret@db/x");
+        let odd = |name: &str| (name == "PW").then(|| "p@s:/%".to_string());
+        assert_eq!(
+            c.resolve_url(odd).unwrap(),
+            "postgres://app:p%40s%3A%2F%25@db/x"
+        );
+        c.url = Some("${PW}".into());
+        assert_eq!(c.resolve_url(odd).unwrap(), "p@s:/%");
         c.url = Some("postgres://app:${NOPE}@db/x".into());
         let error = c.resolve_url(env).unwrap_err().to_string();
         assert_eq!(error, "url: the environment variable NOPE is not set");

@@ -109,6 +109,11 @@ impl Job {
         }
     }
 
+    /// Its number; later writes have higher ones.
+    pub fn id(&self) -> JobId {
+        self.ticket.id
+    }
+
     /// Ends the job; the caller owes the answer now.
     pub fn finish(mut self) -> JobId {
         self.ticket.completions = None;

@@ -235,8 +235,14 @@ fn members(group: Group<Job>) -> Vec<Job> {
     group.rows.into_iter().flat_map(|row| row.members).collect()
 }
 
+/// The earlier and the later half: who came first is served first, so that a value that an earlier
+/// write frees can be taken by a later one.
 fn halves(mut group: Group<Job>) -> Vec<Group<Job>> {
-    let second = group.rows.split_off(group.rows.len() / 2);
+    group.rows.sort_by_key(|row| row.members[0].id());
+    let mut second = group.rows.split_off(group.rows.len() / 2);
+    for rows in [&mut group.rows, &mut second] {
+        rows.sort_by(|a, b| a.change().target.cmp(&b.change().target));
+    }
     let rest = Group {
         mapping: group.mapping.clone(),
         form: group.form.clone(),
@@ -270,11 +276,11 @@ fn settle_all(jobs: Vec<Job>, answer: Result<(), Failure>, state: RowState) -> S
     }
 }
 
-/// An error without its message, which may hold a row's values.
+/// An error for INFO: no detail, which holds the row; and no message of class 22 (data exception),
+/// which holds the value.
 fn describe(refusal: &Refusal) -> String {
-    let place = refusal.constraint.as_ref().or(refusal.column.as_ref());
-    match place {
-        Some(place) => format!("SQLSTATE {} by {place}", refusal.sqlstate),
-        None => format!("SQLSTATE {}", refusal.sqlstate),
+    match refusal.sqlstate.starts_with("22") {
+        true => format!("{} a value was refused", refusal.sqlstate),
+        false => format!("{} {}", refusal.sqlstate, refusal.message),
     }
 }

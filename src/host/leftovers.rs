@@ -30,6 +30,37 @@ pub fn look() {
     ffi::timer(Duration::ZERO, scan);
 }
 
+/// Our database and `other` changed places: the staged keys of writes on their way are there now.
+pub fn swapped(module: &Module, other: i32) {
+    let mut state = module.state();
+    let prefix = module.config.prefix.as_bytes();
+    let strays: Vec<_> = state
+        .keys
+        .keys()
+        .map(|key| (other, key::staged(prefix, key)))
+        .collect();
+    state.strays.extend(strays);
+    drop(state);
+    ffi::timer(Duration::ZERO, remove_strays);
+    look();
+}
+
+/// A timer: removes staged keys from where they don't belong.
+fn remove_strays(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    let strays = std::mem::take(&mut module.state().strays);
+    if ffi::server_flags().is_following() {
+        return;
+    }
+    module.apply(|| {
+        for (db, name) in strays {
+            if ctx.select(db) {
+                ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(&name)]);
+            }
+        }
+    });
+}
+
 /// A timer: one turn of a SCAN over the data set.
 fn scan(ctx: &Ctx) {
     let Some(module) = module() else { return };

@@ -140,13 +140,12 @@ fn register(ctx: &Ctx) -> Result<(), ConfigError> {
     }
 }
 
-/// MODULE UNLOAD: threads, a filter and queued commands can't be taken back.
-pub fn unload() -> Status {
+/// Tells the operator what to do instead of MODULE UNLOAD.
+pub fn warn_of_unload() {
     log(
         Level::Warning,
         "writethrough can't be unloaded: restart the server without it",
     );
-    Status::Err
 }
 
 /// Something happened to the server.
@@ -158,9 +157,22 @@ pub fn event(_: &Ctx, event: Event) {
             module.state().epoch += 1;
         }
         Event::Flushed(_) => {}
-        Event::Swapped(a, b) if a == db || b == db => leftovers::look(),
+        Event::Swapped(a, b) if a == db || b == db => {
+            leftovers::swapped(module, if a == db { b } else { a });
+        }
         Event::Swapped(..) => {}
-        Event::Loaded | Event::Promoted => leftovers::look(),
+        Event::Loaded => {
+            // The data set that was emptied came back: it may hold what a write replaces.
+            let mut state = module.state();
+            let epoch = state.epoch;
+            state
+                .jobs
+                .values_mut()
+                .for_each(|pending| pending.epoch = epoch);
+            drop(state);
+            leftovers::look();
+        }
+        Event::Promoted => leftovers::look(),
         Event::Shutdown => shutdown(module),
     }
 }

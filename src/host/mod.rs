@@ -30,6 +30,10 @@ impl ffi::Host for Server {
             return;
         }
         let Some(rewrite) = command::rewrite(command.get(0), argc) else {
+            if command::is_unload(command.get(0), command.get(1), command.get(2)) {
+                // The server may refuse for a reason that reads as if one could wait.
+                lifecycle::warn_of_unload();
+            }
             return;
         };
         let Some(module) = module() else { return };
@@ -84,8 +88,9 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
     lifecycle::load(&Ctx::from_entry(ctx), args)
 }
 
+/// MODULE UNLOAD: threads, a filter and queued commands can't be taken back.
 fn deinit(_: &Context) -> Status {
-    lifecycle::unload()
+    Status::Err
 }
 
 /// The server's allocator, so that INFO memory counts us. Unit tests run without a server.

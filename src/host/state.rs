@@ -63,6 +63,8 @@ pub struct State {
     pub scan: Option<Vec<u8>>,
     /// Staged keys found after a load: the outcome of their writes is not known.
     pub leftovers: Vec<Vec<u8>>,
+    /// Staged keys that a SWAPDB has carried into another database.
+    pub strays: Vec<(i32, Vec<u8>)>,
     /// The hash fields of each mapping as the server's strings, by the mapping's version.
     pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
     last_id: JobId,

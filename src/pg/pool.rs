@@ -1,7 +1,9 @@
 //! The pool of connections, each with its prepared statements.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+use std::time::{Duration, Instant};
 
 use postgres::config::SslMode;
 use postgres::{Client, NoTls, Statement};
@@ -26,6 +28,8 @@ pub struct Session {
     /// The connection.
     pub client: Client,
     statements: HashMap<(u64, Form), Statement>,
+    last_used: Instant,
+    limit: Duration,
 }
 
 impl Session {
@@ -48,17 +52,40 @@ impl Session {
         Ok(statement)
     }
 
+    /// False when a connection that was idle for a while has died meanwhile. One that was used
+    /// just now is not asked: that would cost each batch a round trip.
+    pub fn is_alive(&mut self) -> bool {
+        let idle = self.last_used.elapsed();
+        idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok()
+    }
+
+    /// The connection goes back to the pool.
+    pub fn used(&mut self) {
+        self.last_used = Instant::now();
+    }
+
     /// Forgets the prepared statements; the next use prepares them again.
     pub fn forget_statements(&mut self) {
         self.statements.clear();
     }
 }
 
+/// A connection that was idle for less than this is used untested. What is sent on a dead one has
+/// no known outcome, so it is better not sent.
+const IDLE_UNTESTED: Duration = Duration::from_millis(50);
+
+/// Attempts to connect that may hang at once: a server that takes a connection and then says
+/// nothing holds its attempt until the server, or TCP, gives up.
+const HANGING_MAX: usize = 8;
+
 /// Makes connections with the time limits that a write needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Manager {
-    inner: PostgresConnectionManager<NoTls>,
-    set_up: String,
+    inner: Arc<PostgresConnectionManager<NoTls>>,
+    set_up: Arc<str>,
+    /// One attempt, from the first packet to the session that is set up.
+    limit: Duration,
+    attempts: Arc<AtomicUsize>,
 }
 
 /// Why no connection could be made, without the password.
@@ -76,12 +103,31 @@ impl ManageConnection for Manager {
     type Connection = Session;
     type Error = ConnectError;
 
+    /// The client's own limit ends with the TCP connection, so the attempt has a thread.
     fn connect(&self) -> Result<Session, ConnectError> {
-        let mut client = self.inner.connect()?;
-        client.batch_execute(&self.set_up)?;
-        Ok(Session {
-            client,
-            statements: HashMap::new(),
+        if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
+            return Err(ConnectError(
+                "the database takes connections and says nothing".into(),
+            ));
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let manager = self.clone();
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        let attempt = move || {
+            let session = manager.attempt();
+            manager.attempts.fetch_sub(1, Ordering::Relaxed);
+            // Nobody waits any more: the connection is closed.
+            let _ = sender.send(session);
+        };
+        std::thread::Builder::new()
+            .name("wt-connect".into())
+            .spawn(attempt)
+            .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
+        receiver.recv_timeout(self.limit).unwrap_or_else(|_| {
+            let limit = self.limit.as_millis();
+            Err(ConnectError(format!(
+                "no connection within connect_timeout_ms = {limit}"
+            )))
         })
     }
 
@@ -123,8 +169,22 @@ impl Manager {
             timeout = config.timeout().as_millis(),
         );
         Ok(Manager {
-            inner: PostgresConnectionManager::new(pg, NoTls),
-            set_up,
+            inner: Arc::new(PostgresConnectionManager::new(pg, NoTls)),
+            set_up: set_up.into(),
+            limit: config.connect_timeout(),
+            attempts: Arc::default(),
+        })
+    }
+
+    fn attempt(&self) -> Result<Session, ConnectError> {
+        let mut client = self.inner.connect()?;
+        client.batch_execute(&self.set_up)?;
+        let (statements, last_used) = (HashMap::new(), Instant::now());
+        Ok(Session {
+            client,
+            statements,
+            last_used,
+            limit: self.limit,
         })
     }
 

@@ -1,6 +1,6 @@
 //! One worker's view of the database: a pooled connection for each batch.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::types::ToSql;
 use postgres::Client;
@@ -15,6 +15,9 @@ use crate::failure::{Failure, Refusal};
 use crate::key::Show;
 use crate::mapping::Mapping;
 use crate::sql;
+
+/// How often the pool is asked why there is no connection yet.
+const POOL_SLICE: Duration = Duration::from_millis(50);
 
 /// A [`Store`] on the pool.
 pub struct PgStore {
@@ -33,14 +36,26 @@ impl PgStore {
         }
     }
 
+    /// The batch's connection, or one from the pool that is alive.
     fn connect(&mut self) -> Result<PooledConnection<Manager>, Trouble> {
-        match self.session.take() {
-            Some(session) => Ok(session),
-            None => self.pool.get_timeout(self.connect_timeout).map_err(|e| {
-                let text = e.to_string();
-                let reason = text.strip_prefix("timed out waiting for connection: ");
-                Trouble::Down(reason.unwrap_or(&text).to_string())
-            }),
+        if let Some(session) = self.session.take() {
+            return Ok(session);
+        }
+        let until = Instant::now() + self.connect_timeout;
+        loop {
+            let reason = match self.pool.get_timeout(POOL_SLICE) {
+                Ok(mut session) => match session.is_alive() {
+                    true => return Ok(session),
+                    // A dead one leaves the pool when it is dropped.
+                    false => continue,
+                },
+                Err(error) => error.to_string(),
+            };
+            // The pool goes on trying; its last error is known before its time is up.
+            let cause = reason.strip_prefix("timed out waiting for connection: ");
+            if cause.is_some() || Instant::now() >= until {
+                return Err(Trouble::Down(cause.unwrap_or(&reason).to_string()));
+            }
         }
     }
 }
@@ -91,7 +106,9 @@ impl Store for PgStore {
     }
 
     fn release(&mut self) {
-        self.session = None;
+        if let Some(mut session) = self.session.take() {
+            session.used();
+        }
     }
 }
 
