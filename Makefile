@@ -21,7 +21,6 @@ demo: build ## the main job, step by step, on private servers; KEEP=1 leaves the
 
 test: deps ## all tests: the pure code, then the module on real servers
 	cargo test --no-default-features --lib
-	cargo build
 	cargo test
 
 build: deps ## the module, for use: target/release/libwritethrough.so

@@ -30,7 +30,7 @@ def main():
     # thread that writes waits for the database.
     client = redis.Redis.from_url(url, decode_responses=True)
 
-    user = {"username": "ann", "email": "ann@example.com", "pwhash": "x", "first": "Ann"}
+    user = {"username": "kim", "email": "kim@example.com", "pwhash": "x", "first": "Kim"}
     print("new fields:", save(client, "users:10", user))
     print("the row:   ", client.hgetall("users:10"))
 

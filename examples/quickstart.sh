@@ -160,7 +160,7 @@ typed() {
 
 queried() { # the same with psql
   local answer
-  shown psql "$1"
+  shown psql "$1;"
   answer=$(sql -c "$1" 2>&1)
   indent "$answer"
   # shellcheck disable=SC2053
@@ -170,7 +170,8 @@ queried() { # the same with psql
 # users:ID at the left, its row at the right; and whether they hold the same.
 beside() {
   local id=$1 hash row left width
-  hash=$(redis -3 <<<"HGETALL users:$id")
+  # The first two lines of the row are no fields.
+  hash=$'\n\n'$(redis -3 <<<"HGETALL users:$id")
   row=$(sql -x -c "select * from users where id = $id")
   width=$(awk '{ if (length > n) n = length } END { print n + 2 }' <<<"$hash")
   [ "$width" -ge 26 ] || width=26
@@ -272,6 +273,7 @@ in_flight() { [ "$(redis --raw EXISTS '__{users:1}')" = "$1" ]; }
 
 write='HSET __{users:1} first Johnny'
 shown "client A" "$write"
+asked=$EPOCHREALTIME
 redis <<<"$write" >"$dir/answer" 2>&1 &
 writer=$!
 until_true 4 "the write to be in flight" in_flight 1
@@ -286,9 +288,11 @@ shown psql 'commit;'
 echo 'commit;' >&"$to_lock"
 exec {to_lock}>&- {from_lock}<&-
 wait "$writer"
+waited=$(((${EPOCHREALTIME/[.,]/} - ${asked/[.,]/}) / 1000))
 shown "client A" "$write"
 indent "$(cat "$dir/answer")"
 [[ $(cat "$dir/answer") == "(integer) 0"* ]] || failed "$write should have answered (integer) 0"
+note "after $waited ms, and nobody else waited"
 until_true 4 "the staged key to be gone" in_flight 0
 typed 'HGET users:1 first' '"Johnny"'
 same 1

@@ -40,10 +40,7 @@ pub fn parse(args: &[&[u8]]) -> Result<Config, ConfigError> {
         };
         match found {
             Some(_) if document.is_some() => {
-                return Err(ConfigError::at(
-                    name,
-                    "give one document, by CONFIG or by JSON",
-                ));
+                return Err(ConfigError::at(name, "give one document, by CONFIG or by JSON"));
             }
             Some(text) => document = Some(text),
             None => overrides.push(scalar(&name, value)?),
@@ -66,23 +63,15 @@ fn scalar(name: &str, value: &str) -> Result<(String, Value), ConfigError> {
     }
     if NUMBERS.contains(&key.as_str()) {
         let number: i64 = value.parse().map_err(|_| {
-            ConfigError::at(
-                name,
-                format!("{value:?} is no number; expected a whole number"),
-            )
+            ConfigError::at(name, format!("{value:?} is no number; expected a whole number"))
         })?;
         return Ok((key, Value::from(number)));
     }
     let known = ["config", "json"].iter().chain(NUMBERS).chain(TEXTS);
-    let names: Vec<String> = known
-        .map(|n| n.to_ascii_uppercase().replace('_', "-"))
-        .collect();
+    let names: Vec<String> = known.map(|n| n.to_ascii_uppercase().replace('_', "-")).collect();
     Err(ConfigError::at(
         name,
-        format!(
-            "unknown argument{}",
-            suggest::among(name, names.iter().map(String::as_str))
-        ),
+        format!("unknown argument{}", suggest::among(name, names.iter().map(String::as_str))),
     ))
 }
 
@@ -107,10 +96,7 @@ mod tests {
     #[test]
     fn errors_name_the_argument() {
         let error = |args: &[&str]| parse_str(args).unwrap_err();
-        assert_eq!(
-            error(&[]),
-            "arguments: expected CONFIG <path> or JSON <document>"
-        );
+        assert_eq!(error(&[]), "arguments: expected CONFIG <path> or JSON <document>");
         assert_eq!(error(&["JSON"]), "JSON: expected a value after it");
         assert_eq!(
             error(&["JSON", JSON, "POOL-SIZES", "8"]),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::change::{merge, Action, Change, Op};
+use crate::change::{merge, Action, Change};
 use crate::mapping::Mapping;
 
 /// One statement: rows of one table with the same form, sorted by key, each row once.
@@ -26,6 +26,14 @@ pub struct Group<J> {
 pub enum Form {
     /// Set these columns; insert missing rows.
     Upsert(Vec<usize>),
+    /// Set these columns to NULL.
+    Erase(Vec<usize>),
+    /// Add to this column; insert missing rows.
+    Add(usize),
+    /// Set this column where it is NULL; insert missing rows.
+    Fill(usize),
+    /// Delete the rows.
+    Delete,
     /// Read the rows.
     Read,
 }
@@ -43,18 +51,23 @@ impl Form {
     /// The form of an action.
     pub fn of(action: &Action) -> Form {
         match action {
-            Action::Upsert(ops) => Form::Upsert(ops.iter().map(|(c, _)| *c).collect()),
+            Action::Upsert(sets) => Form::Upsert(sets.iter().map(|(c, _)| *c).collect()),
+            Action::Erase(columns) => Form::Erase(columns.clone()),
+            Action::Add(column, _) => Form::Add(*column),
+            Action::Fill(column, _) => Form::Fill(*column),
+            Action::Delete => Form::Delete,
             Action::Read => Form::Read,
         }
     }
 
+    /// `*self == Form::of(action)`, without making one.
     fn is_of(&self, action: &Action) -> bool {
         match (self, action) {
-            (Form::Upsert(columns), Action::Upsert(ops)) => {
-                columns.iter().eq(ops.iter().map(|(c, _)| c))
+            (Form::Upsert(columns), Action::Upsert(sets)) => {
+                columns.iter().eq(sets.iter().map(|(c, _)| c))
             }
-            (Form::Read, Action::Read) => true,
-            _ => false,
+            (Form::Upsert(_), _) | (_, Action::Upsert(_)) => false,
+            _ => *self == Form::of(action),
         }
     }
 }
@@ -63,15 +76,6 @@ impl<J: AsRef<Change>> Row<J> {
     /// The row's change by its first member: mapping and key are the same for all.
     pub fn change(&self) -> &Change {
         self.members[0].as_ref()
-    }
-
-    /// The values of an upsert, in the order of its form's columns.
-    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
-        let ops = match &self.action {
-            Action::Upsert(ops) => ops.as_slice(),
-            Action::Read => &[],
-        };
-        ops.iter().map(|(_, Op::Set(value))| &value[..])
     }
 }
 
@@ -102,10 +106,7 @@ pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
             wave = entry.wave + 1;
         }
         last.insert(key, entries.len());
-        let row = Row {
-            action: change.action.clone(),
-            members: vec![job],
-        };
+        let row = Row { action: change.action.clone(), members: vec![job] };
         entries.push(Entry { wave, row, alone });
     }
     group(entries)
@@ -131,11 +132,7 @@ fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
                 groups.push((
                     entry.wave,
                     entry.alone,
-                    Group {
-                        mapping,
-                        form,
-                        rows: vec![entry.row],
-                    },
+                    Group { mapping, form, rows: vec![entry.row] },
                 ));
             }
         }
@@ -143,9 +140,7 @@ fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
     groups.sort_by_key(|(wave, ..)| *wave);
     let mut groups: Vec<Group<J>> = groups.into_iter().map(|(.., group)| group).collect();
     for group in &mut groups {
-        group
-            .rows
-            .sort_by(|a, b| a.change().target.cmp(&b.change().target));
+        group.rows.sort_by(|a, b| a.change().target.cmp(&b.change().target));
     }
     groups
 }
@@ -153,7 +148,6 @@ fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::change;
     use crate::mapping::tests::{resolve, users};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -172,26 +166,13 @@ mod tests {
     }
 
     fn job(mapping: &Arc<Mapping>, n: usize, id: u8, sets: &[(usize, &str)]) -> Job {
-        let ops = sets
-            .iter()
-            .map(|(c, v)| (*c, Op::Set(v.as_bytes().into())))
-            .collect();
-        Job(
-            n,
-            change(
-                mapping,
-                format!("users:{id}").as_bytes(),
-                Action::Upsert(ops),
-            ),
-        )
+        let ops = sets.iter().map(|(c, v)| (*c, v.as_bytes().into())).collect();
+        Job(n, Change::new(mapping, format!("users:{id}").as_bytes(), Action::Upsert(ops)))
     }
 
     fn numbers(groups: &[Group<Job>]) -> Vec<Vec<Vec<usize>>> {
         let members = |row: &Row<Job>| row.members.iter().map(|j| j.0).collect();
-        groups
-            .iter()
-            .map(|g| g.rows.iter().map(members).collect())
-            .collect()
+        groups.iter().map(|g| g.rows.iter().map(members).collect()).collect()
     }
 
     #[test]
@@ -210,10 +191,7 @@ mod tests {
             job(&m, 2, 3, &[(1, "a\0")]),
             job(&m, 3, 4, &[(1, "d")]),
         ];
-        assert_eq!(
-            numbers(&plan(jobs)),
-            [vec![vec![0], vec![3]], vec![vec![1]], vec![vec![2]]]
-        );
+        assert_eq!(numbers(&plan(jobs)), [vec![vec![0], vec![3]], vec![vec![1]], vec![vec![2]]]);
     }
 
     #[test]
@@ -225,10 +203,7 @@ mod tests {
             job(&m, 2, 1, &[(2, "y")]),
             job(&m, 3, 2, &[(1, "c"), (2, "z")]),
         ];
-        assert_eq!(
-            numbers(&plan(jobs)),
-            [vec![vec![0, 1], vec![3]], vec![vec![2]]]
-        );
+        assert_eq!(numbers(&plan(jobs)), [vec![vec![0, 1], vec![3]], vec![vec![2]]]);
     }
 
     /// A database of one table in which `dob` must be a date, `email` is unique, and `username`
@@ -238,21 +213,16 @@ mod tests {
 
     impl Model {
         fn apply(&mut self, change: &Change, action: &Action) -> bool {
-            let Action::Upsert(ops) = action else {
-                unreachable!()
-            };
+            let Action::Upsert(ops) = action else { unreachable!() };
             let mut row = self.0.get(&change.target[..]).cloned().unwrap_or_default();
-            for (c, Op::Set(value)) in ops {
+            for (c, value) in ops {
                 row.insert(*c, value.to_vec());
             }
-            let dates = row
-                .get(&3)
-                .is_none_or(|d| change.mapping.columns[3].info.literal.accepts(d));
+            let dates =
+                row.get(&3).is_none_or(|d| change.mapping.columns[3].info.literal.accepts(d));
             let complete = row.contains_key(&1) && row.contains_key(&2);
-            let unique = !self
-                .0
-                .iter()
-                .any(|(k, r)| k[..] != change.target[..] && r.get(&2) == row.get(&2));
+            let unique =
+                !self.0.iter().any(|(k, r)| k[..] != change.target[..] && r.get(&2) == row.get(&2));
             if dates && complete && unique {
                 self.0.insert(change.target.to_vec(), row);
             }

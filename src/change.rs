@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::key;
+use crate::literal;
 use crate::mapping::{Column, Mapping};
 
 /// What one write does to one row.
@@ -19,20 +19,48 @@ pub struct Change {
 /// What happens to a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Change these columns, in ascending order; insert the row where it is missing.
-    Upsert(Vec<(usize, Op)>),
+    /// Set these columns, in ascending order; insert the row where it is missing.
+    Upsert(Vec<(usize, Bytes)>),
+    /// Set these columns to NULL, in ascending order, where the row exists.
+    Erase(Vec<usize>),
+    /// Add this number to the column (NULL counts as 0); insert the row where it is missing.
+    Add(usize, Bytes),
+    /// Set the column where it is NULL; insert the row where it is missing.
+    Fill(usize, Bytes),
+    /// Delete the row.
+    Delete,
     /// Change nothing: read the row as the database has it.
     Read,
 }
 
-/// What happens to one column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Op {
-    /// The column becomes this text (for `bytea`, these bytes).
-    Set(Arc<[u8]>),
+/// A value as its client sent it.
+pub type Bytes = Arc<[u8]>;
+
+impl Action {
+    /// The values, each with its column.
+    pub fn values(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let (many, one) = match self {
+            Action::Upsert(sets) => (sets.as_slice(), None),
+            Action::Add(column, value) | Action::Fill(column, value) => {
+                (&[][..], Some((*column, &value[..])))
+            }
+            Action::Erase(_) | Action::Delete | Action::Read => (&[][..], None),
+        };
+        many.iter().map(|(column, value)| (*column, &value[..])).chain(one)
+    }
+
+    /// True when doing it twice is the same as doing it once, but for the answer.
+    pub fn is_idempotent(&self) -> bool {
+        !matches!(self, Action::Add(..))
+    }
 }
 
 impl Change {
+    /// A change for a final key whose id was checked before.
+    pub fn new(mapping: &Arc<Mapping>, target: &[u8], action: Action) -> Change {
+        Change { mapping: mapping.clone(), target: target.into(), action }
+    }
+
     /// The id's parts, one a key column. The host checked their number when it took the write.
     pub fn id_parts(&self) -> impl Iterator<Item = &[u8]> {
         let id = &self.target[self.mapping.name.len() + 1..];
@@ -41,42 +69,63 @@ impl Change {
 
     /// Bytes that the change holds, for the bounds of a batch.
     pub fn size(&self) -> usize {
-        let ops = match &self.action {
-            Action::Upsert(ops) => ops.as_slice(),
-            Action::Read => &[],
-        };
-        self.target.len()
-            + ops
-                .iter()
-                .map(|(_, Op::Set(value))| value.len() + 32)
-                .sum::<usize>()
+        self.target.len() + self.action.values().map(|(_, value)| value.len() + 32).sum::<usize>()
     }
 
     /// True when some value can't even be sent as text: the database would refuse the whole
     /// statement without saying which row it means.
     pub fn is_unsendable(&self) -> bool {
-        let columns = &self.mapping.columns;
-        let bad =
-            |column: &Column, value: &[u8]| !column.info.bytea && !crate::literal::is_text(value);
-        let bad_id = self
-            .id_parts()
-            .zip(columns)
-            .any(|(part, column)| bad(column, part));
-        bad_id
-            || match &self.action {
-                Action::Upsert(ops) => ops.iter().any(|(c, Op::Set(v))| bad(&columns[*c], v)),
-                Action::Read => false,
+        let mut cells = self.id_parts().enumerate().chain(self.action.values());
+        cells.any(|(column, value)| {
+            !self.mapping.columns[column].info.bytea && !literal::is_text(value)
+        })
+    }
+
+    /// The same change by a newer reading of the catalog; an error when a column that it names is
+    /// gone.
+    pub fn adopt(&mut self, mapping: &Arc<Mapping>) -> Result<(), String> {
+        let renumber = |column: usize| {
+            let name = &self.mapping.columns[column].info.name;
+            let found = mapping.columns.iter().position(|c| c.info.name == *name);
+            found.ok_or_else(|| format!("table {:?} has no column {name:?} now", mapping.table.1))
+        };
+        self.action = match &self.action {
+            Action::Upsert(sets) => {
+                let sets = sets.iter().map(|(c, value)| Ok((renumber(*c)?, value.clone())));
+                let mut sets = sets.collect::<Result<Vec<_>, String>>()?;
+                sets.sort_by_key(|(column, _)| *column);
+                Action::Upsert(sets)
             }
+            Action::Erase(columns) => {
+                let columns = columns.iter().map(|c| renumber(*c));
+                let mut columns = columns.collect::<Result<Vec<_>, String>>()?;
+                columns.sort_unstable();
+                Action::Erase(columns)
+            }
+            Action::Add(column, value) => Action::Add(renumber(*column)?, value.clone()),
+            Action::Fill(column, value) => Action::Fill(renumber(*column)?, value.clone()),
+            Action::Delete => Action::Delete,
+            Action::Read => Action::Read,
+        };
+        self.mapping = mapping.clone();
+        Ok(())
     }
 }
 
 /// `earlier` and then `later` as one action with the same effect, the same row and the same
 /// refusals as one after the other; `None` where that is not certain.
 pub fn merge(mapping: &Mapping, earlier: &Action, later: &Action) -> Option<Action> {
+    // A trigger or policy would have seen the earlier write on its own.
+    if mapping.watched {
+        return None;
+    }
     match (earlier, later) {
         (Action::Read, Action::Read) => Some(Action::Read),
         (Action::Upsert(earlier), Action::Upsert(later)) => {
             merge_upserts(mapping, earlier, later).map(Action::Upsert)
+        }
+        (Action::Add(column, a), Action::Add(other, b)) if column == other => {
+            merge_increments(&mapping.columns[*column], a, b).map(|sum| Action::Add(*column, sum))
         }
         _ => None,
     }
@@ -84,19 +133,14 @@ pub fn merge(mapping: &Mapping, earlier: &Action, later: &Action) -> Option<Acti
 
 fn merge_upserts(
     mapping: &Mapping,
-    earlier: &[(usize, Op)],
-    later: &[(usize, Op)],
-) -> Option<Vec<(usize, Op)>> {
-    // A trigger or policy would have seen the earlier write on its own.
-    if mapping.watched {
-        return None;
-    }
-    let names =
-        |ops: &[(usize, Op)], column: usize| ops.binary_search_by_key(&column, |(c, _)| *c).ok();
-    for (c, op) in later {
+    earlier: &[(usize, Bytes)],
+    later: &[(usize, Bytes)],
+) -> Option<Vec<(usize, Bytes)>> {
+    let find = |column: usize| earlier.binary_search_by_key(&column, |(c, _)| *c).ok();
+    for (c, value) in later {
         let column = &mapping.columns[*c];
-        let before = names(earlier, *c).map(|at| &earlier[at].1);
-        if before == Some(op) {
+        let before = find(*c).map(|at| &earlier[at].1);
+        if before == Some(value) {
             continue;
         }
         // The row is missing: the earlier write alone would have been refused.
@@ -104,38 +148,36 @@ fn merge_upserts(
             return None;
         }
         // A constraint would have looked at the earlier value together with this column's.
-        if column
-            .guarded_by
-            .iter()
-            .any(|&guard| names(earlier, guard).is_some())
-        {
+        if column.guarded_by.iter().any(|&guard| find(guard).is_some()) {
             return None;
         }
         // The earlier value is overwritten unseen: it must be one that is never refused.
-        if let Some(Op::Set(value)) = before {
-            if !column.info.literal.accepts(value) {
-                return None;
-            }
+        if before.is_some_and(|before| !column.info.literal.accepts(before)) {
+            return None;
         }
     }
     let mut merged = earlier.to_vec();
-    for (c, op) in later {
+    for (c, value) in later {
         match merged.binary_search_by_key(c, |(c, _)| *c) {
-            Ok(at) => merged[at].1 = op.clone(),
-            Err(at) => merged.insert(at, (*c, op.clone())),
+            Ok(at) => merged[at].1 = value.clone(),
+            Err(at) => merged.insert(at, (*c, value.clone())),
         }
     }
     Some(merged)
 }
 
-/// A change for the given final key; used where the id was checked before.
-pub fn change(mapping: &Arc<Mapping>, target: &[u8], action: Action) -> Change {
-    debug_assert!(key::id_parts(&target[mapping.name.len() + 1..], mapping.key_len).is_some());
-    Change {
-        mapping: mapping.clone(),
-        target: target.into(),
-        action,
-    }
+/// The sum of two increments of a whole-number column. In one direction only, and where each
+/// constraint is a range: then the database that takes the sum would have taken each part.
+fn merge_increments(column: &Column, a: &[u8], b: &[u8]) -> Option<Bytes> {
+    let (a, b) = (increment(column, a)?, increment(column, b)?);
+    let sum = (column.is_ranged && (a < 0) == (b < 0)).then(|| a.checked_add(b))??;
+    Some(sum.to_string().into_bytes().into())
+}
+
+/// An increment of a whole-number column as a number.
+pub fn increment(column: &Column, value: &[u8]) -> Option<i64> {
+    let is_whole = matches!(column.info.literal, literal::Literal::Integer(..));
+    std::str::from_utf8(value).ok().filter(|_| is_whole)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -145,12 +187,7 @@ mod tests {
     use crate::table::Table;
 
     fn set(pairs: &[(usize, &str)]) -> Action {
-        Action::Upsert(
-            pairs
-                .iter()
-                .map(|(c, v)| (*c, Op::Set(v.as_bytes().into())))
-                .collect(),
-        )
+        Action::Upsert(pairs.iter().map(|(c, v)| (*c, v.as_bytes().into())).collect())
     }
 
     fn merged(table: &Table, earlier: &[(usize, &str)], later: &[(usize, &str)]) -> Option<Action> {
@@ -173,10 +210,7 @@ mod tests {
 
     #[test]
     fn a_value_that_may_be_refused_is_not_overwritten_unseen() {
-        assert_eq!(
-            merged(&users(), &[(3, "31.12.1990")], &[(3, "1990-01-02")]),
-            None
-        );
+        assert_eq!(merged(&users(), &[(3, "31.12.1990")], &[(3, "1990-01-02")]), None);
         // email is unique.
         assert_eq!(merged(&users(), &[(2, "a@x")], &[(2, "b@x")]), None);
         assert!(merged(&users(), &[(2, "a@x")], &[(2, "a@x")]).is_some());
@@ -190,15 +224,9 @@ mod tests {
 
     #[test]
     fn constraints_and_triggers_see_every_write() {
-        let guarded = Table {
-            guards: vec![vec![1, 3]],
-            ..users()
-        };
+        let guarded = Table { guards: vec![vec![1, 3]], ..users() };
         assert_eq!(merged(&guarded, &[(1, "a")], &[(3, "1990-01-01")]), None);
-        let watched = Table {
-            watched: true,
-            ..users()
-        };
+        let watched = Table { watched: true, ..users() };
         assert_eq!(merged(&watched, &[(1, "a")], &[(1, "b")]), None);
     }
 
@@ -206,8 +234,8 @@ mod tests {
     fn what_is_no_text_is_found() {
         let mapping = Arc::new(resolve(r#"{"table":"users"}"#, &users()).unwrap());
         let unsendable = |target: &[u8], value: &[u8]| {
-            let action = Action::Upsert(vec![(1, Op::Set(value.into()))]);
-            change(&mapping, target, action).is_unsendable()
+            let action = Action::Upsert(vec![(1, value.into())]);
+            Change::new(&mapping, target, action).is_unsendable()
         };
         assert!(!unsendable(b"users:1", "é".as_bytes()));
         assert!(unsendable(b"users:1", b"\xff"));

@@ -1,73 +1,48 @@
-//! Commands on a staged key: which ones the filter renames, and what they do to the row.
+//! Arguments on a staged key → what they do to the row, and how the client is answered.
 
-use std::ffi::CStr;
-use std::sync::Arc;
-
-use crate::change::Op;
+use crate::change::{Action, Bytes};
 use crate::config::Unmapped;
 use crate::key::{self, Show};
 use crate::mapping::Mapping;
 use crate::suggest;
 
-/// What the filter does with a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rewrite {
-    /// The module's command.
-    pub to: &'static CStr,
-    /// The position of the key that decides.
-    pub key: usize,
-}
-
-/// The module's command for a command of the server's with `argc` arguments, its name included.
-/// `None` for all others, and where the number of arguments is wrong: Redis says so itself.
-pub fn rewrite(name: &[u8], argc: usize) -> Option<Rewrite> {
-    let is = |command: &str| name.eq_ignore_ascii_case(command.as_bytes());
-    let pairs = argc >= 4 && argc.is_multiple_of(2);
-    match name.len() {
-        4 if is("HSET") && pairs => Some(Rewrite {
-            to: c"wt.hset",
-            key: 1,
-        }),
-        5 if is("HMSET") && pairs => Some(Rewrite {
-            to: c"wt.hmset",
-            key: 1,
-        }),
-        4 if is("COPY") && argc >= 3 => Some(Rewrite {
-            to: c"wt.copy",
-            key: 2,
-        }),
-        6 if is("RENAME") && argc == 3 => Some(Rewrite {
-            to: c"wt.rename",
-            key: 2,
-        }),
-        8 if is("RENAMENX") && argc == 3 => Some(Rewrite {
-            to: c"wt.renamenx",
-            key: 2,
-        }),
-        7 if is("RESTORE") && argc >= 4 => Some(Rewrite {
-            to: c"wt.restore",
-            key: 1,
-        }),
-        _ => None,
-    }
-}
-
-/// `MODULE UNLOAD writethrough`.
-pub fn is_unload(name: &[u8], sub: &[u8], module: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"MODULE")
-        && sub.eq_ignore_ascii_case(b"UNLOAD")
-        && module == b"writethrough"
-}
-
-/// What a write names, in the client's words.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A write, in terms of the mapping.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Write {
-    /// The columns to set, in ascending order.
-    pub sets: Vec<(usize, Op)>,
-    /// Each field that was named, once: the reply counts those that are new.
-    pub named: Vec<Named>,
+    /// What happens to the row.
+    pub action: Action,
+    /// How the client of a committed write is answered.
+    pub reply: Reply,
     /// Fields that are kept in Redis only.
-    pub kept: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+    pub kept: Vec<(Bytes, Bytes)>,
+    /// Such fields that leave.
+    pub dropped: Vec<Bytes>,
+    /// rgsync's operation field.
+    pub operation: Operation,
+    /// With a uuid: what the acknowledgement's stream is named after.
+    pub uuid: Vec<u8>,
+}
+
+/// How the client of a committed write is answered: as its command would have been on the final
+/// key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// How many of these fields were not there.
+    NewFields(Vec<Named>),
+    /// How many of these fields were there.
+    OldFields(Vec<Named>),
+    /// The column's new value, as a number where it is whole.
+    Integer(usize),
+    /// The column's new value, as a text.
+    Text(usize),
+    /// 1 when the column was NULL.
+    Filled,
+    /// 1 when the row was there.
+    Existed,
+    /// This number.
+    Number(i64),
+    /// `OK`.
+    Done,
 }
 
 /// A field that a write names.
@@ -77,91 +52,190 @@ pub enum Named {
     Column(usize),
     /// An index of [`Write::kept`].
     Kept(usize),
+    /// An index of [`Write::dropped`].
+    Dropped(usize),
 }
 
-/// Checks the id of a staged key against the mapping.
-pub fn check_id(mapping: &Mapping, staged: key::StagedKey) -> Result<(), String> {
-    if key::id_parts(staged.id, mapping.key_len).is_some() {
+/// rgsync's operation field `#`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// `=`: write through. What a write without the field does.
+    Write,
+    /// `+`: write to the cache only.
+    CacheOnly,
+    /// `-`: delete from the cache only.
+    Evict,
+    /// `~`: delete the row and the cached key.
+    Delete,
+}
+
+impl Write {
+    fn new(action: Action, reply: Reply) -> Write {
+        let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
+        Write { action, reply, kept, dropped, operation: Operation::Write, uuid }
+    }
+
+    /// Reads the row into the cache.
+    pub fn read(reply: Reply) -> Write {
+        Write::new(Action::Read, reply)
+    }
+
+    /// Deletes the row.
+    pub fn delete() -> Write {
+        Write::new(Action::Delete, Reply::Existed)
+    }
+}
+
+/// Checks the id of a key against the mapping.
+pub fn check_id(mapping: &Mapping, id: &[u8]) -> Result<(), String> {
+    if key::id_parts(id, mapping.key_len).is_some() {
         return Ok(());
     }
-    let columns: Vec<&str> = mapping.columns[..mapping.key_len]
-        .iter()
-        .map(|c| c.info.name.as_str())
-        .collect();
+    let columns: Vec<&str> =
+        mapping.columns[..mapping.key_len].iter().map(|c| c.info.name.as_str()).collect();
     Err(format!(
         "the id {} must have {} part(s), none of them empty: {}:{}",
-        Show(staged.id),
+        Show(id),
         mapping.key_len,
         mapping.name,
         columns.join(":"),
     ))
 }
 
-/// What `HSET key field value …` does. `fields` alternates between fields and values.
+/// `HSET key field value …`. `fields` alternates between fields and values.
 pub fn hset<'a>(
     mapping: &Mapping,
     id: &[u8],
     mut fields: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Write, String> {
-    let mut write = Write::default();
+    let mut write = Write::new(Action::Read, Reply::Done);
+    let (mut sets, mut named): (Vec<(usize, Bytes)>, Vec<Named>) = (Vec::new(), Vec::new());
     // Clients name fields in the order of the table more often than not.
     let mut hint = mapping.key_len;
     while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
-        match mapping.column_of(field, hint) {
-            Some(column) => {
-                hint = column + 1;
-                set(&mut write, mapping, id, column, value)?;
+        let Some(column) = mapping.column_of(field, hint) else {
+            match mapping.unmapped {
+                _ if field == b"#" => operation(&mut write, value)?,
+                Unmapped::Keep => keep(&mut write, &mut named, field, value),
+                Unmapped::Reject => return Err(unmapped(mapping, field)),
             }
-            None if mapping.unmapped == Unmapped::Keep => keep(&mut write, field, value),
-            None => return Err(unmapped(mapping, field)),
+            continue;
+        };
+        hint = column + 1;
+        if column < mapping.key_len {
+            must_agree(mapping, id, column, value)?;
+            if !named.contains(&Named::Column(column)) {
+                named.push(Named::Column(column));
+            }
+            continue;
+        }
+        match sets.binary_search_by_key(&column, |(c, _)| *c) {
+            Ok(at) => sets[at].1 = value.into(),
+            Err(at) => {
+                sets.insert(at, (column, value.into()));
+                named.push(Named::Column(column));
+            }
         }
     }
+    (write.action, write.reply) = match write.operation {
+        Operation::Delete => (Action::Delete, Reply::Existed),
+        _ => (Action::Upsert(sets), Reply::NewFields(named)),
+    };
     Ok(write)
 }
 
-fn set(
-    write: &mut Write,
+/// `HSETNX key field value`.
+pub fn hsetnx(mapping: &Mapping, field: &[u8], value: &[u8]) -> Result<Write, String> {
+    let column = value_column(mapping, field)?;
+    Ok(Write::new(Action::Fill(column, value.into()), Reply::Filled))
+}
+
+/// `HINCRBY key field n` and `HINCRBYFLOAT key field n`; Redis has checked that `n` is a number.
+pub fn hincrby(mapping: &Mapping, field: &[u8], n: &[u8], whole: bool) -> Result<Write, String> {
+    let column = value_column(mapping, field)?;
+    let info = &mapping.columns[column].info;
+    if !info.numeric {
+        return Err(format!(
+            "column {:?} is of type {}; a number can be added to a numeric column only",
+            info.name, info.type_name,
+        ));
+    }
+    let reply = if whole { Reply::Integer(column) } else { Reply::Text(column) };
+    Ok(Write::new(Action::Add(column, n.into()), reply))
+}
+
+/// `HDEL key field …`.
+pub fn hdel<'a>(
     mapping: &Mapping,
-    id: &[u8],
-    column: usize,
-    value: &[u8],
-) -> Result<(), String> {
-    if column < mapping.key_len {
-        // The key says what a key column is; naming it changes nothing.
-        let part = id
-            .splitn(mapping.key_len, |&b| b == b':')
-            .nth(column)
-            .unwrap_or_default();
-        if part != value {
-            let field = mapping.columns[column].field.as_deref().unwrap_or_default();
-            return Err(format!(
-                "field {} is part of the key and must be {}, not {}",
-                Show(field),
-                Show(part),
-                Show(value)
-            ));
+    fields: impl Iterator<Item = &'a [u8]>,
+) -> Result<Write, String> {
+    let mut write = Write::new(Action::Read, Reply::Done);
+    let (mut columns, mut named) = (Vec::new(), Vec::new());
+    for field in fields {
+        if mapping.unmapped == Unmapped::Keep && mapping.column_of(field, 0).is_none() {
+            if !write.dropped.iter().any(|dropped| **dropped == *field) {
+                named.push(Named::Dropped(write.dropped.len()));
+                write.dropped.push(field.into());
+            }
+            continue;
         }
-        if !write.named.contains(&Named::Column(column)) {
-            write.named.push(Named::Column(column));
+        let column = value_column(mapping, field)?;
+        if let Err(at) = columns.binary_search(&column) {
+            columns.insert(at, column);
+            named.push(Named::Column(column));
         }
+    }
+    if !columns.is_empty() {
+        write.action = Action::Erase(columns);
+    }
+    write.reply = Reply::OldFields(named);
+    Ok(write)
+}
+
+/// The column of a field that can change.
+fn value_column(mapping: &Mapping, field: &[u8]) -> Result<usize, String> {
+    let column = mapping.column_of(field, 0).ok_or_else(|| unmapped(mapping, field))?;
+    match column < mapping.key_len {
+        true => Err(format!("field {} is part of the key and can't change", Show(field))),
+        false => Ok(column),
+    }
+}
+
+/// The key says what a key column is; naming it changes nothing.
+fn must_agree(mapping: &Mapping, id: &[u8], column: usize, value: &[u8]) -> Result<(), String> {
+    let part = id.splitn(mapping.key_len, |&b| b == b':').nth(column).unwrap_or_default();
+    if part == value {
         return Ok(());
     }
-    let op = Op::Set(value.into());
-    match write.sets.binary_search_by_key(&column, |(c, _)| *c) {
-        Ok(at) => write.sets[at].1 = op,
-        Err(at) => {
-            write.sets.insert(at, (column, op));
-            write.named.push(Named::Column(column));
-        }
-    }
+    let field = mapping.columns[column].field.as_deref().unwrap_or_default();
+    Err(format!(
+        "field {} is part of the key and must be {}, not {}",
+        Show(field),
+        Show(part),
+        Show(value)
+    ))
+}
+
+fn operation(write: &mut Write, value: &[u8]) -> Result<(), String> {
+    write.operation = match value.first() {
+        Some(b'=') => Operation::Write,
+        Some(b'+') => Operation::CacheOnly,
+        Some(b'-') => Operation::Evict,
+        Some(b'~') => Operation::Delete,
+        _ => return Err(format!(
+            "the operation field \"#\" holds {}, expected =, +, - or ~ and then a uuid or nothing",
+            Show(value)
+        )),
+    };
+    write.uuid = value[1..].to_vec();
     Ok(())
 }
 
-fn keep(write: &mut Write, field: &[u8], value: &[u8]) {
+fn keep(write: &mut Write, named: &mut Vec<Named>, field: &[u8], value: &[u8]) {
     match write.kept.iter_mut().find(|(kept, _)| **kept == *field) {
         Some((_, old)) => *old = value.into(),
         None => {
-            write.named.push(Named::Kept(write.kept.len()));
+            named.push(Named::Kept(write.kept.len()));
             write.kept.push((field.into(), value.into()));
         }
     }
@@ -169,92 +243,9 @@ fn keep(write: &mut Write, field: &[u8], value: &[u8]) {
 
 fn unmapped(mapping: &Mapping, field: &[u8]) -> String {
     let near = suggest::among(&String::from_utf8_lossy(field), mapping.field_names());
-    format!(
-        "mapping {:?} has no field {}{near}",
-        mapping.name,
-        Show(field)
-    )
+    format!("mapping {:?} has no field {}{near}", mapping.name, Show(field))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mapping::tests::{resolve, users};
-
-    fn parse(json: &str, fields: &[&str]) -> Result<Write, String> {
-        let mapping = resolve(json, &users()).unwrap();
-        hset(&mapping, b"1", fields.iter().map(|f| f.as_bytes()))
-    }
-
-    fn op(value: &str) -> Op {
-        Op::Set(value.as_bytes().into())
-    }
-
-    #[test]
-    fn only_well_formed_writes_are_renamed() {
-        let wt_hset = Some(Rewrite {
-            to: c"wt.hset",
-            key: 1,
-        });
-        assert_eq!(rewrite(b"hSeT", 4), wt_hset);
-        assert_eq!(rewrite(b"HSET", 5), None);
-        assert_eq!(rewrite(b"HSET", 2), None);
-        assert_eq!(rewrite(b"HGET", 4), None);
-        assert_eq!(
-            rewrite(b"RENAME", 3),
-            Some(Rewrite {
-                to: c"wt.rename",
-                key: 2
-            })
-        );
-    }
-
-    #[test]
-    fn fields_become_columns_in_order_and_the_last_value_wins() {
-        let fields = ["dob", "2000-01-01", "username", "a", "dob", "2000-01-02"];
-        let write = parse(r#"{"table":"users"}"#, &fields).unwrap();
-        assert_eq!(write.sets, [(1, op("a")), (3, op("2000-01-02"))]);
-        assert_eq!(write.named, [Named::Column(3), Named::Column(1)]);
-    }
-
-    #[test]
-    fn a_key_column_must_say_what_the_key_says() {
-        let write = parse(
-            r#"{"table":"users"}"#,
-            &["id", "1", "email", "m", "id", "1"],
-        )
-        .unwrap();
-        assert_eq!(write.sets, [(2, op("m"))]);
-        assert_eq!(write.named, [Named::Column(0), Named::Column(2)]);
-        assert_eq!(
-            parse(r#"{"table":"users"}"#, &["id", "2"]).unwrap_err(),
-            r#"field "id" is part of the key and must be "1", not "2""#
-        );
-    }
-
-    #[test]
-    fn fields_that_are_not_mapped() {
-        assert_eq!(
-            parse(r#"{"table":"users"}"#, &["emial", "m"]).unwrap_err(),
-            r#"mapping "users" has no field "emial"; did you mean "email"?"#
-        );
-        let fields = ["nick", "n", "nick", "o", "email", "m"];
-        let write = parse(r#"{"table":"users","unmapped":"keep"}"#, &fields).unwrap();
-        assert_eq!(write.kept, [(b"nick"[..].into(), b"o"[..].into())]);
-        assert_eq!(write.named, [Named::Kept(0), Named::Column(2)]);
-    }
-
-    #[test]
-    fn an_id_has_a_part_for_each_key_column() {
-        let mut table = users();
-        table.primary_key = vec![0, 1];
-        table.unique.push(vec![0, 1]);
-        let mapping = resolve(r#"{"table":"users"}"#, &table).unwrap();
-        let check = |key: &[u8]| check_id(&mapping, key::parse(b"__", key).unwrap());
-        assert_eq!(check(b"__{users:1:ann}"), Ok(()));
-        assert_eq!(
-            check(b"__{users:1}").unwrap_err(),
-            "the id \"1\" must have 2 part(s), none of them empty: users:id:username"
-        );
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

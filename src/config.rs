@@ -26,10 +26,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// An error at `path`.
     pub fn at(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        ConfigError {
-            path: path.into(),
-            problem: problem.into(),
-        }
+        ConfigError { path: path.into(), problem: problem.into() }
     }
 }
 
@@ -130,9 +127,7 @@ pub enum Unmapped {
 impl MappingConfig {
     /// The name in the key: given, or the table's.
     pub fn name(&self) -> &str {
-        self.name
-            .as_deref()
-            .unwrap_or_else(|| self.schema_and_table().1)
+        self.name.as_deref().unwrap_or_else(|| self.schema_and_table().1)
     }
 
     /// `schema.table` in two parts; a table without a schema is found by the search path.
@@ -169,10 +164,7 @@ impl Config {
             if (low..=high).contains(&value) {
                 return Ok(());
             }
-            Err(ConfigError::at(
-                path,
-                format!("{value} is out of range, expected {low} to {high}"),
-            ))
+            Err(ConfigError::at(path, format!("{value} is out of range, expected {low} to {high}")))
         };
         range("pool_size", self.pool_size as u64, 1, 1000)?;
         range("batch_max", self.batch_max as u64, 1, 10_000)?;
@@ -180,20 +172,12 @@ impl Config {
         range("timeout_ms", self.timeout_ms, 1, 3_600_000)?;
         range("sync_timeout_ms", self.sync_timeout_ms, 1, 3_600_000)?;
         range("connect_timeout_ms", self.connect_timeout_ms, 1, 3_600_000)?;
-        range(
-            "db",
-            u64::try_from(self.db).unwrap_or(u64::MAX),
-            0,
-            i32::MAX as u64,
-        )?;
+        range("db", u64::try_from(self.db).unwrap_or(u64::MAX), 0, i32::MAX as u64)?;
         if self.prefix.is_empty() {
             return Err(ConfigError::at("prefix", "must not be empty"));
         }
         if self.url.is_some() && self.url_file.is_some() {
-            return Err(ConfigError::at(
-                "url_file",
-                "give `url` or `url_file`, not both",
-            ));
+            return Err(ConfigError::at("url_file", "give `url` or `url_file`, not both"));
         }
         if self.mappings.is_empty() {
             return Err(ConfigError::at("mappings", "expected at least one mapping"));
@@ -355,17 +339,13 @@ mod tests {
     fn the_error_names_the_place() {
         assert!(error(r#"{"mappings":[{"tabel":"users"}]}"#)
             .starts_with("mappings[0].tabel: unknown field `tabel`, expected one of"));
-        assert!(
-            error(r#"{"mappings":[{"table":"users","key":7}]}"#).starts_with(
-                "mappings[0].key: invalid type: integer `7`, expected a column or a list"
-            )
-        );
+        assert!(error(r#"{"mappings":[{"table":"users","key":7}]}"#).starts_with(
+            "mappings[0].key: invalid type: integer `7`, expected a column or a list"
+        ));
         assert!(error(r#"{"mappings":[{"table":"u"}],"pool_size":0}"#)
             .starts_with("pool_size: 0 is out of range, expected 1 to 1000"));
-        assert!(
-            error(r#"{"mappings":[{"table":"u"},{"name":"u","table":"v"}]}"#)
-                .starts_with("mappings[1].name: \"u\" is the name of mappings[0] already")
-        );
+        assert!(error(r#"{"mappings":[{"table":"u"},{"name":"u","table":"v"}]}"#)
+            .starts_with("mappings[1].name: \"u\" is the name of mappings[0] already"));
         assert!(error("{").starts_with("document: no valid JSON: EOF"));
         assert!(error("[]").starts_with("document: expected a JSON object"));
         assert!(error(r#"{"mappings":[{"table":"u","unmapped":"drop"}]}"#)
@@ -386,20 +366,13 @@ mod tests {
         c.url = Some("postgres://app:${PW}@db/x".into());
         assert_eq!(c.resolve_url(env).unwrap(), "postgres://app:s3cret@db/x");
         let odd = |name: &str| (name == "PW").then(|| "p@s:/%".to_string());
-        assert_eq!(
-            c.resolve_url(odd).unwrap(),
-            "postgres://app:p%40s%3A%2F%25@db/x"
-        );
+        assert_eq!(c.resolve_url(odd).unwrap(), "postgres://app:p%40s%3A%2F%25@db/x");
         c.url = Some("${PW}".into());
         assert_eq!(c.resolve_url(odd).unwrap(), "p@s:/%");
         c.url = Some("postgres://app:${NOPE}@db/x".into());
         let error = c.resolve_url(env).unwrap_err().to_string();
         assert_eq!(error, "url: the environment variable NOPE is not set");
         c.url = None;
-        assert!(c
-            .resolve_url(env)
-            .unwrap_err()
-            .to_string()
-            .contains("WRITETHROUGH_URL"));
+        assert!(c.resolve_url(env).unwrap_err().to_string().contains("WRITETHROUGH_URL"));
     }
 }

@@ -52,11 +52,8 @@ impl fmt::Display for Failure {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} {}", self.sqlstate, self.message)?;
-        let parts = [
-            ("constraint", &self.constraint),
-            ("column", &self.column),
-            ("detail", &self.detail),
-        ];
+        let parts =
+            [("constraint", &self.constraint), ("column", &self.column), ("detail", &self.detail)];
         for (name, value) in parts {
             if let Some(value) = value {
                 write!(f, " {name}={value}")?;
@@ -85,9 +82,6 @@ mod tests {
              detail=Key (email)=(a@x) already exists."
         );
         assert!(Failure::Busy(7).to_string().starts_with("WTBUSY 7 writes"));
-        assert_eq!(
-            Failure::Input("no id".into()).to_string(),
-            "ERR writethrough: no id"
-        );
+        assert_eq!(Failure::Input("no id".into()).to_string(), "ERR writethrough: no id");
     }
 }

@@ -66,10 +66,7 @@ mod tests {
     #[test]
     fn a_staged_key_holds_the_final_key() {
         let key = parse(b"__", b"__{users:1}").unwrap();
-        assert_eq!(
-            (key.target, key.name, key.id),
-            (&b"users:1"[..], &b"users"[..], &b"1"[..])
-        );
+        assert_eq!((key.target, key.name, key.id), (&b"users:1"[..], &b"users"[..], &b"1"[..]));
         assert_eq!(staged(b"__", key.target), b"__{users:1}");
         assert_eq!(parse(b"__", b"__{u:a:}b}").unwrap().id, b"a:}b");
         assert_eq!(parse(b"__", b"__{u:\xff\x00}").unwrap().id, b"\xff\x00");
@@ -77,17 +74,8 @@ mod tests {
 
     #[test]
     fn what_is_no_staged_key() {
-        for key in [
-            "",
-            "__",
-            "__{",
-            "__{}",
-            "__{users}",
-            "__{users:}",
-            "__{:1}",
-            "__{users:1",
-            "x",
-        ] {
+        for key in ["", "__", "__{", "__{}", "__{users}", "__{users:}", "__{:1}", "__{users:1", "x"]
+        {
             assert_eq!(parse(b"__", key.as_bytes()), Err(NotStaged), "{key}");
         }
         assert!(!has_prefix(b"__", b"users:1"));

@@ -20,6 +20,8 @@ pub mod key;
 pub mod literal;
 pub mod mapping;
 pub mod pg;
+pub mod range;
+pub mod rewrite;
 pub mod sql;
 pub mod suggest;
 pub mod table;

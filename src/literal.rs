@@ -60,10 +60,7 @@ pub fn is_text(value: &[u8]) -> bool {
 
 fn is_decimal(value: &[u8], most: usize) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
-    let point = digits
-        .iter()
-        .position(|&b| b == b'.')
-        .unwrap_or(digits.len());
+    let point = digits.iter().position(|&b| b == b'.').unwrap_or(digits.len());
     let (whole, fraction) = digits.split_at(point);
     let fraction_is_fine = match fraction {
         [] => true,
@@ -148,11 +145,7 @@ mod tests {
             (Literal::Timestamp, "1990-01-02 03:04:05+01", false),
         ];
         for &(literal, value, expected) in table {
-            assert_eq!(
-                literal.accepts(value.as_bytes()),
-                expected,
-                "{literal:?} {value:?}"
-            );
+            assert_eq!(literal.accepts(value.as_bytes()), expected, "{literal:?} {value:?}");
         }
         assert!(Literal::Bytes.accepts(b"\xff\0"));
         assert!(!Literal::Text(None).accepts(b"\xff"));

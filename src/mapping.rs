@@ -18,6 +18,10 @@ pub struct Mapping {
     pub name: String,
     /// Schema and name of the table, unquoted.
     pub table: (String, String),
+    /// What the table is looked up by, quoted.
+    pub relation: String,
+    /// Changes when the table does.
+    pub fingerprint: String,
     /// The key's columns first, then the other mapped ones.
     pub columns: Vec<Column>,
     /// How many of `columns` are the key.
@@ -30,6 +34,8 @@ pub struct Mapping {
     pub has_arbiter: bool,
     /// Every single write is seen by a trigger, rule or policy.
     pub watched: bool,
+    /// What a statement returns is not yet what the table holds: a trigger comes after it.
+    pub reread: bool,
     /// A column that an INSERT must name is not mapped: rows can be changed, not added.
     pub required_unmapped: bool,
     /// The columns of each CHECK constraint; `usize::MAX` stands for columns that are not mapped.
@@ -48,6 +54,8 @@ pub struct Column {
     pub required: bool,
     /// Columns that share a constraint with this one, itself included where it has one.
     pub guarded_by: Vec<usize>,
+    /// Every constraint on it is a range: what holds for two values holds for all between.
+    pub is_ranged: bool,
 }
 
 /// All mappings, by their names.
@@ -62,9 +70,7 @@ impl Mappings {
     pub fn new(list: Vec<Mapping>) -> Mappings {
         let list: Vec<Arc<Mapping>> = list.into_iter().map(Arc::new).collect();
         let names = list.iter().enumerate();
-        let by_name = names
-            .map(|(i, m)| (m.name.clone().into_bytes(), i))
-            .collect();
+        let by_name = names.map(|(i, m)| (m.name.clone().into_bytes(), i)).collect();
         Mappings { list, by_name }
     }
 
@@ -86,11 +92,7 @@ impl Mapping {
         config: &MappingConfig,
         table: &Table,
     ) -> Result<Mapping, ConfigError> {
-        let resolver = Resolver {
-            path: format!("mappings[{index}]"),
-            config,
-            table,
-        };
+        let resolver = Resolver { path: format!("mappings[{index}]"), config, table };
         let key = resolver.key()?;
         let fields = resolver.fields()?;
         // The key first; a field may be mapped to a key column.
@@ -103,11 +105,9 @@ impl Mapping {
                 let info = table.columns[c].clone();
                 let in_group = table.guards.iter().filter(|group| group.contains(&c));
                 Column {
-                    field: fields
-                        .iter()
-                        .find(|(_, f)| *f == c)
-                        .map(|(name, _)| name.clone()),
+                    field: fields.iter().find(|(_, f)| *f == c).map(|(name, _)| name.clone()),
                     required: info.not_null && !info.fills_itself,
+                    is_ranged: in_group.clone().all(|group| table.ranges.contains(group)),
                     guarded_by: in_group.flatten().filter_map(|&g| number(g)).collect(),
                     info,
                 }
@@ -118,11 +118,14 @@ impl Mapping {
             version: VERSIONS.fetch_add(1, Ordering::Relaxed),
             name: config.name().to_string(),
             table: (table.schema.clone(), table.name.clone()),
+            relation: table.relation.clone(),
+            fingerprint: table.fingerprint.clone(),
             key_len: key.len(),
             unmapped: config.unmapped,
             ttl: config.ttl,
             has_arbiter: resolver.has_arbiter(&key),
             watched: table.watched,
+            reread: table.reread,
             required_unmapped: table
                 .columns
                 .iter()
@@ -131,12 +134,7 @@ impl Mapping {
             checks: table
                 .checks
                 .iter()
-                .map(|group| {
-                    group
-                        .iter()
-                        .map(|&c| number(c).unwrap_or(usize::MAX))
-                        .collect()
-                })
+                .map(|group| group.iter().map(|&c| number(c).unwrap_or(usize::MAX)).collect())
                 .collect(),
             fields: columns
                 .iter()
@@ -157,9 +155,7 @@ impl Mapping {
 
     /// The hash fields, for suggestions.
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
-        self.columns
-            .iter()
-            .filter_map(|c| std::str::from_utf8(c.field.as_deref()?).ok())
+        self.columns.iter().filter_map(|c| std::str::from_utf8(c.field.as_deref()?).ok())
     }
 }
 
@@ -171,18 +167,11 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn column(&self, path: String, name: &str) -> Result<usize, ConfigError> {
-        self.table
-            .columns
-            .iter()
-            .position(|c| c.name == name)
-            .ok_or_else(|| {
-                let near = suggest::among(name, self.table.columns.iter().map(|c| c.name.as_str()));
-                let table = &self.config.table;
-                ConfigError::at(
-                    path,
-                    format!("table {table:?} has no column {name:?}{near}"),
-                )
-            })
+        self.table.columns.iter().position(|c| c.name == name).ok_or_else(|| {
+            let near = suggest::among(name, self.table.columns.iter().map(|c| c.name.as_str()));
+            let table = &self.config.table;
+            ConfigError::at(path, format!("table {table:?} has no column {name:?}{near}"))
+        })
     }
 
     fn key(&self) -> Result<Vec<usize>, ConfigError> {
@@ -191,10 +180,7 @@ impl Resolver<'_> {
         for name in &self.config.key {
             let column = self.column(path.clone(), name)?;
             if key.contains(&column) {
-                return Err(ConfigError::at(
-                    path,
-                    format!("names column {name:?} twice"),
-                ));
+                return Err(ConfigError::at(path, format!("names column {name:?} twice")));
             }
             key.push(column);
         }
@@ -285,10 +271,7 @@ pub mod tests {
             verbatim: false,
             ..column("dob")
         };
-        let required = |name| TableColumn {
-            not_null: true,
-            ..column(name)
-        };
+        let required = |name| TableColumn { not_null: true, ..column(name) };
         Table {
             schema: "public".into(),
             name: "users".into(),
@@ -343,10 +326,7 @@ pub mod tests {
             error(r#"{"table":"users","fields":{"a":"dob","b":"dob"}}"#),
             r#"mappings[0].fields.b: column "dob" is the column of field "a" already"#
         );
-        let keyless = Table {
-            primary_key: vec![],
-            ..users()
-        };
+        let keyless = Table { primary_key: vec![], ..users() };
         assert_eq!(
             resolve(r#"{"table":"users"}"#, &keyless).unwrap_err(),
             r#"mappings[0].key: table "users" has no primary key; name the key's columns here"#

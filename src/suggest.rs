@@ -16,10 +16,7 @@ mod tests {
     #[test]
     fn only_what_is_near() {
         let known = ["date_of_birth", "email"];
-        assert_eq!(
-            super::among("date_of_brith", known),
-            "; did you mean \"date_of_birth\"?"
-        );
+        assert_eq!(super::among("date_of_brith", known), "; did you mean \"date_of_birth\"?");
         assert_eq!(super::among("balance", known), "");
     }
 }

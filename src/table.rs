@@ -11,6 +11,10 @@ pub struct Table {
     pub schema: String,
     /// Name, unquoted.
     pub name: String,
+    /// Schema and name as the document gives them, quoted: what the table is looked up by.
+    pub relation: String,
+    /// Changes when the table does.
+    pub fingerprint: String,
     /// Columns in the order of the table.
     pub columns: Vec<TableColumn>,
     /// A view: it has no indexes, and an INSTEAD OF trigger may stand behind it.
@@ -24,6 +28,10 @@ pub struct Table {
     pub guards: Vec<Vec<usize>>,
     /// Groups of `guards` that are CHECK constraints.
     pub checks: Vec<Vec<usize>>,
+    /// Groups of `guards` that are CHECK constraints made of comparisons only.
+    pub ranges: Vec<Vec<usize>>,
+    /// A trigger that fires after the row was returned may change it (AFTER, INSTEAD OF).
+    pub reread: bool,
     /// A trigger, rule or row-level security policy of the user's sees every single write.
     pub watched: bool,
 }
@@ -36,6 +44,10 @@ pub struct TableColumn {
     /// The type as SQL spells it, without its modifier (`character varying`, `numeric`), since a
     /// cast to `varchar(3)` would cut the text where the assignment refuses it.
     pub cast: String,
+    /// `cast`, but for a domain the type under it: an increment need not fit the domain.
+    pub base: String,
+    /// A number can be added to it.
+    pub numeric: bool,
     /// The type as a person reads it, with its modifier.
     pub type_name: String,
     /// Which literals the type is known to accept.

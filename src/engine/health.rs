@@ -27,11 +27,7 @@ impl Health {
         Health {
             grace,
             up: AtomicBool::new(false),
-            outage: Mutex::new(Outage {
-                since: None,
-                reason,
-                closed: false,
-            }),
+            outage: Mutex::new(Outage { since: None, reason, closed: false }),
             changed: Condvar::new(),
         }
     }
@@ -51,9 +47,7 @@ impl Health {
             return None;
         }
         let outage = self.outage();
-        let long = outage
-            .since
-            .is_none_or(|since| since.elapsed() >= self.grace);
+        let long = outage.since.is_none_or(|since| since.elapsed() >= self.grace);
         long.then(|| outage.reason.clone())
     }
 
@@ -96,10 +90,7 @@ impl Health {
             outage = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         while !outage.closed && self.is_up() {
-            outage = self
-                .changed
-                .wait(outage)
-                .unwrap_or_else(PoisonError::into_inner);
+            outage = self.changed.wait(outage).unwrap_or_else(PoisonError::into_inner);
         }
         !outage.closed
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::batch;
 use crate::change::Change;
 use crate::failure::Failure;
+use crate::mapping::Mapping;
 
 /// Identifies a write between the worker and the server's main thread.
 pub type JobId = u64;
@@ -39,17 +40,25 @@ pub trait Completions: Send + Sync {
 pub struct Settled {
     /// The final key.
     pub target: Arc<[u8]>,
+    /// By which reading of the catalog the row's columns are numbered.
+    pub mapping: Arc<Mapping>,
     /// Each write with its answer, in order.
-    pub answers: Vec<(JobId, Result<(), Failure>)>,
+    pub answers: Vec<(JobId, Answer)>,
     /// What is known of the row now.
     pub state: RowState,
 }
+
+/// A write's answer: what later writes of the same statement have added to the number that it
+/// answers with (0 but for increments), or why it failed.
+pub type Answer = Result<i64, Failure>;
 
 /// What is known of a row.
 #[derive(Debug)]
 pub enum RowState {
     /// The database holds this.
     Present(Image),
+    /// The database held the row, and it was deleted.
+    Deleted,
     /// The database holds no such row.
     Absent,
     /// Nothing new: the write changed nothing.
@@ -66,6 +75,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// Cells.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     /// Adds the next column's value; `None` is NULL.
     pub fn push(&mut self, value: Option<&[u8]>) {
         self.cells.push(value.map(|value| {
@@ -98,15 +112,10 @@ impl Job {
         let ticket = Ticket {
             id,
             target: change.target.clone(),
+            mapping: change.mapping.clone(),
             completions: Some(completions),
         };
-        Job {
-            change,
-            deadline,
-            unsure: false,
-            tries: 0,
-            ticket,
-        }
+        Job { change, deadline, unsure: false, tries: 0, ticket }
     }
 
     /// Its number; later writes have higher ones.
@@ -127,6 +136,7 @@ impl Job {
 struct Ticket {
     id: JobId,
     target: Arc<[u8]>,
+    mapping: Arc<Mapping>,
     completions: Option<Arc<dyn Completions>>,
 }
 
@@ -145,6 +155,7 @@ impl Drop for Ticket {
             );
             completions.push(vec![Settled {
                 target: self.target.clone(),
+                mapping: self.mapping.clone(),
                 answers: vec![(self.id, Err(failure))],
                 state: RowState::Unknown,
             }]);

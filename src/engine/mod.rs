@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use health::Health;
-pub use job::{Completions, Image, Job, JobId, Row, RowState, Settled};
+pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
 pub use stats::Stats;
 
 use crate::batch::Form;
 use crate::failure::{Failure, Refusal};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Mappings};
 use queue::Shard;
 
 /// A database, as one worker sees it.
@@ -35,8 +35,8 @@ pub trait Store: Send {
     fn release(&mut self);
 }
 
-/// What a committed statement did to one row: what the database holds (`None`: no such row), or
-/// why this row alone was left out.
+/// What a committed statement did to one row: what the database holds (`None`: no such row; for a
+/// delete, what it held), or why this row alone was left out.
 pub type Outcome = Result<Option<Image>, Failure>;
 
 /// Why a whole statement did nothing, or may have done nothing.
@@ -50,6 +50,8 @@ pub enum Trouble {
     Locked,
     /// It ran out of time in the database.
     Canceled,
+    /// The table is not what the statement took it for; this is what it is now.
+    Stale(Arc<Mappings>),
     /// No connection could be had; nothing was sent.
     Down(String),
     /// The connection was lost after the statement was sent: its outcome is not known.
@@ -79,20 +81,13 @@ impl Engine {
         completions: &Arc<dyn Completions>,
         stores: Vec<Box<dyn Store>>,
     ) -> std::io::Result<Engine> {
-        let mut engine = Engine {
-            shards: Vec::new(),
-            workers: Vec::new(),
-        };
+        let mut engine = Engine { shards: Vec::new(), workers: Vec::new() };
         for (i, store) in stores.into_iter().enumerate() {
             let shard = Arc::new(Shard::default());
             let worker =
                 worker::Worker::new(shard.clone(), shared.clone(), completions.clone(), store);
             let name = format!("wt-worker-{i}");
-            engine.workers.push(
-                std::thread::Builder::new()
-                    .name(name)
-                    .spawn(|| worker.run())?,
-            );
+            engine.workers.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
             engine.shards.push(shard);
         }
         Ok(engine)

@@ -25,16 +25,10 @@ impl Parked {
     /// Sets writes of one key aside, behind those of the same key that are aside already.
     pub fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
         for mut job in jobs {
-            let line = self
-                .lines
-                .entry(job.change.target.clone())
-                .or_insert_with(|| {
-                    let pause = FIRST_PAUSE * (1 << job.tries.min(MOST_DOUBLINGS));
-                    Line {
-                        jobs: Vec::new(),
-                        retry: Instant::now() + pause,
-                    }
-                });
+            let line = self.lines.entry(job.change.target.clone()).or_insert_with(|| {
+                let pause = FIRST_PAUSE * (1 << job.tries.min(MOST_DOUBLINGS));
+                Line { jobs: Vec::new(), retry: Instant::now() + pause }
+            });
             job.tries += 1;
             line.jobs.push(job);
         }
@@ -55,9 +49,6 @@ impl Parked {
         if self.lines.is_empty() {
             return Vec::new();
         }
-        self.lines
-            .extract_if(|_, line| line.retry <= now)
-            .flat_map(|(_, line)| line.jobs)
-            .collect()
+        self.lines.extract_if(|_, line| line.retry <= now).flat_map(|(_, line)| line.jobs).collect()
     }
 }

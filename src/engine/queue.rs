@@ -53,10 +53,7 @@ impl Shard {
                     let woken = self.arrived.wait_timeout(queue, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self
-                    .arrived
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner),
             };
         }
         queue.idle = false;
@@ -73,10 +70,7 @@ impl Shard {
 
     /// No more writes are taken; the worker ends when it has done those that wait.
     pub fn close(&self) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.arrived.notify_all();
     }
 }

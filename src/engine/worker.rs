@@ -5,13 +5,14 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::job::{Completions, Job, Row, RowState, Settled};
+use super::job::{Answer, Completions, Job, Row, RowState, Settled};
 use super::parked::Parked;
 use super::queue::Shard;
 use super::{Outcome, Shared, Store, Trouble};
 use crate::batch::{plan, Form, Group};
-use crate::change::Action;
+use crate::change::{increment, Action};
 use crate::failure::{Failure, Refusal};
+use crate::mapping::Mappings;
 
 /// The pause before a statement is tried again after a conflict or a lost connection.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
@@ -33,40 +34,28 @@ impl Worker {
         completions: Arc<dyn Completions>,
         store: Box<dyn Store>,
     ) -> Worker {
-        Worker {
-            shard,
-            shared,
-            completions,
-            store,
-            parked: Parked::default(),
-        }
+        Worker { shard, shared, completions, store, parked: Parked::default() }
     }
 
     /// Works until the shard is closed. A panic answers the clients of its batch (their tickets
     /// are dropped) and ends nothing else.
     pub fn run(mut self) {
         let mut batch = Vec::new();
-        while self
-            .shard
-            .take(self.shared.batch_max, self.parked.next_retry(), &mut batch)
-        {
+        while self.shard.take(self.shared.batch_max, self.parked.next_retry(), &mut batch) {
             let mut jobs = self.parked.due(Instant::now());
             jobs.append(&mut batch);
             self.shared.stats.waiting.sub(jobs.len());
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(jobs)));
             if turn.is_err() {
-                self.shared
-                    .stats
-                    .set_last_error("a worker panicked; please report this".into());
+                self.shared.stats.set_last_error("a worker panicked; please report this".into());
             }
             self.store.release();
         }
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
-        let (behind, jobs): (Vec<Job>, Vec<Job>) = jobs
-            .into_iter()
-            .partition(|job| self.parked.holds(&job.change.target));
+        let (behind, jobs): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| self.parked.holds(&job.change.target));
         self.park(behind);
         let jobs = self.drop_expired(jobs);
         let jobs = match self.shared.health.refusal() {
@@ -98,7 +87,7 @@ impl Worker {
             Ok(outcomes) => {
                 self.shared.stats.statements.add(1);
                 self.shared.stats.rows.add(group.rows.len());
-                self.settle(group.rows.into_iter().zip(outcomes))
+                self.settle(&group.form, group.rows.into_iter().zip(outcomes))
             }
             Err(trouble) => self.handle(trouble, group),
         }
@@ -133,14 +122,39 @@ impl Worker {
                 self.park(unsure);
                 Vec::new()
             }
-            Trouble::Lost(reason) => {
-                self.shared.stats.set_last_error(reason);
-                let mut group = group;
-                let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
-                all.for_each(|job| job.unsure = true);
-                self.again(group)
+            Trouble::Stale(mappings) => plan(self.adopt(members(group), &mappings)),
+            Trouble::Lost(reason) => self.lost(group, reason),
+        }
+    }
+
+    /// The connection was lost after the statement was sent. What can be done twice is done again;
+    /// an increment can't, and its client is told.
+    fn lost(&mut self, mut group: Group<Job>, reason: String) -> Vec<Group<Job>> {
+        let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
+        all.for_each(|job| job.unsure = true);
+        if group.rows.iter().all(|row| row.action.is_idempotent()) {
+            self.shared.stats.set_last_error(reason);
+            return self.again(group);
+        }
+        let failure =
+            Failure::TimedOut(format!("{reason}; the increment may or may not be committed"));
+        self.shared.stats.set_last_error(reason);
+        self.store.release();
+        self.fail(members(group), &failure);
+        Vec::new()
+    }
+
+    /// The table has changed: the writes are for the table as it is now.
+    fn adopt(&self, jobs: Vec<Job>, mappings: &Mappings) -> Vec<Job> {
+        let mut adopted = Vec::with_capacity(jobs.len());
+        for mut job in jobs {
+            let mapping = mappings.get(job.change.mapping.name.as_bytes());
+            match mapping.map(|mapping| job.change.adopt(mapping)) {
+                Some(Err(problem)) => self.fail(vec![job], &Failure::Input(problem)),
+                _ => adopted.push(job),
             }
         }
+        adopted
     }
 
     /// A statement with a bad row: its halves, then its row's writes one by one, in order, until
@@ -165,20 +179,30 @@ impl Worker {
     }
 
     /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.
-    fn settle(&mut self, rows: impl Iterator<Item = (Row, Outcome)>) -> Vec<Group<Job>> {
+    fn settle(
+        &mut self,
+        form: &Form,
+        rows: impl Iterator<Item = (Row, Outcome)>,
+    ) -> Vec<Group<Job>> {
         let mut left = Vec::new();
         let mut settled = Vec::with_capacity(rows.size_hint().0);
         for (row, outcome) in rows {
-            let (answer, state) = match outcome {
-                Ok(Some(image)) => (Ok(()), RowState::Present(image)),
-                Ok(None) => (Ok(()), RowState::Absent),
-                Err(_) if row.members.len() > 1 => {
-                    left.extend(singly(row));
-                    continue;
+            match outcome {
+                Ok(image) => {
+                    let state = match image {
+                        Some(_) if *form == Form::Delete => RowState::Deleted,
+                        Some(image) => RowState::Present(image),
+                        None => RowState::Absent,
+                    };
+                    let later = added_later(&row);
+                    settled.push(settle_all(row.members, |at| Ok(later[at]), state));
                 }
-                Err(failure) => (Err(failure), RowState::Unchanged),
-            };
-            settled.push(settle_all(row.members, answer, state));
+                Err(_) if row.members.len() > 1 => left.extend(singly(row)),
+                Err(failure) => {
+                    let answer = |_| Err(failure.clone());
+                    settled.push(settle_all(row.members, answer, RowState::Unchanged));
+                }
+            }
         }
         self.completions.push(settled);
         left
@@ -186,24 +210,18 @@ impl Worker {
 
     fn fail(&self, jobs: Vec<Job>, failure: &Failure) {
         let settle = |job: Job| {
-            let state = if job.unsure {
-                RowState::Unknown
-            } else {
-                RowState::Unchanged
-            };
-            settle_all(vec![job], Err(failure.clone()), state)
+            let state = if job.unsure { RowState::Unknown } else { RowState::Unchanged };
+            settle_all(vec![job], |_| Err(failure.clone()), state)
         };
-        self.completions
-            .push(jobs.into_iter().map(settle).collect());
+        self.completions.push(jobs.into_iter().map(settle).collect());
     }
 
     /// Writes whose client's time is up are not begun. One that may be committed already becomes
     /// a read of its row, so that the cache follows the database.
     fn drop_expired(&self, jobs: Vec<Job>) -> Vec<Job> {
         let now = Instant::now();
-        let (expired, mut rest): (Vec<Job>, Vec<Job>) = jobs
-            .into_iter()
-            .partition(|job| job.deadline <= now && !job.unsure);
+        let (expired, mut rest): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.deadline <= now && !job.unsure);
         for job in rest.iter_mut().filter(|job| job.deadline <= now) {
             job.change.action = Action::Read;
         }
@@ -226,8 +244,7 @@ impl Worker {
 
     fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
         let waiting = &self.shared.stats.waiting;
-        self.parked
-            .park(jobs.into_iter().inspect(|_| waiting.add(1)));
+        self.parked.park(jobs.into_iter().inspect(|_| waiting.add(1)));
     }
 }
 
@@ -243,11 +260,7 @@ fn halves(mut group: Group<Job>) -> Vec<Group<Job>> {
     for rows in [&mut group.rows, &mut second] {
         rows.sort_by(|a, b| a.change().target.cmp(&b.change().target));
     }
-    let rest = Group {
-        mapping: group.mapping.clone(),
-        form: group.form.clone(),
-        rows: second,
-    };
+    let rest = Group { mapping: group.mapping.clone(), form: group.form.clone(), rows: second };
     vec![group, rest]
 }
 
@@ -255,25 +268,31 @@ fn singly(row: Row) -> Vec<Group<Job>> {
     let alone = |job: Job| Group {
         mapping: job.change.mapping.clone(),
         form: Form::of(&job.change.action),
-        rows: vec![Row {
-            action: job.change.action.clone(),
-            members: vec![job],
-        }],
+        rows: vec![Row { action: job.change.action.clone(), members: vec![job] }],
     };
     row.members.into_iter().map(alone).collect()
 }
 
-fn settle_all(jobs: Vec<Job>, answer: Result<(), Failure>, state: RowState) -> Settled {
-    let target = jobs[0].change.target.clone();
-    let answers = jobs
-        .into_iter()
-        .map(|job| (job.finish(), answer.clone()))
-        .collect();
-    Settled {
-        target,
-        answers,
-        state,
+fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {
+    let (target, mapping) = (jobs[0].change.target.clone(), jobs[0].change.mapping.clone());
+    let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
+    Settled { target, mapping, answers: answers.collect(), state }
+}
+
+/// For each member, what the later ones have added to the number that the row holds now.
+fn added_later(row: &Row) -> Vec<i64> {
+    let mut later = vec![0; row.members.len()];
+    if let Action::Add(column, _) = row.action {
+        let column = &row.change().mapping.columns[column];
+        let added = |job: &Job| match &job.change.action {
+            Action::Add(_, value) => increment(column, value).unwrap_or(0),
+            _ => 0,
+        };
+        for at in (1..row.members.len()).rev() {
+            later[at - 1] = later[at] + added(&row.members[at]);
+        }
     }
+    later
 }
 
 /// An error for INFO: no detail, which holds the row; and no message of class 22 (data exception),

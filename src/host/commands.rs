@@ -8,11 +8,7 @@ use super::{report, transfer, write};
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
-    KeySpec {
-        first: at,
-        last: 0,
-        flags,
-    }
+    KeySpec { first: at, last: 0, flags }
 }
 
 /// Declares a command.

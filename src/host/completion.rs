@@ -63,10 +63,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             RowState::Unchanged => {}
         }
         if last {
-            let staged = Str::new(&key::staged(
-                module.config.prefix.as_bytes(),
-                &settled.target,
-            ));
+            let staged = Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
             ctx.call(c"UNLINK", Mode::Propagate, &[&staged]);
         }
     }

@@ -19,10 +19,7 @@ use super::value::Value;
 fn guard<T>(what: &str, callback: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(callback)).ok();
     if result.is_none() {
-        log(
-            Level::Warning,
-            &format!("{what} panicked; please report this with the lines above"),
-        );
+        log(Level::Warning, &format!("{what} panicked; please report this with the lines above"));
     }
     result
 }
@@ -170,17 +167,9 @@ impl Ctx {
             let argv: Vec<*mut raw::RedisModuleString> =
                 args.iter().map(|s| s.0.as_ptr()).collect();
             let call = raw::RedisModule_Call.unwrap();
-            call(
-                self.raw,
-                command.as_ptr(),
-                format.as_ptr(),
-                argv.as_ptr(),
-                argv.len(),
-            )
+            call(self.raw, command.as_ptr(), format.as_ptr(), argv.as_ptr(), argv.len())
         };
-        Reply {
-            raw: NonNull::new(raw),
-        }
+        Reply { raw: NonNull::new(raw) }
     }
 
     /// Looks at a key.
@@ -190,10 +179,7 @@ impl Ctx {
             let mode = raw::REDISMODULE_READ as c_int;
             raw::RedisModule_OpenKey.unwrap()(self.raw, key.0.as_ptr(), mode)
         };
-        Key {
-            raw: NonNull::new(raw.cast()),
-            _ctx: PhantomData,
-        }
+        Key { raw: NonNull::new(raw.cast()), _ctx: PhantomData }
     }
 
     /// Makes the client wait. `None` when the server will not have it.
@@ -205,9 +191,7 @@ impl Ctx {
         ) -> c_int {
             // SAFETY: the private data is the boxed value of `Blocked::answer`, freed by `free`.
             let value = unsafe {
-                raw::RedisModule_GetBlockedClientPrivateData.unwrap()(ctx)
-                    .cast::<Value>()
-                    .as_ref()
+                raw::RedisModule_GetBlockedClientPrivateData.unwrap()(ctx).cast::<Value>().as_ref()
             };
             let lost = Value::error("ERR writethrough: the answer was lost");
             guard("a reply", || Ctx { raw: ctx }.reply(value.unwrap_or(&lost)));
@@ -221,9 +205,7 @@ impl Ctx {
         let raw = unsafe {
             raw::RedisModule_BlockClient.unwrap()(self.raw, Some(reply), None, Some(free), 0)
         };
-        let blocked = Blocked {
-            raw: NonNull::new(raw)?,
-        };
+        let blocked = Blocked { raw: NonNull::new(raw)? };
         if let Some(start) = unsafe { raw::RedisModule_BlockedClientMeasureTimeStart } {
             // SAFETY: the handle is valid until it is unblocked.
             unsafe { start(raw) };
@@ -361,9 +343,8 @@ impl Reply {
     /// The integer, or 0 when it is something else.
     pub fn integer(&self) -> i64 {
         // SAFETY: the reply is valid until it is dropped.
-        self.raw.map_or(0, |raw| unsafe {
-            raw::RedisModule_CallReplyInteger.unwrap()(raw.as_ptr())
-        })
+        self.raw
+            .map_or(0, |raw| unsafe { raw::RedisModule_CallReplyInteger.unwrap()(raw.as_ptr()) })
     }
 
     /// The error's text, when it is one.
@@ -399,9 +380,7 @@ impl Reply {
             raw::RedisModule_CallReplyArrayElement.unwrap()(raw.as_ptr(), at)
         });
         Element {
-            reply: std::mem::ManuallyDrop::new(Reply {
-                raw: NonNull::new(raw),
-            }),
+            reply: std::mem::ManuallyDrop::new(Reply { raw: NonNull::new(raw) }),
             _of: PhantomData,
         }
     }
@@ -480,9 +459,7 @@ impl Key<'_> {
     /// The number of fields.
     pub fn len(&self) -> usize {
         // SAFETY: the key is open.
-        self.raw.map_or(0, |raw| unsafe {
-            raw::RedisModule_ValueLength.unwrap()(raw.as_ptr())
-        })
+        self.raw.map_or(0, |raw| unsafe { raw::RedisModule_ValueLength.unwrap()(raw.as_ptr()) })
     }
 
     /// True when the hash has this field.
@@ -596,9 +573,7 @@ impl Ctx {
             let raw = unsafe { std::slice::from_raw_parts(argv, argc as usize) };
             let ctx = Ctx { raw: ctx };
             let value = guard("a command", || C::run(&ctx, Args { raw })).unwrap_or_else(|| {
-                Some(Value::error(
-                    "ERR writethrough: internal error, see the server's log",
-                ))
+                Some(Value::error("ERR writethrough: internal error, see the server's log"))
             });
             if let Some(value) = value {
                 guard("a reply", || ctx.reply(&value));
@@ -678,12 +653,7 @@ impl Filtered {
     pub fn get(&self, at: usize) -> &[u8] {
         // SAFETY: as above; the argument lives as long as the callback and is not replaced while
         // `&self` is borrowed.
-        unsafe {
-            bytes(raw::RedisModule_CommandFilterArgGet.unwrap()(
-                self.raw,
-                at as c_int,
-            ))
-        }
+        unsafe { bytes(raw::RedisModule_CommandFilterArgGet.unwrap()(self.raw, at as c_int)) }
     }
 
     /// Replaces the command's name. Key positions stay right.
@@ -739,9 +709,7 @@ impl Ctx {
         ) -> c_int {
             // SAFETY: the server passes a C string and a string that live during the callback.
             let (event, key) = unsafe { (CStr::from_ptr(event).to_bytes(), bytes(key)) };
-            guard("the keyspace handler", || {
-                H::keyspace(&Ctx { raw: ctx }, event, key)
-            });
+            guard("the keyspace handler", || H::keyspace(&Ctx { raw: ctx }, event, key));
             raw::REDISMODULE_OK as c_int
         }
         extern "C" fn event<H: Host>(

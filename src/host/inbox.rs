@@ -22,10 +22,7 @@ impl Completions for Inbox {
         if settled.is_empty() {
             return;
         }
-        self.settled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(settled);
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(settled);
         self.arrived.notify_one();
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             ffi::wake(completion::schedule);

@@ -34,11 +34,7 @@ pub fn look() {
 pub fn swapped(module: &Module, other: i32) {
     let mut state = module.state();
     let prefix = module.config.prefix.as_bytes();
-    let strays: Vec<_> = state
-        .keys
-        .keys()
-        .map(|key| (other, key::staged(prefix, key)))
-        .collect();
+    let strays: Vec<_> = state.keys.keys().map(|key| (other, key::staged(prefix, key))).collect();
     state.strays.extend(strays);
     drop(state);
     ffi::timer(Duration::ZERO, remove_strays);
@@ -73,18 +69,11 @@ fn scan(ctx: &Ctx) {
     let pattern = [escape_glob(module.config.prefix.as_bytes()), b"{*".to_vec()].concat();
     let args = [&cursor[..], b"MATCH", &pattern, b"COUNT", SCAN_COUNT].map(Str::new);
     let reply = ctx.call(c"SCAN", Mode::Read, &args.each_ref());
-    let next = reply
-        .texts()
-        .first()
-        .map(|cursor| cursor.to_vec())
-        .unwrap_or_default();
+    let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
     let keys = reply.element(1);
     {
         let mut state = module.state();
-        let found = keys
-            .texts()
-            .into_iter()
-            .filter(|key| is_leftover(module, &state, key));
+        let found = keys.texts().into_iter().filter(|key| is_leftover(module, &state, key));
         let found: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
         state.leftovers.extend(found);
     }
@@ -99,11 +88,7 @@ fn scan(ctx: &Ctx) {
 fn is_leftover(module: &Module, state: &State, key: &[u8]) -> bool {
     key::parse(module.config.prefix.as_bytes(), key).is_ok_and(|staged| {
         !state.keys.contains_key(staged.target)
-            && module
-                .config
-                .mappings
-                .iter()
-                .any(|m| m.name().as_bytes() == staged.name)
+            && module.config.mappings.iter().any(|m| m.name().as_bytes() == staged.name)
     })
 }
 
@@ -153,9 +138,7 @@ fn read(ctx: &Ctx) {
         module.shared.stats.waiting.add(1);
         // Its time is never up: nobody waits for it.
         let deadline = Instant::now() + Duration::from_secs(365 * 24 * 3600);
-        module
-            .engine
-            .submit(Job::new(id, change, deadline, module.inbox.clone()));
+        module.engine.submit(Job::new(id, change, deadline, module.inbox.clone()));
     }
     if !module.state().leftovers.is_empty() {
         ffi::timer(Duration::from_millis(1), read);

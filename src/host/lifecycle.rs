@@ -50,10 +50,7 @@ pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
             Status::Err
         }
         Err(_) => {
-            log(
-                Level::Warning,
-                "not loaded: OnLoad panicked; please report this",
-            );
+            log(Level::Warning, "not loaded: OnLoad panicked; please report this");
             Status::Err
         }
     }
@@ -78,10 +75,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;
     if let Some(reason) = shared.health.refusal() {
-        log(
-            Level::Warning,
-            &format!("the database can't be reached: {reason}; trying again"),
-        );
+        log(Level::Warning, &format!("the database can't be reached: {reason}; trying again"));
     }
     register(ctx)?;
     let inbox = Arc::new(Inbox::default());
@@ -115,10 +109,7 @@ fn grace(config: &Config) -> Duration {
 }
 
 fn no_thread(error: std::io::Error) -> ConfigError {
-    ConfigError::at(
-        "pool_size",
-        format!("a thread could not be started: {error}"),
-    )
+    ConfigError::at("pool_size", format!("a thread could not be started: {error}"))
 }
 
 fn register(ctx: &Ctx) -> Result<(), ConfigError> {
@@ -142,10 +133,7 @@ fn register(ctx: &Ctx) -> Result<(), ConfigError> {
 
 /// Tells the operator what to do instead of MODULE UNLOAD.
 pub fn warn_of_unload() {
-    log(
-        Level::Warning,
-        "writethrough can't be unloaded: restart the server without it",
-    );
+    log(Level::Warning, "writethrough can't be unloaded: restart the server without it");
 }
 
 /// Something happened to the server.
@@ -165,10 +153,7 @@ pub fn event(_: &Ctx, event: Event) {
             // The data set that was emptied came back: it may hold what a write replaces.
             let mut state = module.state();
             let epoch = state.epoch;
-            state
-                .jobs
-                .values_mut()
-                .for_each(|pending| pending.epoch = epoch);
+            state.jobs.values_mut().for_each(|pending| pending.epoch = epoch);
             drop(state);
             leftovers::look();
         }

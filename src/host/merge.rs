@@ -30,15 +30,7 @@ pub fn present(
         if kind == Kind::Other {
             ctx.call(c"UNLINK", Mode::Propagate, &[target]);
         }
-        write(
-            ctx,
-            target,
-            mapping,
-            &fields,
-            image,
-            pendings,
-            kind == Kind::Hash,
-        );
+        write(ctx, target, mapping, &fields, image, pendings, kind == Kind::Hash);
     }
     answers
 }
@@ -63,10 +55,7 @@ fn answers(key: &Key, fields: &[Option<Str>], pendings: &[Option<Pending>]) -> V
         for name in named {
             let (field, exists) = match *name {
                 Named::Column(c) => (
-                    pending.mapping.columns[c]
-                        .field
-                        .as_deref()
-                        .unwrap_or_default(),
+                    pending.mapping.columns[c].field.as_deref().unwrap_or_default(),
                     fields[c].as_ref().is_some_and(|field| key.has(field)),
                 ),
                 Named::Kept(k) => {
@@ -112,12 +101,7 @@ fn write(
         .collect();
     let mut args = Vec::with_capacity(1 + 2 * (names.len() + kept.len()));
     args.push(target);
-    args.extend(
-        names
-            .iter()
-            .zip(&values)
-            .flat_map(|(name, value)| [*name, value]),
-    );
+    args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
     args.extend(kept.iter().flat_map(|(name, value)| [name, value]));
     if args.len() > 1 {
         ctx.call(c"HSET", Mode::Propagate, &args);
@@ -130,10 +114,6 @@ fn write(
         ctx.call(c"HDEL", Mode::Propagate, &nulls);
     }
     if let Some(ttl) = mapping.ttl {
-        ctx.call(
-            c"EXPIRE",
-            Mode::Propagate,
-            &[target, &Str::new(ttl.to_string().as_bytes())],
-        );
+        ctx.call(c"EXPIRE", Mode::Propagate, &[target, &Str::new(ttl.to_string().as_bytes())]);
     }
 }

@@ -62,14 +62,7 @@ impl ffi::Host for Server {
             }
         }
         // Keys that leave are no writes. A `del` that we did not cause is an eviction.
-        let leaves = [
-            &b"del"[..],
-            b"expired",
-            b"evicted",
-            b"rename_from",
-            b"move_from",
-            b"expire",
-        ];
+        let leaves = [&b"del"[..], b"expired", b"evicted", b"rename_from", b"move_from", b"expire"];
         if !leaves.contains(&event) && !ctx.flags().is_following() {
             transfer::changed_elsewhere(ctx, module, event, name);
         }

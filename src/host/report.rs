@@ -29,11 +29,7 @@ fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 14] {
 }
 
 fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 3] {
-    let database = if module.shared.health.is_up() {
-        "up"
-    } else {
-        "down"
-    };
+    let database = if module.shared.health.is_up() { "up" } else { "down" };
     [
         (c"version", env!("CARGO_PKG_VERSION").to_string()),
         (c"database", database.to_string()),
@@ -45,12 +41,8 @@ fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 3] {
 pub fn info(out: &mut Info) {
     let Some(module) = module() else { return };
     if out.section(c"stats") {
-        texts(module)
-            .iter()
-            .for_each(|(name, text)| out.text(name, text));
-        numbers(module)
-            .iter()
-            .for_each(|(name, number)| out.number(name, *number));
+        texts(module).iter().for_each(|(name, text)| out.text(name, text));
+        numbers(module).iter().for_each(|(name, number)| out.number(name, *number));
     }
 }
 
@@ -60,12 +52,8 @@ pub fn status() -> Value {
         return not_ready();
     };
     let name = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
-    let texts = texts(module)
-        .into_iter()
-        .map(|(n, text)| (name(n), Value::text(text)));
-    let numbers = numbers(module)
-        .into_iter()
-        .map(|(n, v)| (name(n), Value::Integer(v as i64)));
+    let texts = texts(module).into_iter().map(|(n, text)| (name(n), Value::text(text)));
+    let numbers = numbers(module).into_iter().map(|(n, v)| (name(n), Value::Integer(v as i64)));
     Value::Map(texts.chain(numbers).collect())
 }
 
@@ -78,34 +66,23 @@ pub fn mappings() -> Value {
         Ok(mappings) => Value::List(mappings.iter().map(|m| mapping(m)).collect()),
         Err(why) => Value::error(format!(
             "WTDOWN {}",
-            why.or_else(|| module.shared.health.refusal())
-                .unwrap_or_default()
+            why.or_else(|| module.shared.health.refusal()).unwrap_or_default()
         )),
     }
 }
 
 fn mapping(mapping: &Mapping) -> Value {
     let (schema, table) = &mapping.table;
-    let key: Vec<&str> = mapping.columns[..mapping.key_len]
-        .iter()
-        .map(|c| c.info.name.as_str())
-        .collect();
-    let ttl = mapping
-        .ttl
-        .map_or(Value::text("none"), |ttl| Value::Integer(ttl as i64));
+    let key: Vec<&str> =
+        mapping.columns[..mapping.key_len].iter().map(|c| c.info.name.as_str()).collect();
+    let ttl = mapping.ttl.map_or(Value::text("none"), |ttl| Value::Integer(ttl as i64));
     Value::Map(vec![
         ("name".into(), Value::text(&*mapping.name)),
         ("table".into(), Value::text(format!("{schema}.{table}"))),
         ("key".into(), Value::text(key.join(":"))),
-        (
-            "unmapped".into(),
-            Value::text(format!("{:?}", mapping.unmapped).to_lowercase()),
-        ),
+        ("unmapped".into(), Value::text(format!("{:?}", mapping.unmapped).to_lowercase())),
         ("ttl".into(), ttl),
-        (
-            "columns".into(),
-            Value::List(mapping.columns.iter().map(column).collect()),
-        ),
+        ("columns".into(), Value::List(mapping.columns.iter().map(column).collect())),
     ])
 }
 

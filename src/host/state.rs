@@ -120,14 +120,7 @@ impl Module {
         engine: Engine,
     ) {
         let state = Mutex::default();
-        let module = Module {
-            config,
-            catalog,
-            shared,
-            inbox,
-            engine,
-            state,
-        };
+        let module = Module { config, catalog, shared, inbox, engine, state };
         assert!(MODULE.set(module).is_ok(), "OnLoad runs once");
     }
 
@@ -168,11 +161,7 @@ impl State {
 
     /// Takes out writes that are settled. The second value: the staged key has done its duty.
     pub fn remove(&mut self, settled: &Settled) -> (Vec<Option<Pending>>, bool) {
-        let jobs = settled
-            .answers
-            .iter()
-            .map(|(id, _)| self.jobs.remove(id))
-            .collect();
+        let jobs = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
         let Some(count) = self.keys.get_mut(&settled.target) else {
             return (jobs, true);
         };
@@ -190,9 +179,6 @@ impl State {
             let columns = mapping.columns.iter();
             Arc::new(columns.map(|c| c.field.as_deref().map(Str::new)).collect())
         };
-        self.fields
-            .entry(mapping.version)
-            .or_insert_with(make)
-            .clone()
+        self.fields.entry(mapping.version).or_insert_with(make).clone()
     }
 }

@@ -20,9 +20,7 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
     };
     if args.len() <= at {
         let name = plain.to_string_lossy().to_lowercase();
-        return Some(Value::error(format!(
-            "ERR wrong number of arguments for '{name}' command"
-        )));
+        return Some(Value::error(format!("ERR wrong number of arguments for '{name}' command")));
     }
     let staged = args.get(at);
     if let Err(failure) = admit(ctx, module, staged) {
@@ -32,9 +30,8 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
         let problem = format!("staged keys are written through in another database than {db}");
         return Some(refuse(module, &Failure::Input(problem)));
     }
-    let (reply, noticed) = write::staging(module, staged, || {
-        ctx.call(plain, Mode::AsUser, &args.strings(1))
-    });
+    let (reply, noticed) =
+        write::staging(module, staged, || ctx.call(plain, Mode::AsUser, &args.strings(1)));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
@@ -56,10 +53,7 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
 /// The database that `COPY … DB n` names, when it is another one.
 fn copied_to(args: Args, plain: &CStr, expected: i32) -> Option<String> {
     let given: Vec<&[u8]> = args.from(0).collect();
-    let at = given
-        .iter()
-        .skip(3)
-        .position(|arg| arg.eq_ignore_ascii_case(b"DB"))?;
+    let at = given.iter().skip(3).position(|arg| arg.eq_ignore_ascii_case(b"DB"))?;
     let db = String::from_utf8_lossy(given.get(at + 4)?).into_owned();
     (plain.to_bytes() == b"COPY" && db != expected.to_string()).then_some(db)
 }

@@ -33,13 +33,7 @@ impl Value {
         let text = text.as_ref();
         let mut bytes: Vec<u8> = text[..cut(text, ERROR_MAX)]
             .iter()
-            .map(|&b| {
-                if matches!(b, 0 | b'\r' | b'\n') {
-                    b' '
-                } else {
-                    b
-                }
-            })
+            .map(|&b| if matches!(b, 0 | b'\r' | b'\n') { b' ' } else { b })
             .collect();
         if bytes.len() < text.len() {
             bytes.extend("…".as_bytes());
@@ -59,10 +53,7 @@ fn cut(text: &[u8], most: usize) -> usize {
         return text.len();
     }
     // A continuation byte is 10xxxxxx.
-    (most - 3..=most)
-        .rev()
-        .find(|&at| text[at] & 0xc0 != 0x80)
-        .unwrap_or(most)
+    (most - 3..=most).rev().find(|&at| text[at] & 0xc0 != 0x80).unwrap_or(most)
 }
 
 impl From<&Failure> for Value {
@@ -77,13 +68,9 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_of_any_bytes() {
-        let Value::Error(text) = Value::error("ERR ä\r\n\0%s") else {
-            unreachable!()
-        };
+        let Value::Error(text) = Value::error("ERR ä\r\n\0%s") else { unreachable!() };
         assert_eq!(text.as_bytes(), "ERR ä   %s".as_bytes());
-        let Value::Error(text) = Value::error("ä".repeat(1000)) else {
-            unreachable!()
-        };
+        let Value::Error(text) = Value::error("ä".repeat(1000)) else { unreachable!() };
         assert_eq!(text.to_str().unwrap().chars().count(), 513);
     }
 }

@@ -27,9 +27,7 @@ pub fn hset(ctx: &Ctx, args: Args, plain: &CStr, fixed: Option<Value>) -> Option
     };
     if args.len() < 4 || !args.len().is_multiple_of(2) {
         let name = plain.to_string_lossy().to_lowercase();
-        return Some(Value::error(format!(
-            "ERR wrong number of arguments for '{name}' command"
-        )));
+        return Some(Value::error(format!("ERR wrong number of arguments for '{name}' command")));
     }
     let admitted = admit(ctx, module, args.get(1)).and_then(|(mapping, staged)| {
         let write = command::hset(&mapping, staged.id, args.from(2)).map_err(Failure::Input)?;
@@ -53,18 +51,12 @@ pub fn admit<'a>(
 ) -> Result<(Arc<Mapping>, StagedKey<'a>), Failure> {
     let prefix = &module.config.prefix;
     let staged = key::parse(prefix.as_bytes(), key).map_err(|key::NotStaged| {
-        let problem = format!(
-            "{} is no staged key, expected {prefix}{{<name>:<id>}}",
-            Show(key)
-        );
+        let problem = format!("{} is no staged key, expected {prefix}{{<name>:<id>}}", Show(key));
         Failure::Input(problem)
     })?;
     let health = &module.shared.health;
     let mappings = module.catalog.mappings().map_err(|why| {
-        Failure::Down(
-            why.or_else(|| health.refusal())
-                .unwrap_or_else(|| "not ready yet".into()),
-        )
+        Failure::Down(why.or_else(|| health.refusal()).unwrap_or_else(|| "not ready yet".into()))
     })?;
     let mapping = mappings.get(staged.name).ok_or_else(|| {
         let names = mappings.iter().map(|m| m.name.as_str());
@@ -109,9 +101,8 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, staged: StagedKey
     if ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
         return Some(Value::error(WRONG_TYPE));
     }
-    let (reply, noticed) = staging(module, args.get(1), || {
-        ctx.call(plain, Mode::AsUser, &args.strings(1))
-    });
+    let (reply, noticed) =
+        staging(module, args.get(1), || ctx.call(plain, Mode::AsUser, &args.strings(1)));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
@@ -120,10 +111,7 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, staged: StagedKey
 
 /// Runs `command` while the keyspace handler expects a change of `key`. The second value: it came.
 pub fn staging<T>(module: &Module, key: &[u8], command: impl FnOnce() -> T) -> (T, bool) {
-    module.state().staging = Some(Staging {
-        key: key.to_vec(),
-        staged: false,
-    });
+    module.state().staging = Some(Staging { key: key.to_vec(), staged: false });
     let result = command();
     let staging = module.state().staging.take();
     (result, staging.is_some_and(|s| s.staged))
@@ -155,15 +143,7 @@ fn send(
     match client {
         Some(client) => {
             let timeout = module.config.timeout();
-            submit(
-                module,
-                mapping,
-                target,
-                write,
-                fixed,
-                Waiter::Client(client),
-                timeout,
-            );
+            submit(module, mapping, target, write, fixed, Waiter::Client(client), timeout);
             None
         }
         None => Some(wait(ctx, module, mapping, target, write, fixed)),
@@ -182,32 +162,20 @@ pub fn wait(
     module.shared.stats.sync.add(1);
     let timeout = module.config.sync_timeout();
     let until = Instant::now() + timeout;
-    let id = submit(
-        module,
-        mapping,
-        target,
-        write,
-        fixed,
-        Waiter::Server,
-        timeout,
-    );
+    let id = submit(module, mapping, target, write, fixed, Waiter::Server, timeout);
     loop {
         let arrived = module.inbox.wait(until);
         let mine = {
             let mut state = module.state();
             state.settled.extend(arrived);
             // Earlier writes to this key first, in order; other keys wait for the timer.
-            let (mine, rest): (Vec<_>, Vec<_>) = state
-                .settled
-                .drain(..)
-                .partition(|settled| *settled.target == *target);
+            let (mine, rest): (Vec<_>, Vec<_>) =
+                state.settled.drain(..).partition(|settled| *settled.target == *target);
             state.settled = rest.into();
             mine
         };
-        module.apply(|| {
-            mine.into_iter()
-                .for_each(|settled| completion::apply(ctx, module, settled))
-        });
+        module
+            .apply(|| mine.into_iter().for_each(|settled| completion::apply(ctx, module, settled)));
         let mut state = module.state();
         if let Some((_, value)) = state.sync_answer.take_if(|(answered, _)| *answered == id) {
             return value;
@@ -246,13 +214,7 @@ fn submit(
     let mut state = module.state();
     let is_client = matches!(waiter, Waiter::Client(_));
     let epoch = state.epoch;
-    let pending = Pending {
-        mapping: mapping.clone(),
-        waiter,
-        reply,
-        kept,
-        epoch,
-    };
+    let pending = Pending { mapping: mapping.clone(), waiter, reply, kept, epoch };
     let id = state.add(&change.target, pending);
     if is_client {
         state.deadlines.push_back((deadline, id));
@@ -262,9 +224,7 @@ fn submit(
     }
     drop(state);
     module.shared.stats.waiting.add(1);
-    module
-        .engine
-        .submit(Job::new(id, change, deadline, module.inbox.clone()));
+    module.engine.submit(Job::new(id, change, deadline, module.inbox.clone()));
     id
 }
 
@@ -275,21 +235,14 @@ fn end_of_time(_: &Ctx) {
     {
         let mut state = module.state();
         let now = Instant::now();
-        while let Some((_, id)) = state
-            .deadlines
-            .pop_front_if(|(deadline, _)| *deadline <= now)
-        {
+        while let Some((_, id)) = state.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
             let Some(pending) = state.jobs.get_mut(&id) else {
                 continue;
             };
             late.push(std::mem::replace(&mut pending.waiter, Waiter::Nobody));
         }
         // The next deadline of a write that is still on its way.
-        while state
-            .deadlines
-            .front()
-            .is_some_and(|(_, id)| !state.jobs.contains_key(id))
-        {
+        while state.deadlines.front().is_some_and(|(_, id)| !state.jobs.contains_key(id)) {
             state.deadlines.pop_front();
         }
         let next = state.deadlines.front().map(|(deadline, _)| *deadline);

@@ -6,9 +6,11 @@ use postgres::types::Type;
 use postgres::Client;
 
 use super::error::explain;
+use super::pool::Session;
 use crate::config::{ConfigError, MappingConfig};
 use crate::literal::Literal;
 use crate::mapping::{Mapping, Mappings};
+use crate::range::is_range;
 use crate::sql::quote;
 use crate::suggest;
 use crate::table::{Table, TableColumn};
@@ -25,27 +27,65 @@ pub enum CatalogError {
 }
 
 /// The mappings as the catalog confirmed them, once somebody has read it.
-#[derive(Default)]
-pub struct Catalog(Mutex<Option<Result<Arc<Mappings>, String>>>);
+pub struct Catalog {
+    configs: Vec<MappingConfig>,
+    read: Mutex<Option<Result<Arc<Mappings>, String>>>,
+}
 
 impl Catalog {
+    /// A catalog for the document's mappings, not read yet.
+    pub fn new(configs: Vec<MappingConfig>) -> Catalog {
+        Catalog { configs, read: Mutex::new(None) }
+    }
+
     /// The mappings; `Err(Some(why))` when the document does not fit the tables, `Err(None)` while
     /// the database was not reached yet.
     pub fn mappings(&self) -> Result<Arc<Mappings>, Option<String>> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.read.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(read) => read.clone().map_err(Some),
             None => Err(None),
         }
     }
 
-    /// Keeps what was read.
-    pub fn set(&self, read: Result<Mappings, String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.map(Arc::new));
+    /// Reads the catalog and checks every mapping: all of it or, when one is wrong, none.
+    pub fn read(&self, client: &mut Client) -> Result<Arc<Mappings>, CatalogError> {
+        let loaded = load(client, &self.configs).map(Arc::new);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        match &loaded {
+            Ok(mappings) => *read = Some(Ok(mappings.clone())),
+            // What was right once goes on being used.
+            Err(CatalogError::Mapping(error)) if !matches!(*read, Some(Ok(_))) => {
+                *read = Some(Err(error.to_string()));
+            }
+            Err(_) => {}
+        }
+        loaded
+    }
+
+    /// A newer reading, when the table of `mapping` is not what it was.
+    pub fn newer(
+        &self,
+        session: &mut Session,
+        mapping: &Mapping,
+    ) -> Result<Option<Arc<Mappings>>, CatalogError> {
+        let current = self.mappings().ok();
+        let is_other = |m: &Arc<Mapping>| m.version != mapping.version;
+        if let Some(mappings) = current {
+            if mappings.get(mapping.name.as_bytes()).is_some_and(is_other) {
+                return Ok(Some(mappings));
+            }
+        }
+        match session.fingerprint(&mapping.relation)? {
+            Some(fingerprint) if fingerprint != mapping.fingerprint => {
+                self.read(&mut session.client).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
 /// Reads the catalog for every mapping of the document and checks it.
-pub fn load(client: &mut Client, configs: &[MappingConfig]) -> Result<Mappings, CatalogError> {
+fn load(client: &mut Client, configs: &[MappingConfig]) -> Result<Mappings, CatalogError> {
     let mut mappings = Vec::with_capacity(configs.len());
     for (index, config) in configs.iter().enumerate() {
         let table = table(client, index, config)?;
@@ -55,23 +95,30 @@ pub fn load(client: &mut Client, configs: &[MappingConfig]) -> Result<Mappings, 
 }
 
 const RELATION: &str = "
+    WITH triggers AS (
+        SELECT g.tgtype FROM pg_trigger g
+        WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
+          AND (g.tgrelid = to_regclass($1)
+               OR g.tgrelid IN (SELECT relid FROM pg_partition_tree(to_regclass($1)))))
     SELECT c.oid, n.nspname, c.relname, c.relkind::text,
            c.relkind IN ('v', 'f') OR c.relrowsecurity
            OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN')
-           OR EXISTS (SELECT FROM pg_trigger g WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
-                      AND (g.tgrelid = c.oid
-                           OR g.tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid))))
+           OR EXISTS (SELECT FROM triggers),
+           -- Neither BEFORE (2): a trigger that comes after the row was returned.
+           c.relkind IN ('v', 'f') OR EXISTS (SELECT FROM triggers WHERE tgtype & 2 = 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = to_regclass($1)";
 
 const COLUMNS: &str = "
     SELECT a.attnum, a.attname, format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod),
            CASE WHEN t.typtype = 'd' THEN 0::oid ELSE a.atttypid END, a.atttypmod,
-           a.atttypid = 'bytea'::regtype OR t.typbasetype = 'bytea'::regtype,
+           b.oid = 'bytea'::regtype,
            a.attnotnull OR t.typnotnull,
            a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
-           a.attidentity = 'a', a.attgenerated <> ''
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+           a.attidentity = 'a', a.attgenerated <> '', format_type(b.oid, -1), b.typcategory = 'N'
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 const INDEXES: &str = "
@@ -80,8 +127,21 @@ const INDEXES: &str = "
     FROM pg_index i WHERE i.indrelid = $1 AND i.indisunique";
 
 const CONSTRAINTS: &str = "
-    SELECT contype = 'c', conkey FROM pg_constraint
+    SELECT contype = 'c', conkey, pg_get_constraintdef(oid) FROM pg_constraint
     WHERE conrelid = $1 AND contype IN ('c', 'f', 'x') AND conkey IS NOT NULL";
+
+/// Changes when something changes that a [`Table`] holds.
+pub const FINGERPRINT: &str = "
+    SELECT md5(concat_ws(',', c.oid, c.relrowsecurity, c.relhasrules,
+        (SELECT string_agg(concat_ws(':', attnum, attname, atttypid, atttypmod, attnotnull,
+                                     atthasdef, attidentity, attgenerated), ',' ORDER BY attnum)
+         FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
+        (SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_constraint WHERE conrelid = c.oid),
+        (SELECT string_agg(indexrelid::text, ',' ORDER BY indexrelid)
+         FROM pg_index WHERE indrelid = c.oid),
+        (SELECT string_agg(concat(oid, tgenabled), ',' ORDER BY oid)
+         FROM pg_trigger WHERE tgrelid = c.oid)))
+    FROM pg_class c WHERE c.oid = to_regclass($1)";
 
 fn table(client: &mut Client, index: usize, config: &MappingConfig) -> Result<Table, CatalogError> {
     let (schema, name) = config.schema_and_table();
@@ -101,7 +161,10 @@ fn table(client: &mut Client, index: usize, config: &MappingConfig) -> Result<Ta
     let mut table = Table {
         schema: relation.get(1),
         name: relation.get(2),
+        fingerprint: client.query_one(FINGERPRINT, &[&regclass])?.get(0),
         watched: relation.get(4),
+        reread: relation.get(5),
+        relation: regclass,
         is_view: kind == "v" || kind == "f",
         ..Table::default()
     };
@@ -113,10 +176,7 @@ fn table(client: &mut Client, index: usize, config: &MappingConfig) -> Result<Ta
         table.columns.push(column(&row));
     }
     let positions = |attnums: Vec<i16>| -> Vec<usize> {
-        attnums
-            .iter()
-            .filter_map(|n| numbers.iter().position(|number| number == n))
-            .collect()
+        attnums.iter().filter_map(|n| numbers.iter().position(|number| number == n)).collect()
     };
     // What a generated column or an expression depends on is not listed: it may be any column.
     let all = || (0..numbers.len()).collect::<Vec<_>>();
@@ -140,6 +200,9 @@ fn table(client: &mut Client, index: usize, config: &MappingConfig) -> Result<Ta
         let columns = widen(positions(row.get(1)));
         if row.get(0) {
             table.checks.push(columns.clone());
+            if is_range(row.get(2)) {
+                table.ranges.push(columns.clone());
+            }
         }
         table.guards.push(columns);
     }
@@ -157,17 +220,9 @@ fn unknown(
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'f')
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
-    let names: Vec<String> = client
-        .query(NAMES, &[])?
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    let names: Vec<String> = client.query(NAMES, &[])?.iter().map(|row| row.get(0)).collect();
     let near = suggest::among(&config.table, names.iter().map(String::as_str));
-    Ok(ConfigError::at(
-        path,
-        format!("the database has no table {:?}{near}", config.table),
-    )
-    .into())
+    Ok(ConfigError::at(path, format!("the database has no table {:?}{near}", config.table)).into())
 }
 
 fn column(row: &postgres::Row) -> TableColumn {
@@ -177,6 +232,8 @@ fn column(row: &postgres::Row) -> TableColumn {
     TableColumn {
         name: row.get(1),
         cast: row.get(2),
+        base: row.get(11),
+        numeric: row.get(12),
         type_name: row.get(3),
         literal: literal(ty.as_ref(), modifier),
         bytea: row.get(6),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use r2d2::ManageConnection;
 
-use super::catalog::{self, Catalog, CatalogError};
+use super::catalog::{Catalog, CatalogError};
 use super::pool::Manager;
-use crate::config::{ConfigError, MappingConfig};
+use crate::config::ConfigError;
 use crate::engine::Shared;
 
 /// The pause between two probes.
@@ -22,8 +22,6 @@ const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 pub struct Monitor {
     /// Makes the connections for probing, outside the pool.
     pub manager: Manager,
-    /// The document's mappings.
-    pub mappings: Vec<MappingConfig>,
     /// Where the checked mappings go.
     pub catalog: Arc<Catalog>,
     /// Where it says whether the database can be reached.
@@ -44,12 +42,9 @@ impl Monitor {
             }
         };
         if self.catalog.mappings().is_err() {
-            match catalog::load(&mut session.client, &self.mappings) {
-                Ok(mappings) => self.catalog.set(Ok(mappings)),
-                Err(CatalogError::Mapping(error)) => {
-                    self.catalog.set(Err(error.to_string()));
-                    return Err(error);
-                }
+            match self.catalog.read(&mut session.client) {
+                Ok(_) => {}
+                Err(CatalogError::Mapping(error)) => return Err(error),
                 Err(error @ CatalogError::Database(_)) => {
                     self.away(&error.to_string());
                     return Ok(());

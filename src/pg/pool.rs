@@ -10,6 +10,7 @@ use postgres::{Client, NoTls, Statement};
 use r2d2::{ManageConnection, Pool};
 use r2d2_postgres::PostgresConnectionManager;
 
+use super::catalog::FINGERPRINT;
 use super::error::explain;
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
@@ -28,6 +29,7 @@ pub struct Session {
     /// The connection.
     pub client: Client,
     statements: HashMap<(u64, Form), Statement>,
+    fingerprint: Option<Statement>,
     last_used: Instant,
     limit: Duration,
 }
@@ -64,9 +66,19 @@ impl Session {
         self.last_used = Instant::now();
     }
 
+    /// What [`FINGERPRINT`] says of a relation now; `None` when it is gone.
+    pub fn fingerprint(&mut self, relation: &str) -> Result<Option<String>, postgres::Error> {
+        if self.fingerprint.is_none() {
+            self.fingerprint = Some(self.client.prepare(FINGERPRINT)?);
+        }
+        let statement = self.fingerprint.as_ref().expect("just made");
+        Ok(self.client.query_opt(statement, &[&relation])?.map(|row| row.get(0)))
+    }
+
     /// Forgets the prepared statements; the next use prepares them again.
     pub fn forget_statements(&mut self) {
         self.statements.clear();
+        self.fingerprint = None;
     }
 }
 
@@ -106,9 +118,7 @@ impl ManageConnection for Manager {
     /// The client's own limit ends with the TCP connection, so the attempt has a thread.
     fn connect(&self) -> Result<Session, ConnectError> {
         if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
-            return Err(ConnectError(
-                "the database takes connections and says nothing".into(),
-            ));
+            return Err(ConnectError("the database takes connections and says nothing".into()));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
         let manager = self.clone();
@@ -125,9 +135,7 @@ impl ManageConnection for Manager {
             .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
         receiver.recv_timeout(self.limit).unwrap_or_else(|_| {
             let limit = self.limit.as_millis();
-            Err(ConnectError(format!(
-                "no connection within connect_timeout_ms = {limit}"
-            )))
+            Err(ConnectError(format!("no connection within connect_timeout_ms = {limit}")))
         })
     }
 
@@ -143,14 +151,10 @@ impl ManageConnection for Manager {
 impl Manager {
     /// Reads the URL; connects to nothing.
     pub fn new(config: &Config, url: &str) -> Result<Manager, ConfigError> {
-        let mut pg: postgres::Config = url
-            .parse()
-            .map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
+        let mut pg: postgres::Config =
+            url.parse().map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
         if pg.get_ssl_mode() == SslMode::Require {
-            return Err(ConfigError::at(
-                "url",
-                "sslmode=require: TLS is not supported yet",
-            ));
+            return Err(ConfigError::at("url", "sslmode=require: TLS is not supported yet"));
         }
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
@@ -180,12 +184,7 @@ impl Manager {
         let mut client = self.inner.connect()?;
         client.batch_execute(&self.set_up)?;
         let (statements, last_used) = (HashMap::new(), Instant::now());
-        Ok(Session {
-            client,
-            statements,
-            last_used,
-            limit: self.limit,
-        })
+        Ok(Session { client, statements, fingerprint: None, last_used, limit: self.limit })
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a

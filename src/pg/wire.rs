@@ -18,11 +18,7 @@ impl ToSql for Array<'_> {
         ty: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let element = if *ty == Type::BYTEA_ARRAY {
-            Type::BYTEA
-        } else {
-            Type::TEXT
-        };
+        let element = if *ty == Type::BYTEA_ARRAY { Type::BYTEA } else { Type::TEXT };
         // One dimension, no NULLs, the element's type, its length, the lower bound.
         out.put_i32(1);
         out.put_i32(0);

@@ -24,6 +24,16 @@ pub fn statement(mapping: &Mapping, form: &Form) -> String {
             upsert::insert_first(&names, columns)
         }
         Form::Upsert(columns) => upsert::update_first(&names, columns),
+        Form::Erase(columns) => upsert::erase(&names, columns),
+        Form::Add(column) => upsert::add(&names, *column),
+        Form::Fill(column) => upsert::fill(&names, *column),
+        Form::Delete => format!(
+            "DELETE FROM {} AS t USING {} WHERE {} RETURNING {}",
+            names.table(),
+            names.input(&[]),
+            names.same_key("t"),
+            names.returning("t"),
+        ),
         Form::Read => format!(
             "SELECT {} FROM {} JOIN {} AS t ON {}",
             names.returning("t"),
@@ -77,19 +87,24 @@ impl Names<'_> {
     /// that the database writes in another way (`01` for `1`) is left out: `users:01` would be a
     /// second cache of a row that `users:1` caches.
     fn input(&self, columns: &[usize]) -> String {
+        self.input_as(columns, |c| &self.mapping.columns[c].info.cast)
+    }
+
+    /// The same with one column, whose value need not fit the column's domain.
+    fn input_of_base(&self, column: usize) -> String {
+        self.input_as(&[column], |c| match c == column {
+            true => &self.mapping.columns[c].info.base,
+            false => &self.mapping.columns[c].info.cast,
+        })
+    }
+
+    fn input_as<'a>(&'a self, columns: &[usize], cast: impl Fn(usize) -> &'a str) -> String {
         let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
         let array = |(n, c): (usize, &usize)| {
-            let kind = if self.mapping.columns[*c].info.bytea {
-                "bytea"
-            } else {
-                "text"
-            };
+            let kind = if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
             format!("${}::{kind}[]", n + 1)
         };
-        let casts = join(all.iter(), ", ", |c| {
-            let info = &self.mapping.columns[*c].info;
-            format!("u.c{c}::{} AS c{c}", info.cast)
-        });
+        let casts = join(all.iter(), ", ", |c| format!("u.c{c}::{} AS c{c}", cast(*c)));
         let odd: Vec<String> = self
             .key()
             .map(|c| (c, &self.mapping.columns[c].info))
@@ -110,11 +125,7 @@ impl Names<'_> {
     /// Every mapped column as text, with the number of the column for a name.
     fn returning(&self, from: &str) -> String {
         join(0..self.mapping.columns.len(), ", ", |c| {
-            let cast = if self.mapping.columns[c].info.bytea {
-                ""
-            } else {
-                "::text"
-            };
+            let cast = if self.mapping.columns[c].info.bytea { "" } else { "::text" };
             format!("{from}.{}{cast} AS r{c}", self.column(c))
         })
     }
@@ -124,9 +135,7 @@ impl Names<'_> {
     }
 
     fn same_key(&self, table: &str) -> String {
-        join(self.key(), " AND ", |c| {
-            format!("{table}.{} = i.c{c}", self.column(c))
-        })
+        join(self.key(), " AND ", |c| format!("{table}.{} = i.c{c}", self.column(c)))
     }
 
     /// GENERATED ALWAYS AS IDENTITY takes a given key only by this clause.
@@ -169,37 +178,18 @@ mod tests {
     #[test]
     fn what_leaves_out_a_required_column_updates_first() {
         assert!(sql(&users(), Form::Upsert(vec![1])).contains("UPDATE \"public\".\"users\" AS t"));
-        let checked = Table {
-            checks: vec![vec![2, 3]],
-            ..users()
-        };
+        let checked = Table { checks: vec![vec![2, 3]], ..users() };
         assert!(sql(&checked, Form::Upsert(vec![1, 2])).contains("UPDATE"));
         assert!(sql(&checked, Form::Upsert(vec![1, 2, 3])).starts_with("INSERT"));
     }
 
     #[test]
     fn odd_identifiers_are_quoted() {
-        let odd = TableColumn {
-            name: "a \"B\"".into(),
-            ..column("")
-        };
-        let table = Table {
-            name: "T;--".into(),
-            columns: vec![odd],
-            ..users()
-        };
-        let table = Table {
-            unique: vec![vec![0]],
-            ..table
-        };
+        let odd = TableColumn { name: "a \"B\"".into(), ..column("") };
+        let table = Table { name: "T;--".into(), columns: vec![odd], ..users() };
+        let table = Table { unique: vec![vec![0]], ..table };
         let sql = sql(&table, Form::Read);
-        assert!(
-            sql.contains("\"public\".\"T;--\" AS t ON t.\"a \"\"B\"\"\" = i.c0"),
-            "{sql}"
-        );
-        assert!(
-            !sql.contains("WHERE"),
-            "a text key is canonical as it is: {sql}"
-        );
+        assert!(sql.contains("\"public\".\"T;--\" AS t ON t.\"a \"\"B\"\"\" = i.c0"), "{sql}");
+        assert!(!sql.contains("WHERE"), "a text key is canonical as it is: {sql}");
     }
 }

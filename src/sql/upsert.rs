@@ -1,4 +1,4 @@
-//! The three shapes of an upsert.
+//! The shapes of a statement that changes rows.
 
 use super::{join, Names};
 use crate::mapping::Mapping;
@@ -12,22 +12,16 @@ pub fn can_insert_first(mapping: &Mapping, columns: &[usize]) -> bool {
     mapping.has_arbiter
         && !mapping.required_unmapped
         && (0..mapping.columns.len()).all(|c| !mapping.columns[c].required || named(&c))
-        && mapping
-            .checks
-            .iter()
-            .all(|group| group.iter().all(named) || !group.iter().any(named))
+        && mapping.checks.iter().all(|group| group.iter().all(named) || !group.iter().any(named))
 }
 
 /// `INSERT … ON CONFLICT DO UPDATE`: the fastest.
 pub fn insert_first(names: &Names, columns: &[usize]) -> String {
+    let from = format!("{} ", names.input(columns));
+    let on_conflict = set_all(names, columns, |c| format!("excluded.{}", names.column(c)));
     format!(
         "{} RETURNING {}",
-        insert(
-            names,
-            columns,
-            &format!("{} ", names.input(columns)),
-            &set_excluded(names, columns)
-        ),
+        insert(names, columns, &from, &format!("DO UPDATE SET {on_conflict}")),
         names.returning("t"),
     )
 }
@@ -35,25 +29,83 @@ pub fn insert_first(names: &Names, columns: &[usize]) -> String {
 /// An UPDATE, then an INSERT of the rows that it didn't find, in one statement: a partial write
 /// works although the proposed row would break a constraint that the row itself keeps.
 pub fn update_first(names: &Names, columns: &[usize]) -> String {
-    let sets = join(columns.iter(), ", ", |c| {
-        format!("{} = i.c{c}", names.column(*c))
-    });
+    let sets = set_all(names, columns, |c| format!("i.c{c}"));
+    let on_conflict = set_all(names, columns, |c| format!("excluded.{}", names.column(c)));
+    update_or_insert(names, &names.input(columns), columns, &sets, &on_conflict)
+}
+
+/// `column = coalesce(column, 0) + n`, in the database.
+pub fn add(names: &Names, column: usize) -> String {
+    let name = names.column(column);
+    let sum = |n: String| format!("{name} = coalesce(t.{name}, '0') + {n}");
+    update_or_insert(
+        names,
+        &names.input_of_base(column),
+        &[column],
+        &sum(format!("i.c{column}")),
+        &sum(format!("excluded.{name}")),
+    )
+}
+
+fn update_or_insert(
+    names: &Names,
+    input: &str,
+    columns: &[usize],
+    sets: &str,
+    on_conflict: &str,
+) -> String {
     let not_found = format!(
         "i WHERE NOT EXISTS (SELECT FROM changed AS c WHERE {}) ",
         join(names.key(), " AND ", |c| format!("c.k{c} = i.c{c}")),
     );
-    let on_conflict = set_excluded(names, columns);
     format!(
         "WITH i AS (SELECT * FROM {input}), \
          changed AS (UPDATE {table} AS t SET {sets} FROM i WHERE {same} RETURNING {keys}, {returning}), \
          added AS ({insert} RETURNING {returning}) \
          SELECT {returned} FROM changed UNION ALL SELECT {returned} FROM added",
-        input = names.input(columns),
         table = names.table(),
         same = names.same_key("t"),
         keys = join(names.key(), ", ", |c| format!("t.{} AS k{c}", names.column(c))),
         returning = names.returning("t"),
-        insert = insert(names, columns, &not_found, &on_conflict),
+        insert = insert(names, columns, &not_found, &format!("DO UPDATE SET {on_conflict}")),
+        returned = names.returned(),
+    )
+}
+
+/// The columns become NULL where the row exists.
+pub fn erase(names: &Names, columns: &[usize]) -> String {
+    format!(
+        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
+        names.table(),
+        set_all(names, columns, |_| "NULL".into()),
+        names.input(&[]),
+        names.same_key("t"),
+        names.returning("t"),
+    )
+}
+
+/// The column is set where it is NULL. One more cell says whether it was: the lock makes sure that
+/// what is seen is what is changed.
+pub fn fill(names: &Names, column: usize) -> String {
+    let name = names.column(column);
+    let not_found = format!(
+        "i WHERE NOT EXISTS (SELECT FROM found AS f WHERE {}) ",
+        join(names.key(), " AND ", |c| format!("f.c{c} = i.c{c}")),
+    );
+    format!(
+        "WITH i AS (SELECT * FROM {input}), \
+         found AS (SELECT i.*, t.{name} IS NULL AS empty, {returning} FROM i JOIN {table} AS t \
+                   ON {same} FOR NO KEY UPDATE OF t), \
+         changed AS (UPDATE {table} AS t SET {name} = i.c{column} FROM found AS i \
+                     WHERE {same} AND i.empty RETURNING {returning}), \
+         added AS ({insert} RETURNING {returning}) \
+         SELECT {returned}, 't' FROM changed UNION ALL SELECT {returned}, 't' FROM added \
+         UNION ALL SELECT {returned}, 'f' FROM found WHERE NOT empty",
+        input = names.input(&[column]),
+        table = names.table(),
+        same = names.same_key("t"),
+        returning = names.returning("t"),
+        insert = insert(names, &[column], &not_found, "DO NOTHING"),
         returned = names.returned(),
     )
 }
@@ -94,9 +146,6 @@ fn insert(names: &Names, columns: &[usize], from: &str, on_conflict: &str) -> St
     )
 }
 
-fn set_excluded(names: &Names, columns: &[usize]) -> String {
-    let sets = join(columns.iter(), ", ", |c| {
-        format!("{0} = excluded.{0}", names.column(*c))
-    });
-    format!("DO UPDATE SET {sets}")
+fn set_all(names: &Names, columns: &[usize], value: impl Fn(usize) -> String) -> String {
+    join(columns.iter(), ", ", |c| format!("{} = {}", names.column(*c), value(*c)))
 }

@@ -5,10 +5,7 @@ use crate::support::*;
 /// A connection of a user with these rules.
 #[track_caller]
 fn user(s: &Stack, name: &str, rules: &str) -> Conn {
-    assert_eq!(
-        s.run(&format!("ACL SETUSER {name} on nopass {rules}")),
-        ok()
-    );
+    assert_eq!(s.run(&format!("ACL SETUSER {name} on nopass {rules}")), ok());
     let mut conn = s.conn();
     assert_eq!(conn.run(&format!("AUTH {name} x")), ok());
     conn
@@ -20,18 +17,14 @@ const LINE: &str = "HSET __{users:1} username new";
 fn assert_denied(s: &Stack, conn: &mut Conn) {
     let before = s.state();
     conn.run(LINE).assert_error("NOPERM ");
-    conn.run("HMSET __{users:1} username new")
-        .assert_error("NOPERM ");
+    conn.run("HMSET __{users:1} username new").assert_error("NOPERM ");
     let script = "return redis.call('HSET', KEYS[1], 'username', 'new')";
     let denied = conn.cmd(&["EVAL", script, "1", "__{users:1}"]);
     assert!(denied.is_error(), "{denied:?}");
     conn.run("MULTI");
     let queued = conn.run(LINE);
     let replies = conn.run("EXEC");
-    assert!(
-        queued.is_error() || replies.array()[0].is_error(),
-        "{queued:?} {replies:?}"
-    );
+    assert!(queued.is_error() || replies.array()[0].is_error(), "{queued:?} {replies:?}");
     assert_eq!(s.state(), before);
 }
 
@@ -68,11 +61,7 @@ fn a_user_with_the_command_and_the_staged_key_may_write() {
     .enumerate()
     {
         let mut conn = user(&s, &format!("u{i}"), rules);
-        assert_eq!(
-            conn.run(&format!("HSET __{{users:1}} username n{i}")),
-            int(0),
-            "{rules}"
-        );
+        assert_eq!(conn.run(&format!("HSET __{{users:1}} username n{i}")), int(0), "{rules}");
         s.assert_user_cached(1);
     }
 }
@@ -82,7 +71,6 @@ fn a_denied_user_can_go_on() {
     let s = Stack::users().start();
     s.add_user(1);
     let mut conn = user(&s, "a", "~__{users:1} +@all");
-    conn.run("HSET __{users:2} username x")
-        .assert_error("NOPERM ");
+    conn.run("HSET __{users:2} username x").assert_error("NOPERM ");
     assert_eq!(conn.run(LINE), int(0));
 }

@@ -14,9 +14,7 @@ fn info_counts_what_happened() {
     let lock = s.lock_user(1);
     s.run("HSET __{users:1} first x").assert_error("WTTIMEOUT ");
     lock.rollback();
-    eventually("the late write is settled", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("the late write is settled", || s.run("EXISTS __{users:1}") == int(0));
     let info = s.info();
     assert_eq!(info["writethrough_writes_acknowledged"], "3", "{info:?}");
     assert_eq!(info["writethrough_writes_refused"], "1", "{info:?}");
@@ -25,32 +23,22 @@ fn info_counts_what_happened() {
     assert_eq!(info["writethrough_in_flight"], "0", "{info:?}");
     assert_eq!(info["writethrough_waiting"], "0", "{info:?}");
     assert_eq!(info["writethrough_database"], "up");
-    assert!(
-        info["writethrough_last_error"].contains("23505")
-            || !info["writethrough_last_error"].is_empty()
-    );
-    assert!(
-        s.info_int("batches") >= 3 && s.info_int("rows") >= 3,
-        "{info:?}"
-    );
+    assert!(info["writethrough_last_error"].contains("23505"), "{info:?}");
+    assert!(s.info_int("batches") >= 3 && s.info_int("rows") >= 3, "{info:?}");
 }
 
 #[test]
 fn info_shows_what_is_in_flight() {
-    let s = Stack::users().patient().option("pool_size", 1).start();
+    let s = Stack::users().one_worker().start();
     s.add_user(1);
-    s.add_user(2);
-    let lock = s.lock_user(1);
-    let mut first = s.send("HSET __{users:1} first x");
-    s.database.wait_for_lock_waiters(1);
-    let mut second = s.send("HSET __{users:2} first x");
+    let held = s.hold();
+    let mut writer = s.send("HSET __{users:1} first x");
     s.wait_for_blocked(2);
     assert_eq!(s.info_int("in_flight"), 2);
     assert_eq!(s.info_int("waiting"), 1);
-    lock.rollback();
-    assert_eq!((first.receive(), second.receive()), (int(1), int(1)));
-    assert_eq!(s.info_int("in_flight"), 0);
-    assert_eq!(s.info_int("waiting"), 0);
+    held.release();
+    assert_eq!(writer.receive(), int(1));
+    assert_eq!((s.info_int("in_flight"), s.info_int("waiting")), (0, 0));
 }
 
 #[test]
@@ -59,15 +47,12 @@ fn info_has_its_sections_in_everything_and_modules() {
     for section in ["everything", "modules", "writethrough"] {
         let text = s.cmd(&["INFO", section]).text();
         assert!(text.contains("# writethrough"), "INFO {section}");
-        assert!(
-            text.contains("\r\nwritethrough_database:up\r\n"),
-            "INFO {section}"
-        );
+        assert!(text.contains("\r\nwritethrough_database:up\r\n"), "INFO {section}");
     }
 }
 
 #[test]
-fn the_last_error_is_one_line() {
+fn the_last_error_is_told_by_its_sqlstate() {
     let s = Stack::users().start();
     s.execute(
         r"create function refuse() returns trigger language plpgsql as
@@ -76,14 +61,9 @@ fn the_last_error_is_one_line() {
     s.execute(
         "create trigger refuse before insert on users for each row execute function refuse()",
     );
-    s.run("HSET __{users:1} username a email a pwhash h")
-        .assert_error("WTERR P0001 one");
-    let text = s.cmd(&["INFO", "writethrough"]).text();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("writethrough_last_error:"))
-        .unwrap();
-    assert!(line.contains("two"), "{line}");
+    s.run("HSET __{users:1} username a email a pwhash h").assert_error("WTERR P0001 one");
+    // Not the message: it may hold a row's values.
+    assert!(s.info()["writethrough_last_error"].contains("P0001"), "{:?}", s.info());
 }
 
 #[test]
@@ -93,42 +73,27 @@ fn status_is_a_map() {
     let flat = s.run("WT.STATUS");
     let pairs = flat.array();
     assert!(!pairs.is_empty() && pairs.len() % 2 == 0, "{flat:?}");
-    assert!(pairs
-        .iter()
-        .step_by(2)
-        .all(|name| matches!(name, Reply::Bulk(_) | Reply::Status(_))));
+    assert!(pairs.iter().step_by(2).all(|name| matches!(name, Reply::Bulk(_) | Reply::Status(_))));
     let mut conn = s.conn();
     conn.run("HELLO 3");
     assert!(matches!(conn.run("WT.STATUS"), Reply::Map(_)));
-    s.run("WT.STATUS extra")
-        .assert_error("ERR wrong number of arguments");
+    s.run("WT.STATUS extra").assert_error("ERR wrong number of arguments");
 }
 
 #[test]
 fn mappings_shows_columns_types_and_nullability() {
     let s = Stack::users().start();
     let text = s.run("WT.MAPPINGS").text();
-    for word in [
-        "users",
-        "username",
-        "pwhash",
-        "password_hash",
-        "character varying(255)",
-        "date",
-    ] {
+    for word in ["users", "username", "pwhash", "password_hash", "character varying(255)", "date"] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    s.run("WT.MAPPINGS extra more")
-        .assert_error("ERR wrong number of arguments");
+    s.run("WT.MAPPINGS extra more").assert_error("ERR wrong number of arguments");
 }
 
 #[test]
 fn the_password_is_nowhere_to_be_seen() {
     let url = format!("postgres://{PASSWORD_USER}:{PASSWORD}@@DB@");
-    let s = Stack::users()
-        .option("url", url)
-        .option("timeout_ms", 1500)
-        .start();
+    let s = Stack::users().option("url", url).option("timeout_ms", 1500).start();
     s.add_user(1);
     s.database.terminate_sessions();
     s.execute(&format!(
@@ -136,17 +101,9 @@ fn the_password_is_nowhere_to_be_seen() {
         s.database.name()
     ));
     s.database.terminate_sessions();
-    let mut seen = vec![
-        s.run("HSET __{users:1} first x").text(),
-        s.run("HSET __{users:1} dob x").text(),
-    ];
-    for line in [
-        "INFO everything",
-        "CONFIG GET *",
-        "WT.STATUS",
-        "WT.MAPPINGS",
-        "SLOWLOG GET",
-    ] {
+    let mut seen =
+        vec![s.run("HSET __{users:1} first x").text(), s.run("HSET __{users:1} dob x").text()];
+    for line in ["INFO everything", "CONFIG GET *", "WT.STATUS", "WT.MAPPINGS", "SLOWLOG GET"] {
         seen.push(s.run(line).text());
     }
     seen.push(s.log());
@@ -158,10 +115,7 @@ fn the_password_is_nowhere_to_be_seen() {
 #[test]
 fn the_password_of_a_database_out_of_reach_is_not_shown() {
     let url = format!("postgres://u:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1");
-    let s = Stack::users()
-        .option("url", url)
-        .option("timeout_ms", 300)
-        .start();
+    let s = Stack::users().option("url", url).option("timeout_ms", 300).start();
     let mut seen = vec![s.run("HSET __{users:1} first x").text()];
     for line in ["INFO everything", "CONFIG GET *", "WT.STATUS"] {
         seen.push(s.run(line).text());
@@ -182,13 +136,8 @@ fn the_password_of_a_wrong_document_is_not_shown() {
         format!("u={PASSWORD} password={PASSWORD}"),
     ] {
         let document = serde_json::json!({ "url": url, "mappings": [users_mapping()] });
-        assert!(
-            s.load_with(&["JSON", &document.to_string()]).is_error(),
-            "{url}"
-        );
-        assert!(s
-            .load_with(&["JSON", &document.to_string()[1..]])
-            .is_error());
+        assert!(s.load_with(&["JSON", &document.to_string()]).is_error(), "{url}");
+        assert!(s.load_with(&["JSON", &document.to_string()[1..]]).is_error());
         assert!(!s.log().contains(PASSWORD), "{}", s.log());
     }
 }
@@ -196,14 +145,10 @@ fn the_password_of_a_wrong_document_is_not_shown() {
 #[test]
 fn a_values_text_is_not_logged() {
     let s = Stack::users().redis_conf("loglevel debug").start();
-    assert_eq!(
-        s.run("HSET __{users:1} username a email a pwhash very-private-hash"),
-        int(3)
-    );
+    assert_eq!(s.run("HSET __{users:1} username a email a pwhash very-private-hash"), int(3));
     s.run("HSET __{users:2} username a email b pwhash very-private-hash")
         .assert_error("WTERR 23505 ");
     // This error's detail is the whole row: for its client alone.
-    s.run("HSET __{users:2} username b pwhash very-private-hash")
-        .assert_error("WTERR 23502 ");
+    s.run("HSET __{users:2} username b pwhash very-private-hash").assert_error("WTERR 23502 ");
     assert!(!s.log().contains("very-private-hash"), "{}", s.log());
 }

@@ -47,23 +47,12 @@ fn sixteen_clients_on_one_hot_key_and_many_keys() {
             })
         });
         let clients: Vec<_> = clients.collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .collect()
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    assert_eq!(
-        s.run("KEYS __*"),
-        Reply::Array(vec![]),
-        "nothing is left staged"
-    );
+    assert_eq!(s.run("KEYS __*"), Reply::Array(vec![]), "nothing is left staged");
     s.assert_user_cached(0);
     for (id, value) in owned.into_iter().flatten() {
-        assert_eq!(
-            user_row(&s, id)["username"],
-            value,
-            "an acknowledged write is in the table"
-        );
+        assert_eq!(user_row(&s, id)["username"], value, "an acknowledged write is in the table");
         s.assert_user_cached(id);
     }
     assert_eq!(s.run("DBSIZE"), int(s.count("users")));

@@ -12,14 +12,9 @@ fn a_killed_clients_write_still_reaches_the_cache() {
     writer.send_line("HSET __{users:1} username new");
     s.database.wait_for_lock_waiters(1);
     assert_eq!(s.run(&format!("CLIENT KILL ID {id}")), int(1));
-    assert!(
-        writer.receive_within(DEADLINE).is_err(),
-        "its connection is closed"
-    );
+    assert!(writer.receive_within(DEADLINE).is_err(), "its connection is closed");
     lock.rollback();
-    eventually("the write is settled", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
     assert_eq!(s.run("HGET users:1 username"), bulk("new"));
     s.assert_user_cached(1);
 }
@@ -34,9 +29,7 @@ fn a_client_that_hangs_up_leaves_no_trace() {
     }
     s.database.wait_for_lock_waiters(1);
     lock.rollback();
-    eventually("they are gone", || {
-        s.info_of("clients")["connected_clients"] == "1"
-    });
+    eventually("they are gone", || s.info_of("clients")["connected_clients"] == "1");
     eventually("all is settled", || s.run("EXISTS __{users:1}") == int(0));
     s.assert_user_cached(1);
     assert_ne!(s.one("select username from users"), "u1");
@@ -55,14 +48,8 @@ fn client_unblock_doesnt_break_a_waiting_client() {
         s.run(&format!("CLIENT UNBLOCK {id} {how}"));
         lock.rollback();
         writer.receive();
-        assert_eq!(
-            writer.run("PING"),
-            Reply::Status("PONG".into()),
-            "one reply, not two"
-        );
-        eventually("the write is settled", || {
-            s.run("EXISTS __{users:1}") == int(0)
-        });
+        assert_eq!(writer.run("PING"), Reply::Status("PONG".into()), "one reply, not two");
+        eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
         s.assert_user_cached(1);
     }
 }
@@ -79,16 +66,8 @@ fn flushing_forgets_what_is_in_flight() {
         lock.rollback();
         assert!(writer.receive().is_int(), "it was committed");
         assert_eq!(s.one("select username from users"), "new");
-        assert_eq!(
-            s.keys(),
-            [""; 0],
-            "{flush}: no completion resurrects a flushed key"
-        );
-        assert_eq!(
-            s.run("HSET __{users:1} username newer"),
-            int(1),
-            "the next write fills it"
-        );
+        assert_eq!(s.keys(), [""; 0], "{flush}: no completion resurrects a flushed key");
+        assert_eq!(s.run("HSET __{users:1} username newer"), int(1), "the next write fills it");
         s.assert_user_cached(1);
     }
 }
@@ -102,11 +81,7 @@ fn deleting_the_cached_key_meanwhile_leaves_a_whole_row_or_none() {
     s.database.wait_for_lock_waiters(1);
     assert_eq!(s.run("DEL users:1"), int(1));
     lock.rollback();
-    assert_eq!(
-        writer.receive(),
-        int(1),
-        "the field is new in users:1 by then"
-    );
+    assert_eq!(writer.receive(), int(1), "the field is new in users:1 by then");
     s.assert_user_cached(1);
 }
 

@@ -17,10 +17,7 @@ create table items (
 )";
 
 fn users_and_items() -> Stack {
-    let s = Stack::users()
-        .sql(ITEMS_SQL)
-        .mapping(json!({ "table": "items" }))
-        .start();
+    let s = Stack::users().sql(ITEMS_SQL).mapping(json!({ "table": "items" })).start();
     s.add_user(1);
     s.add_user(2);
     assert_eq!(s.run("HSET __{items:1} stock 5 owner 1"), int(2));
@@ -49,11 +46,7 @@ fn a_refused_write_changes_nothing() {
         s.assert_line_refused(line, start);
     }
     s.assert_user_cached(1);
-    assert_eq!(
-        s.run("HSET __{items:1} stock 6"),
-        int(0),
-        "the connections still serve"
-    );
+    assert_eq!(s.run("HSET __{items:1} stock 6"), int(0), "the connections still serve");
 }
 
 #[test]
@@ -61,10 +54,7 @@ fn an_error_names_the_constraint_the_column_and_the_detail() {
     let s = users_and_items();
     let text = s.assert_line_refused("HSET __{users:2} username u1", "WTERR 23505 ");
     assert!(text.contains(" constraint=users_username_key"), "{text}");
-    assert!(
-        text.contains(" detail=Key (username)=(u1) already exists."),
-        "{text}"
-    );
+    assert!(text.contains(" detail=Key (username)=(u1) already exists."), "{text}");
     let text = s.assert_line_refused("HSET __{users:3} username new", "WTERR 23502 ");
     assert!(text.contains(" column=email"), "{text}");
     let text = s.assert_line_refused("HSET __{items:1} stock -1", "WTERR 23514 ");
@@ -88,10 +78,7 @@ fn a_megabyte_doesnt_fit_in_255_characters() {
 #[test]
 fn a_megabyte_fits_in_text() {
     let sql = "create table notes (id int primary key, body text)";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "notes" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "notes" })).start();
     let megabyte = "ä".repeat(1 << 19);
     assert_eq!(s.cmd(&["HSET", "__{notes:1}", "body", &megabyte]), int(1));
     assert_eq!(s.one("select octet_length(body) from notes"), "1048576");
@@ -102,10 +89,7 @@ fn a_megabyte_fits_in_text() {
 fn a_generated_column_cannot_be_written() {
     let s = users_and_items();
     let text = s.assert_line_refused("HSET __{items:1} twice 7", "");
-    assert!(
-        text.starts_with("WTERR 428C9 ") || text.starts_with("ERR writethrough: "),
-        "{text}"
-    );
+    assert!(text.starts_with("WTERR 428C9 ") || text.starts_with("ERR writethrough: "), "{text}");
 }
 
 /// A trigger that refuses, in words that printf, RESP and the server's log stumble over.
@@ -126,10 +110,7 @@ create trigger refuse before insert or update on weird for each row execute func
 
 #[test]
 fn a_triggers_words_reach_the_client_whole() {
-    let s = Stack::new()
-        .sql(WEIRD_SQL)
-        .mapping(json!({ "table": "weird" }))
-        .start();
+    let s = Stack::new().sql(WEIRD_SQL).mapping(json!({ "table": "weird" })).start();
     let refused =
         |what: &str, start: &str| s.assert_refused(&["HSET", "__{weird:1}", "what", what], start);
     refused("percent", "WTERR P0001 weird % xs% %n %");
@@ -145,10 +126,7 @@ fn a_triggers_words_reach_the_client_whole() {
 
 #[test]
 fn the_same_error_in_a_script_and_in_a_transaction() {
-    let s = Stack::new()
-        .sql(WEIRD_SQL)
-        .mapping(json!({ "table": "weird" }))
-        .start();
+    let s = Stack::new().sql(WEIRD_SQL).mapping(json!({ "table": "weird" })).start();
     for what in ["percent", "lines", "letters", "long"] {
         let direct = s.cmd(&["HSET", "__{weird:1}", "what", what]);
         direct.assert_error("WTERR P0001 ");
@@ -178,10 +156,7 @@ fn a_deferred_constraint_reaches_its_client() {
     let sql = "create table parts (
         id int primary key,
         parent int references parts deferrable initially deferred)";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "parts" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "parts" })).start();
     s.assert_line_refused("HSET __{parts:1} parent 9", "WTERR 23503 ");
     assert_eq!(s.run("HSET __{parts:1} parent 1"), int(1));
 }

@@ -18,10 +18,7 @@ fn redis_and_postgres_answer_without_the_module() {
     assert_eq!(stack.cmd(&[b"GET".as_slice(), b"\xff\0"]), bulk("\r\n"));
     stack.execute("insert into users values (1, 'john', 'j@example.com', 'h')");
     assert_eq!(user_row(&stack, 1)["username"], "john");
-    assert!(
-        !user_row(&stack, 1).contains_key("first"),
-        "a NULL is absent"
-    );
+    assert!(!user_row(&stack, 1).contains_key("first"), "a NULL is absent");
 }
 
 #[test]
@@ -31,9 +28,7 @@ fn a_held_row_is_seen_to_block_another_session() {
     let lock = stack.lock_user(1);
     let mut other = stack.pg();
     let update = std::thread::spawn(move || {
-        other
-            .batch_execute("update users set username = 'bar'")
-            .expect("update")
+        other.batch_execute("update users set username = 'bar'").expect("update")
     });
     stack.database.wait_for_lock_waiters(1);
     assert_eq!(stack.one("select username from users"), "john");
@@ -44,10 +39,7 @@ fn a_held_row_is_seen_to_block_another_session() {
 
 #[test]
 fn redis_starts_again_with_its_data() {
-    let stack = Stack::new()
-        .without_module()
-        .redis_conf("appendonly yes")
-        .start();
+    let stack = Stack::new().without_module().redis_conf("appendonly yes").start();
     assert_eq!(stack.run("SET a 1"), ok());
     stack.redis.stop("TERM");
     stack.redis.start_again();
@@ -89,9 +81,8 @@ fn servers_die_with_a_killed_test_process() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("the test binary runs");
-    let lines = eventually_some("the child starts its servers", || {
-        std::fs::read_to_string(&file).ok()
-    });
+    let lines =
+        eventually_some("the child starts its servers", || std::fs::read_to_string(&file).ok());
     let (dir, redis) = lines.lines().next().unwrap().split_once(' ').unwrap();
     let ports = [redis, lines.lines().nth(1).unwrap()].map(|port| port.parse::<u16>().unwrap());
     let listens = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
@@ -99,8 +90,6 @@ fn servers_die_with_a_killed_test_process() {
 
     child.kill().expect("SIGKILL");
     child.wait().unwrap();
-    eventually("both servers are gone", || {
-        !ports.iter().any(|port| listens(*port))
-    });
+    eventually("both servers are gone", || !ports.iter().any(|port| listens(*port)));
     eventually("the folder is gone", || !std::path::Path::new(dir).exists());
 }

@@ -33,17 +33,11 @@ fn only_the_writer_waits() {
     assert_eq!(s.run("GET nothing"), Reply::Nil);
     assert_eq!(s.run("SET plain 1"), ok());
     for id in 2..=20 {
-        assert_eq!(
-            s.run(&format!("HSET __{{users:{id}}} username n{id}")),
-            int(0)
-        );
+        assert_eq!(s.run(&format!("HSET __{{users:{id}}} username n{id}")), int(0));
         s.assert_user_cached(id);
     }
     s.assert_line_refused("HSET __{users:2} username n3", "WTERR 23505 ");
-    assert_eq!(
-        s.run("HSET __{users:21} username z email z@x pwhash h"),
-        int(3)
-    );
+    assert_eq!(s.run("HSET __{users:21} username z email z@x pwhash h"), int(3));
     assert!(!writer.has_reply());
     lock.rollback();
     assert_eq!(writer.receive(), int(0));
@@ -61,10 +55,7 @@ fn writes_to_one_key_end_in_the_order_in_which_they_came() {
     }
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     lock.rollback();
-    let replies: Vec<i64> = writers
-        .iter_mut()
-        .map(|writer| writer.receive().int())
-        .collect();
+    let replies: Vec<i64> = writers.iter_mut().map(|writer| writer.receive().int()).collect();
     assert_eq!(replies[0], 1, "`last` was new for the first");
     assert_eq!(replies.iter().sum::<i64>(), 1, "and for no other");
     assert_eq!(s.one("select username || last_name from users"), "n29l29");
@@ -90,11 +81,7 @@ fn the_staged_key_stays_until_the_last_write_is_settled() {
     lock.rollback();
     assert_eq!(first.receive(), int(0));
     assert_eq!(s.run("HGET users:1 username"), bulk("a"));
-    assert_eq!(
-        s.run("EXISTS __{users:1}"),
-        int(1),
-        "the second is still in flight"
-    );
+    assert_eq!(s.run("EXISTS __{users:1}"), int(1), "the second is still in flight");
     advisory.rollback();
     assert_eq!(second.receive(), int(0));
     s.assert_user_cached(1);
@@ -126,14 +113,11 @@ fn a_client_waits_no_longer_than_its_time_and_the_cache_follows() {
     let s = Stack::users().option("timeout_ms", 1500).start();
     s.add_user(1);
     let lock = s.lock_user(1);
-    s.run("HSET __{users:1} username late")
-        .assert_error("WTTIMEOUT ");
+    s.run("HSET __{users:1} username late").assert_error("WTTIMEOUT ");
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     assert_eq!(s.run("PING"), Reply::Status("PONG".into()));
     lock.rollback();
-    eventually("the write is settled", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
     s.assert_user_cached(1);
     assert_eq!(s.run("HSET __{users:1} username next"), int(0));
     s.assert_user_cached(1);
@@ -141,45 +125,33 @@ fn a_client_waits_no_longer_than_its_time_and_the_cache_follows() {
 
 #[test]
 fn past_the_queues_bound_a_write_is_told_so() {
-    let s = Stack::users()
-        .patient()
-        .option("pool_size", 1)
-        .option("queue_max", 2)
-        .option("batch_max", 1)
-        .start();
-    (1..=9).for_each(|id| s.add_user(id));
-    let lock = s.lock_user(1);
-    let mut first = s.send("HSET __{users:1} first x");
-    s.database.wait_for_lock_waiters(1);
-    let mut others: Vec<Conn> = (2..=9)
-        .map(|id| s.send(&format!("HSET __{{users:{id}}} first x")))
-        .collect();
+    let s = Stack::users().one_worker().option("queue_max", 2).start();
+    (2..=9).for_each(|id| s.add_user(id));
+    let held = s.hold();
+    let mut writers: Vec<Conn> =
+        (2..=9).map(|id| s.send(&format!("HSET __{{users:{id}}} first x"))).collect();
     // Two may wait; what comes on top is answered at once.
-    let mut busy = vec![false; others.len()];
+    let mut busy = vec![false; writers.len()];
     eventually("six writes are turned away", || {
-        for (i, other) in others.iter_mut().enumerate() {
-            if !busy[i] && other.has_reply() {
-                other.receive().assert_error("WTBUSY ");
-                busy[i] = true;
+        for (writer, busy) in writers.iter_mut().zip(&mut busy) {
+            if !*busy && writer.has_reply() {
+                writer.receive().assert_error("WTBUSY ");
+                *busy = true;
             }
         }
         busy.iter().filter(|busy| **busy).count() >= 6
     });
-    assert!(s.count("users where first_name is not null") == 0);
-    lock.rollback();
-    assert_eq!(first.receive(), int(1));
-    for (i, mut other) in others.into_iter().enumerate() {
-        if !busy[i] {
-            assert_eq!(other.receive(), int(1));
-        }
+    assert_eq!(s.count("users where first_name is not null"), 0);
+    held.release();
+    for (i, mut writer) in writers.into_iter().enumerate() {
         let id = i as i64 + 2;
-        assert_eq!(
-            user_row(&s, id).contains_key("first"),
-            !busy[i],
-            "users:{id}"
-        );
+        if !busy[i] {
+            assert_eq!(writer.receive(), int(1));
+        }
+        assert_eq!(user_row(&s, id).contains_key("first"), !busy[i], "users:{id}");
         s.assert_user_cached(id);
     }
+    assert_eq!(s.run("HSET __{users:2} last x"), int(1), "there is room again");
 }
 
 #[test]

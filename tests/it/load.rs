@@ -27,14 +27,10 @@ fn refuses(s: &Stack, document: &Value, why: &[&str]) {
 #[track_caller]
 fn refuses_args(s: &Stack, args: &[&str], why: &[&str]) {
     let seen = s.log().len();
-    s.load_with(args)
-        .assert_error("ERR Error loading the extension");
+    s.load_with(args).assert_error("ERR Error loading the extension");
     let log = s.log()[seen..].to_string();
     for words in why {
-        assert!(
-            log.contains(words),
-            "`{words}` is missing in the log:\n{log}"
-        );
+        assert!(log.contains(words), "`{words}` is missing in the log:\n{log}");
     }
     assert_eq!(s.run("MODULE LIST"), Reply::Array(vec![]));
 }
@@ -70,9 +66,7 @@ fn by_json_inline() {
 #[test]
 fn by_json_in_redis_conf() {
     let document = json!({ "url": "@URL@", "mappings": [users_mapping()] });
-    let s = Stack::users()
-        .module_args(&["JSON", &document.to_string()])
-        .start();
+    let s = Stack::users().module_args(&["JSON", &document.to_string()]).start();
     assert_eq!(s.run(WRITE), int(3));
 }
 
@@ -81,26 +75,20 @@ fn an_argument_wins_over_the_document() {
     let s = Stack::users().patient().arg("timeout-ms").arg("50").start();
     s.execute("insert into users (id, username, email, password_hash) values (1, 'a', 'a', 'h')");
     let _lock = s.lock_user(1);
-    s.run("HSET __{users:1} username b")
-        .assert_error("WTTIMEOUT ");
+    s.run("HSET __{users:1} username b").assert_error("WTTIMEOUT ");
 }
 
 #[test]
 fn the_url_may_be_an_argument() {
-    let s = Stack::users()
-        .option("url", "postgres://nobody@127.0.0.1:1/none")
-        .arg("URL")
-        .arg("@URL@");
+    let s =
+        Stack::users().option("url", "postgres://nobody@127.0.0.1:1/none").arg("URL").arg("@URL@");
     assert_eq!(s.start().run(WRITE), int(3));
 }
 
 #[test]
 fn the_url_takes_names_from_the_environment() {
     let url = format!("postgres://{PASSWORD_USER}:${{WT_TEST_PASSWORD}}@@DB@");
-    let s = Stack::users()
-        .option("url", url)
-        .env("WT_TEST_PASSWORD", PASSWORD)
-        .start();
+    let s = Stack::users().option("url", url).env("WT_TEST_PASSWORD", PASSWORD).start();
     assert_eq!(s.run(WRITE), int(3));
 }
 
@@ -122,10 +110,7 @@ fn a_password_from_the_environment_may_hold_any_character() {
 
 #[test]
 fn the_url_may_be_in_the_environment() {
-    let s = Stack::users()
-        .option("url", Value::Null)
-        .env("WRITETHROUGH_URL", "@URL@")
-        .start();
+    let s = Stack::users().option("url", Value::Null).env("WRITETHROUGH_URL", "@URL@").start();
     assert_eq!(s.run(WRITE), int(3));
 }
 
@@ -144,26 +129,14 @@ fn wrong_arguments_are_named() {
     let path = s.config.display().to_string();
     refuses_args(&s, &[], &["CONFIG", "JSON"]);
     refuses_args(&s, &["CONFIG"], &["CONFIG"]);
-    refuses_args(
-        &s,
-        &["CONFIG", "/nowhere/x.json"],
-        &["/nowhere/x.json", "No such file"],
-    );
+    refuses_args(&s, &["CONFIG", "/nowhere/x.json"], &["/nowhere/x.json", "No such file"]);
     refuses_args(
         &s,
         &["CONFIG", &path, "POOL-SIZES", "8"],
         &["POOL-SIZES", "did you mean \"POOL-SIZE\"?"],
     );
-    refuses_args(
-        &s,
-        &["CONFIG", &path, "POOL-SIZE", "many"],
-        &["POOL-SIZE", "many", "number"],
-    );
-    refuses_args(
-        &s,
-        &["CONFIG", &path, "POOL-SIZE", "0"],
-        &["pool_size", "expected"],
-    );
+    refuses_args(&s, &["CONFIG", &path, "POOL-SIZE", "many"], &["POOL-SIZE", "many", "number"]);
+    refuses_args(&s, &["CONFIG", &path, "POOL-SIZE", "0"], &["pool_size", "expected"]);
     refuses_args(&s, &["CONFIG", &path, "POOL-SIZE"], &["POOL-SIZE"]);
     assert_eq!(s.load(), ok(), "after all that, the right one loads");
     assert_eq!(s.run(WRITE), int(3));
@@ -175,50 +148,24 @@ fn wrong_documents_are_refused_with_the_place() {
     refuses_args(&s, &["JSON", "{"], &["JSON"]);
     refuses_args(&s, &["JSON", "[]"], &["object"]);
     refuses_args(&s, &["JSON", "\u{1}%s%n\u{0}"], &["JSON"]);
-    refuses(
-        &s,
-        &with(&s, |d| d["pool"] = 3.into()),
-        &["pool", "unknown", "pool_size"],
-    );
-    refuses(
-        &s,
-        &with(&s, |d| d["pool_size"] = "x".into()),
-        &["pool_size"],
-    );
-    refuses(
-        &s,
-        &with(&s, |d| d["timeout_ms"] = 0.into()),
-        &["timeout_ms"],
-    );
+    refuses(&s, &with(&s, |d| d["pool"] = 3.into()), &["pool", "unknown", "pool_size"]);
+    refuses(&s, &with(&s, |d| d["pool_size"] = "x".into()), &["pool_size"]);
+    refuses(&s, &with(&s, |d| d["timeout_ms"] = 0.into()), &["timeout_ms"]);
     refuses(&s, &with(&s, |d| d["mappings"] = json!([])), &["mappings"]);
     refuses(&s, &with(&s, |d| d["url"] = "mysql://x".into()), &["url"]);
     refuses(
         &s,
-        &with(&s, |d| {
-            d["url"] = "postgres://u:${WT_TEST_UNSET}@h/d".into()
-        }),
+        &with(&s, |d| d["url"] = "postgres://u:${WT_TEST_UNSET}@h/d".into()),
         &["url", "WT_TEST_UNSET"],
     );
-    refuses(
-        &s,
-        &with(&s, |d| d["url"] = Value::Null),
-        &["url", "WRITETHROUGH_URL"],
-    );
-    refuses(
-        &s,
-        &with(&s, |d| d["mappings"][0]["tabel"] = "users".into()),
-        &["mappings[0].tabel"],
-    );
+    refuses(&s, &with(&s, |d| d["url"] = Value::Null), &["url", "WRITETHROUGH_URL"]);
+    refuses(&s, &with(&s, |d| d["mappings"][0]["tabel"] = "users".into()), &["mappings[0].tabel"]);
     refuses(
         &s,
         &with(&s, |d| d["mappings"][0]["unmapped"] = "drop".into()),
         &["mappings[0].unmapped", "reject", "keep"],
     );
-    refuses(
-        &s,
-        &with(&s, |d| d["mappings"][0]["ttl"] = 0.into()),
-        &["mappings[0].ttl"],
-    );
+    refuses(&s, &with(&s, |d| d["mappings"][0]["ttl"] = 0.into()), &["mappings[0].ttl"]);
     let twice = |d: &mut Value| d["mappings"] = json!([users_mapping(), users_mapping()]);
     refuses(&s, &with(&s, twice), &["mappings[1].name", "users"]);
 }
@@ -264,11 +211,7 @@ fn the_catalog_check_names_the_place_and_what_was_meant() {
         &["mappings[0].key", "unique"],
     );
     let second = |d: &mut Value| d["mappings"] = json!([users_mapping(), { "table": "heap" }]);
-    refuses(
-        &s,
-        &with(&s, second),
-        &["mappings[1].key", "heap", "primary key"],
-    );
+    refuses(&s, &with(&s, second), &["mappings[1].key", "heap", "primary key"]);
     for column in ["a", "b", "c", "d"] {
         let heap = |d: &mut Value| d["mappings"] = json!([{ "table": "heap", "key": column }]);
         refuses(&s, &with(&s, heap), &["mappings[0].key", column, "unique"]);
@@ -289,15 +232,8 @@ fn unload_is_refused() {
     s.add_user(1);
     let seen = s.log().len();
     assert!(s.run("MODULE UNLOAD writethrough").is_error());
-    assert!(
-        s.log()[seen..].contains("restart"),
-        "the log says what to do instead"
-    );
-    assert_eq!(
-        s.run("HSET __{users:1} username b"),
-        int(0),
-        "and it goes on working"
-    );
+    assert!(s.log()[seen..].contains("restart"), "the log says what to do instead");
+    assert_eq!(s.run("HSET __{users:1} username b"), int(0), "and it goes on working");
     s.assert_user_cached(1);
 }
 

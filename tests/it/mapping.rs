@@ -16,10 +16,7 @@ fn a_name_may_differ_from_the_table() {
 fn a_table_in_a_schema() {
     let sql = "create schema shop; create table shop.items (id int primary key, name text);
                create table items (id int primary key, name text)";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "shop.items" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "shop.items" })).start();
     assert_eq!(s.run("HSET __{items:1} name a"), int(1));
     assert_eq!((s.count("shop.items"), s.count("public.items")), (1, 0));
     assert_eq!(s.hgetall("items:1"), hash(&[("id", "1"), ("name", "a")]));
@@ -44,10 +41,7 @@ fn one_table_under_two_names() {
 fn key_and_fields_come_from_the_catalog() {
     let sql = "create table items (name text, sku text primary key, gone int, price numeric);
                alter table items drop column gone";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "items" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "items" })).start();
     assert_eq!(s.run("HSET __{items:a-7} name thing price 1.50"), int(2));
     let expected = hash(&[("sku", "a-7"), ("name", "thing"), ("price", "1.50")]);
     assert_eq!(s.hgetall("items:a-7"), expected);
@@ -57,30 +51,18 @@ fn key_and_fields_come_from_the_catalog() {
 #[test]
 fn a_key_may_be_any_unique_column() {
     let sql = "create table items (id serial primary key, sku text unique not null, name text)";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "items", "key": "sku" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "items", "key": "sku" })).start();
     assert_eq!(s.run("HSET __{items:x} name a"), int(1));
-    assert_eq!(
-        s.hgetall("items:x"),
-        hash(&[("id", "1"), ("sku", "x"), ("name", "a")])
-    );
+    assert_eq!(s.hgetall("items:x"), hash(&[("id", "1"), ("sku", "x"), ("name", "a")]));
 }
 
 #[test]
 fn a_composite_key_takes_its_parts_in_order() {
     let sql = "create table order_lines (line int, order_id int, what text, primary key (order_id, line))";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "order_lines" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "order_lines" })).start();
     assert_eq!(s.run("HSET __{order_lines:7:3} what tea"), int(1));
     assert_eq!(s.run("HSET __{order_lines:7:4} what milk"), int(1));
-    assert_eq!(
-        s.one("select what from order_lines where order_id = 7 and line = 3"),
-        "tea"
-    );
+    assert_eq!(s.one("select what from order_lines where order_id = 7 and line = 3"), "tea");
     let expected = hash(&[("order_id", "7"), ("line", "3"), ("what", "tea")]);
     assert_eq!(s.hgetall("order_lines:7:3"), expected);
     assert_eq!(s.run("HSET __{order_lines:7:3} what water"), int(0));
@@ -93,10 +75,7 @@ fn a_composite_key_may_be_given_in_another_order() {
     let mapping = json!({ "table": "order_lines", "key": ["line", "order_id"] });
     let s = Stack::new().sql(sql).mapping(mapping).start();
     assert_eq!(s.run("HSET __{order_lines:3:7} what tea"), int(1));
-    assert_eq!(
-        s.one("select order_id from order_lines where line = 3"),
-        "7"
-    );
+    assert_eq!(s.one("select order_id from order_lines where line = 3"), "7");
 }
 
 #[test]
@@ -111,15 +90,10 @@ fn the_last_key_column_takes_the_rest_of_the_id() {
     assert_eq!(s.run("HSET __{pages:1:a:b/c:} body x"), int(1));
     assert_eq!(s.one("select path from pages"), "a:b/c:");
     assert_eq!(s.run("HGET pages:1:a:b/c: body"), bulk("x"));
-    for word in [
-        ":", "a b", "it's", "ü☃", "100%", "\"q\"", "\\", "null", "{a,b}", "a}b",
-    ] {
+    for word in [":", "a b", "it's", "ü☃", "100%", "\"q\"", "\\", "null", "{a,b}", "a}b"] {
         let key = format!("__{{words:{word}}}");
         assert_eq!(s.cmd(&["HSET", &key, "n", "1"]), int(1), "{word}");
-        assert_eq!(
-            s.cmd(&["HGET", &format!("words:{word}"), "word"]),
-            bulk(word)
-        );
+        assert_eq!(s.cmd(&["HGET", &format!("words:{word}"), "word"]), bulk(word));
     }
     assert_eq!(s.count("words"), 10);
 }
@@ -169,18 +143,13 @@ fn odd_identifiers() {
         ("arr", "{}"),
     ];
     assert_eq!(s.hgetall("odd tab:1"), hash(&expected));
-    assert_eq!(
-        s.one(r#"select "it's" || "$1" || "ÜBER" from "My Schema"."Us""ers Tab""#),
-        "j6Ü"
-    );
+    assert_eq!(s.one(r#"select "it's" || "$1" || "ÜBER" from "My Schema"."Us""ers Tab""#), "j6Ü");
 }
 
 #[test]
 fn two_fields_can_share_no_column() {
     let mapping = json!({ "table": "items", "fields": { "a": "name", "b": "name" } });
-    let s = Stack::new()
-        .sql("create table items (id int primary key, name text)")
-        .without_module();
+    let s = Stack::new().sql("create table items (id int primary key, name text)").without_module();
     let s = s.mapping(mapping).start();
     assert!(s.load().is_error());
     assert!(s.log().contains("mappings[0].fields"), "{}", s.log());
@@ -189,14 +158,8 @@ fn two_fields_can_share_no_column() {
 #[test]
 fn a_wide_table() {
     let columns: Vec<String> = (0..300).map(|i| format!("c{i} int")).collect();
-    let sql = format!(
-        "create table wide (id int primary key, {})",
-        columns.join(", ")
-    );
-    let s = Stack::new()
-        .sql(&sql)
-        .mapping(json!({ "table": "wide" }))
-        .start();
+    let sql = format!("create table wide (id int primary key, {})", columns.join(", "));
+    let s = Stack::new().sql(&sql).mapping(json!({ "table": "wide" })).start();
     let mut words = vec!["HSET".to_string(), "__{wide:1}".to_string()];
     for i in 0..300 {
         words.extend([format!("c{i}"), i.to_string()]);

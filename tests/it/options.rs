@@ -5,16 +5,9 @@ use crate::support::*;
 #[test]
 fn another_prefix() {
     let s = Stack::users().option("prefix", "wt.").start();
-    assert_eq!(
-        s.run("HSET wt.{users:1} username a email a@x pwhash h"),
-        int(3)
-    );
+    assert_eq!(s.run("HSET wt.{users:1} username a email a@x pwhash h"), int(3));
     assert_eq!(s.count("users"), 1);
-    assert_eq!(
-        s.run("HSET __{users:1} anything x"),
-        int(1),
-        "the default prefix is plain now"
-    );
+    assert_eq!(s.run("HSET __{users:1} anything x"), int(1), "the default prefix is plain now");
     assert_eq!(s.keys(), ["__{users:1}", "users:1"]);
 }
 
@@ -23,26 +16,17 @@ fn only_the_chosen_database_index_writes_through() {
     let s = Stack::users().option("db", 1).start();
     let mut one = s.conn();
     assert_eq!(one.run("SELECT 1"), ok());
-    assert_eq!(
-        one.run("HSET __{users:1} username a email a@x pwhash h"),
-        int(3)
-    );
+    assert_eq!(one.run("HSET __{users:1} username a email a@x pwhash h"), int(3));
     assert_eq!(one.run("HGET users:1 username"), bulk("a"));
     assert_eq!(one.run("DBSIZE"), int(1));
     assert_eq!(s.run("DBSIZE"), int(0));
-    s.assert_line_refused(
-        "HSET __{users:2} username b email b@x pwhash h",
-        "ERR writethrough: ",
-    );
+    s.assert_line_refused("HSET __{users:2} username b email b@x pwhash h", "ERR writethrough: ");
 }
 
 #[test]
 fn an_unmapped_field_can_be_kept_in_redis_only() {
     let s = Stack::users().with("unmapped", "keep").start();
-    assert_eq!(
-        s.run("HSET __{users:1} username a email a@x pwhash h nick ann"),
-        int(4)
-    );
+    assert_eq!(s.run("HSET __{users:1} username a email a@x pwhash h nick ann"), int(4));
     assert_eq!(s.hgetall("users:1")["nick"], "ann");
     assert_eq!(s.run("HSET __{users:1} nick bob"), int(0));
     assert_eq!(s.run("HSET __{users:1} username b"), int(0));
@@ -70,10 +54,7 @@ fn a_ttl_starts_again_with_each_write() {
     assert_eq!(s.run("MULTI"), ok());
     s.run("HSET __{users:2} username c email c@x pwhash h");
     s.run("EXEC");
-    assert!(
-        (1..=1000).contains(&s.run("TTL users:2").int()),
-        "the synchronous path, too"
-    );
+    assert!((1..=1000).contains(&s.run("TTL users:2").int()), "the synchronous path, too");
 }
 
 #[test]

@@ -28,10 +28,7 @@ fn a_database_that_is_away_at_load_is_waited_for() {
     let server = own_server();
     let database = users_database(&server);
     server.stop_fast();
-    let s = Stack::users()
-        .option("timeout_ms", 300)
-        .try_start_on(database)
-        .expect("it loads");
+    let s = Stack::users().option("timeout_ms", 300).try_start_on(database).expect("it loads");
     s.run(WRITE).assert_error("WTDOWN ");
     assert_eq!(s.keys(), [""; 0]);
     assert_eq!(s.info()["writethrough_database"], "down");
@@ -49,10 +46,7 @@ fn a_database_that_is_away_at_load_is_waited_for() {
 #[test]
 fn bad_input_is_told_as_such_while_the_database_is_away() {
     let server = own_server();
-    let s = Stack::users()
-        .option("timeout_ms", 1500)
-        .postgres(&server)
-        .start();
+    let s = Stack::users().option("timeout_ms", 1500).postgres(&server).start();
     s.add_user(1);
     server.stop_fast();
     let refused = |line: &str| s.run(line).assert_error("ERR writethrough: ").to_string();
@@ -86,46 +80,38 @@ fn a_wrong_mapping_is_found_when_the_database_comes() {
 fn while_the_database_is_away_reads_go_on_and_writes_are_answered() {
     for stop in [PostgresServer::stop_fast, PostgresServer::stop_immediate] {
         let server = own_server();
-        let s = Stack::users()
-            .option("timeout_ms", 1500)
-            .postgres(&server)
-            .start();
-        s.add_user(1);
+        let s = Stack::users().option("timeout_ms", 1500).postgres(&server).start();
+        (1..=4).for_each(|id| s.add_user(id));
         stop(&server);
-        for _ in 0..3 {
-            let started = Instant::now();
-            s.run("HSET __{users:1} username b").assert_error("WTDOWN ");
-            assert!(
-                started.elapsed() < Duration::from_secs(10),
-                "within its time, if generously"
-            );
-            assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
-            assert_eq!(s.run("EXISTS __{users:1}"), int(0));
+        // The first meets a connection that looks alive: whether it was committed isn't known.
+        let started = Instant::now();
+        let reply = s.run("HSET __{users:1} username b");
+        let code = reply.error().split(' ').next().unwrap();
+        assert!(code == "WTDOWN" || code == "WTTIMEOUT", "{reply:?}");
+        for id in 2..=4 {
+            s.run(&format!("HSET __{{users:{id}}} username b")).assert_error("WTDOWN ");
+            assert_eq!(s.run(&format!("HGET users:{id} username")), bulk(format!("u{id}")));
+            assert_eq!(s.run(&format!("EXISTS __{{users:{id}}}")), int(0));
         }
-        s.cmd(&[
-            "EVAL",
-            "return redis.call('HSET', KEYS[1], 'first', 'x')",
-            "1",
-            "__{users:1}",
-        ])
-        .assert_error("WTDOWN ");
+        let generous = Duration::from_secs(20);
+        assert!(started.elapsed() < generous, "each is answered within its time");
+        s.cmd(&["EVAL", "return redis.call('HSET', KEYS[1], 'first', 'x')", "1", "__{users:2}"])
+            .assert_error("WTDOWN ");
         assert_eq!(s.info()["writethrough_database"], "down");
-        assert!(s.info_int("writes_refused") >= 3);
+        assert!(s.info_int("writes_refused_down") >= 3);
 
         server.start_again();
         wait_for_recovery(&s, "HSET __{users:1} username back");
-        s.assert_user_cached(1);
         assert_eq!(s.info()["writethrough_database"], "up");
+        eventually("nothing is staged", || s.run("KEYS __*") == Reply::Array(vec![]));
+        (1..=4).for_each(|id| s.assert_user_cached(id));
     }
 }
 
 #[test]
 fn a_write_in_flight_when_the_database_crashes_is_answered() {
     let server = own_server();
-    let s = Stack::users()
-        .option("timeout_ms", 2000)
-        .postgres(&server)
-        .start();
+    let s = Stack::users().option("timeout_ms", 2000).postgres(&server).start();
     s.add_user(1);
     let lock = s.lock_user(1);
     let mut writer = s.send("HSET __{users:1} username new");
@@ -138,9 +124,7 @@ fn a_write_in_flight_when_the_database_crashes_is_answered() {
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     server.start_again();
     wait_for_recovery(&s, "HSET __{users:1} last x");
-    eventually("nothing is staged", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
     s.assert_user_cached(1);
 }
 
@@ -172,8 +156,7 @@ fn a_database_that_is_silent_is_no_reason_to_hang() {
         .expect("it loads");
     s.run(WRITE).assert_error("WTDOWN ");
     let script = "return redis.call('HSET', KEYS[1], 'username', 'y')";
-    s.cmd(&["EVAL", script, "1", "__{users:1}"])
-        .assert_error("WTDOWN ");
+    s.cmd(&["EVAL", script, "1", "__{users:1}"]).assert_error("WTDOWN ");
     drop(frozen);
     wait_for_recovery(&s, WRITE);
     s.assert_user_cached(1);
@@ -182,10 +165,7 @@ fn a_database_that_is_silent_is_no_reason_to_hang() {
 #[test]
 fn a_refused_login_is_told_without_the_password() {
     let url = format!("postgres://{PASSWORD_USER}:wr0ng-{PASSWORD}@@DB@");
-    let s = Stack::users()
-        .option("url", url)
-        .option("timeout_ms", 300)
-        .start();
+    let s = Stack::users().option("url", url).option("timeout_ms", 300).start();
     let reply = s.run(WRITE);
     let text = reply.assert_error("WTDOWN ");
     assert!(!text.contains(PASSWORD), "{text}");
@@ -210,10 +190,7 @@ fn no_acknowledged_write_is_lost_in_an_outage() {
     let all_wrote = |more: u32| {
         let start: Vec<u32> = acknowledged.iter().map(|a| a.lock().unwrap().0).collect();
         eventually("each client is acknowledged again", || {
-            acknowledged
-                .iter()
-                .zip(&start)
-                .all(|(a, start)| a.lock().unwrap().0 >= start + more)
+            acknowledged.iter().zip(&start).all(|(a, start)| a.lock().unwrap().0 >= start + more)
         });
     };
     std::thread::scope(|scope| {
@@ -245,29 +222,15 @@ fn no_acknowledged_write_is_lost_in_an_outage() {
         server.start_again();
         all_wrote(5);
     });
-    eventually("nothing is staged", || {
-        s.run("KEYS __*") == Reply::Array(vec![])
-    });
+    eventually("nothing is staged", || s.run("KEYS __*") == Reply::Array(vec![]));
     for (id, acknowledged) in acknowledged.iter().enumerate() {
-        let stored: i64 = s
-            .one(&format!("select n from counters where id = {id}"))
-            .parse()
-            .unwrap();
+        let stored: i64 =
+            s.one(&format!("select n from counters where id = {id}")).parse().unwrap();
         let last = acknowledged.lock().unwrap().1;
-        assert!(
-            stored >= last,
-            "counters:{id} holds {stored}, {last} was acknowledged"
-        );
+        assert!(stored >= last, "counters:{id} holds {stored}, {last} was acknowledged");
         // A write that was not acknowledged may have committed; the next one settles it.
-        assert_eq!(
-            s.run(&format!("HSET __{{counters:{id}}} n {}", stored + 1))
-                .int(),
-            0
-        );
-        assert_eq!(
-            s.hgetall(&format!("counters:{id}"))["n"],
-            (stored + 1).to_string()
-        );
+        assert_eq!(s.run(&format!("HSET __{{counters:{id}}} n {}", stored + 1)).int(), 0);
+        assert_eq!(s.hgetall(&format!("counters:{id}"))["n"], (stored + 1).to_string());
     }
 }
 

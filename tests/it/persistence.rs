@@ -4,10 +4,7 @@ use crate::support::*;
 
 /// All cached hashes.
 fn hashes(s: &Stack) -> Vec<(String, Hash)> {
-    s.keys()
-        .into_iter()
-        .map(|key| (key.clone(), s.hgetall(&key)))
-        .collect()
+    s.keys().into_iter().map(|key| (key.clone(), s.hgetall(&key))).collect()
 }
 
 fn row_versions(s: &Stack) -> String {
@@ -86,10 +83,7 @@ fn a_snapshot_has_no_staged_keys_left_after_its_load() {
 /// The server crashes with a write in flight; the session's statement still commits.
 #[test]
 fn after_a_crash_with_a_write_in_flight_nothing_is_staged_or_stale() {
-    let s = Stack::users()
-        .redis_conf("appendonly yes")
-        .patient()
-        .start();
+    let s = Stack::users().redis_conf("appendonly yes").patient().start();
     s.add_user(1);
     let lock = s.lock_user(1);
     let _writer = s.send("HSET __{users:1} username new");
@@ -98,9 +92,7 @@ fn after_a_crash_with_a_write_in_flight_nothing_is_staged_or_stale() {
     lock.rollback();
     eventually("the orphan is done", || s.database.sessions() == 0);
     s.restart_redis("KILL");
-    eventually("nothing is staged", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
     eventually("the cache is the row, or evicted", || {
         let cached = s.hgetall("users:1");
         cached.is_empty() || cached == user_row(&s, 1)
@@ -111,16 +103,11 @@ fn after_a_crash_with_a_write_in_flight_nothing_is_staged_or_stale() {
 
 #[test]
 fn staged_keys_left_from_a_time_without_the_module_are_cleared() {
-    let s = Stack::users()
-        .redis_conf("appendonly yes")
-        .without_module()
-        .start();
+    let s = Stack::users().redis_conf("appendonly yes").without_module().start();
     s.execute("insert into users (id, username, email, password_hash) values (1, 'a', 'a', 'h')");
     assert_eq!(s.run("HSET __{users:1} username left"), int(1));
     s.restart_redis("TERM");
-    eventually("nothing is staged", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
     assert!(s.run("HSET __{users:1} last x").is_int());
     s.assert_user_cached(1);
 }
@@ -128,16 +115,9 @@ fn staged_keys_left_from_a_time_without_the_module_are_cleared() {
 #[test]
 fn staged_keys_are_cleared_at_a_load_at_run_time() {
     let s = Stack::users().without_module().start();
-    assert_eq!(
-        s.run("HSET __{users:1} username left email left pwhash h"),
-        int(3)
-    );
+    assert_eq!(s.run("HSET __{users:1} username left email left pwhash h"), int(3));
     assert_eq!(s.load(), ok());
-    eventually("nothing is staged", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
     s.add_user(2);
-    eventually("the cache is the row", || {
-        s.hgetall("users:1") == user_row(&s, 1)
-    });
+    eventually("the cache is the row", || s.hgetall("users:1") == user_row(&s, 1));
 }

@@ -59,7 +59,12 @@ fn blocks(text: &str) -> Vec<Block> {
             (None, Some(language)) => {
                 open = Some(indent);
                 let language = language.trim().to_owned();
-                blocks.push(Block { line: number + 1, section, language, lines: Vec::new() });
+                blocks.push(Block {
+                    line: number + 1,
+                    section,
+                    language,
+                    lines: Vec::new(),
+                });
             }
             (None, None) => section += usize::from(line.starts_with("## ")),
         }
@@ -97,10 +102,15 @@ fn steps(block: &Block) -> Vec<Step> {
 /// around, and redis-cli's `(0.51s)` after an answer that took long.
 fn normal<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let took = |line: &str| {
-        let number = line.strip_prefix('(').and_then(|line| line.strip_suffix("s)"));
+        let number = line
+            .strip_prefix('(')
+            .and_then(|line| line.strip_suffix("s)"));
         number.is_some_and(|number| number.parse::<f64>().is_ok())
     };
-    let lines: Vec<&str> = lines.map(str::trim_end).filter(|line| !took(line)).collect();
+    let lines: Vec<&str> = lines
+        .map(str::trim_end)
+        .filter(|line| !took(line))
+        .collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
@@ -116,9 +126,16 @@ fn answer(stack: &Stack, step: &Step) -> String {
     };
     match step.tool {
         Tool::RedisCli => command.args(["-h", host, "-p", &port, "--no-raw"]),
-        Tool::Psql => {
-            command.args(["-X", "-h", host, "-p", &port, "-U", "postgres", stack.database.name()])
-        }
+        Tool::Psql => command.args([
+            "-X",
+            "-h",
+            host,
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            stack.database.name(),
+        ]),
     };
     let mut child = command
         .stdin(Stdio::piped())
@@ -128,7 +145,12 @@ fn answer(stack: &Stack, step: &Step) -> String {
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut typed = step.commands.join("\n");
     typed.push('\n');
-    child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("stdin");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(typed.as_bytes())
+        .expect("stdin");
     let output = child.wait_with_output().expect("the answer");
     normal(String::from_utf8_lossy(&output.stdout).lines())
 }
@@ -164,11 +186,18 @@ fn the_readme_links_to_what_exists() {
     let text = read("README.md");
     let anchor = |title: &str| -> String {
         let kept = title.to_lowercase().replace(' ', "-");
-        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
+        kept.chars()
+            .filter(|c| c.is_alphanumeric() || *c == '-')
+            .collect()
     };
-    let anchors: Vec<String> =
-        text.lines().filter_map(|line| Some(anchor(line.strip_prefix("## ")?))).collect();
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let anchors: Vec<String> = text
+        .lines()
+        .filter_map(|line| Some(anchor(line.strip_prefix("## ")?)))
+        .collect();
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
     for target in targets.filter(|target| !target.contains("://")) {
         match target.strip_prefix('#') {
             Some(name) => assert!(anchors.iter().any(|a| a == name), "no section {target}"),
@@ -179,9 +208,17 @@ fn the_readme_links_to_what_exists() {
 
 /// A stack with the table of an example, and the module loaded with its document as it is.
 fn example(name: &str) -> Stack {
-    let stack = Stack::new().sql(&read(&format!("examples/{name}.sql"))).without_module().start();
-    let document = repository(&format!("examples/{name}.json")).display().to_string();
-    assert_eq!(stack.load_with(&["CONFIG", &document, "URL", &stack.database.url()]), ok());
+    let stack = Stack::new()
+        .sql(&read(&format!("examples/{name}.sql")))
+        .without_module()
+        .start();
+    let document = repository(&format!("examples/{name}.json"))
+        .display()
+        .to_string();
+    assert_eq!(
+        stack.load_with(&["CONFIG", &document, "URL", &stack.database.url()]),
+        ok()
+    );
     stack
 }
 
@@ -195,17 +232,38 @@ fn the_example_of_users_works() {
 #[test]
 fn the_example_of_a_shop_works() {
     let stack = example("shop");
-    assert_eq!(stack.run("HSET __{products:AB-12} title Lamp price 19.999"), int(2));
-    let lamp = [("sku", "AB-12"), ("title", "Lamp"), ("price", "20.00"), ("stock", "0"), ("tags", "{}")];
+    assert_eq!(
+        stack.run("HSET __{products:AB-12} title Lamp price 19.999"),
+        int(2)
+    );
+    let lamp = [
+        ("sku", "AB-12"),
+        ("title", "Lamp"),
+        ("price", "20.00"),
+        ("stock", "0"),
+        ("tags", "{}"),
+    ];
     assert_eq!(stack.hgetall("products:AB-12"), hash(&lamp));
 
     assert_eq!(stack.run("HSET __{line:7:1} sku AB-12 quantity 2"), int(2));
     let line = stack.row("select * from shop.order_lines");
     assert_eq!(line, stack.hgetall("line:7:1"));
-    assert_eq!((&*line["order_id"], &*line["line_no"], &*line["quantity"]), ("7", "1", "2"));
+    assert_eq!(
+        (&*line["order_id"], &*line["line_no"], &*line["quantity"]),
+        ("7", "1", "2")
+    );
 
-    assert_eq!(stack.run("HSET __{session:5f0c} user 1 last_page /cart"), int(2));
-    assert_eq!(stack.one("select user_id from shop.sessions where token = '5f0c'"), "1");
+    assert_eq!(
+        stack.run("HSET __{session:5f0c} user 1 last_page /cart"),
+        int(2)
+    );
+    assert_eq!(
+        stack.one("select user_id from shop.sessions where token = '5f0c'"),
+        "1"
+    );
     assert_eq!(stack.run("HGET session:5f0c last_page"), bulk("/cart"));
-    assert!((1..=1800).contains(&stack.run("TTL session:5f0c").int()), "half an hour to live");
+    assert!(
+        (1..=1800).contains(&stack.run("TTL session:5f0c").int()),
+        "half an hour to live"
+    );
 }

@@ -3,15 +3,9 @@
 use crate::support::*;
 
 fn follow(replica: &Stack, master: &Stack) {
-    assert_eq!(
-        replica.run(&format!("REPLICAOF 127.0.0.1 {}", master.redis.port())),
-        ok()
-    );
+    assert_eq!(replica.run(&format!("REPLICAOF 127.0.0.1 {}", master.redis.port())), ok());
     eventually("the link is up", || {
-        replica
-            .info_of("replication")
-            .get("master_link_status")
-            .is_some_and(|up| up == "up")
+        replica.info_of("replication").get("master_link_status").is_some_and(|up| up == "up")
     });
 }
 
@@ -46,10 +40,7 @@ fn write_much(master: &Stack) {
 fn a_replicas_own_module_writes_nothing() {
     let master = Stack::users().patient().start();
     // Its database is another one: whatever it wrote would be seen there.
-    let replica = Stack::users()
-        .patient()
-        .redis_conf("appendonly yes")
-        .start();
+    let replica = Stack::users().patient().redis_conf("appendonly yes").start();
     master.add_user(99);
     follow(&replica, &master);
     write_much(&master);
@@ -65,9 +56,7 @@ fn a_replicas_own_module_writes_nothing() {
     assert_eq!(replica.run("EXISTS __{users:1}"), int(0));
     assert_eq!(replica.count("users"), 0);
     assert_eq!(replica.info_of("replication")["master_link_status"], "up");
-    replica
-        .run("HSET __{users:1} username x")
-        .assert_error("READONLY ");
+    replica.run("HSET __{users:1} username x").assert_error("READONLY ");
 }
 
 #[test]
@@ -85,10 +74,7 @@ fn a_promoted_replica_writes_through() {
     let master = Stack::users().patient().start();
     let args = ["JSON", &master.document.to_string()].map(str::to_string);
     let replica = Stack::users().patient().without_module().start();
-    assert_eq!(
-        replica.load_with(&args.each_ref().map(String::as_str)),
-        ok()
-    );
+    assert_eq!(replica.load_with(&args.each_ref().map(String::as_str)), ok());
     follow(&replica, &master);
     master.add_user(1);
     assert_same_data(&replica, &master);
@@ -110,9 +96,7 @@ fn a_staged_key_that_a_promotion_leaves_is_cleared() {
     catch_up(&master);
     master.redis.stop("KILL");
     assert_eq!(replica.run("REPLICAOF NO ONE"), ok());
-    eventually("nothing is staged", || {
-        replica.run("KEYS __*") == Reply::Array(vec![])
-    });
+    eventually("nothing is staged", || replica.run("KEYS __*") == Reply::Array(vec![]));
 }
 
 #[test]
@@ -127,12 +111,8 @@ fn a_master_turned_replica_merges_no_late_completion() {
     assert_eq!(other.run("SET sign 1"), ok());
     assert_same_data(&s, &other);
     lock.rollback();
-    eventually("it is committed", || {
-        s.one("select username from users") == "new"
-    });
-    eventually("the engine is done with it", || {
-        s.info_int("in_flight") == 0
-    });
+    eventually("it is committed", || s.one("select username from users") == "new");
+    eventually("the engine is done with it", || s.info_int("in_flight") == 0);
     assert_same_data(&s, &other);
     assert_eq!(s.keys(), ["sign"]);
 }

@@ -32,10 +32,7 @@ fn a_transaction_answers_as_single_commands_do() {
             "HGET users:1 first",
         ],
     );
-    assert_eq!(
-        replies[..5],
-        [int(3), bulk("a"), int(1), Reply::Array(vec![]), ok()]
-    );
+    assert_eq!(replies[..5], [int(3), bulk("a"), int(1), Reply::Array(vec![]), ok()]);
     replies[5].assert_error("WTERR 23505 duplicate key value");
     replies[6].assert_error("ERR writethrough: ");
     replies[7].assert_error("WTERR 22007 ");
@@ -61,10 +58,7 @@ fn a_wrong_number_of_arguments_aborts_the_transaction() {
 fn an_odd_number_of_arguments_in_a_transaction_gets_redis_own_words() {
     let s = Stack::users().start();
     let replies = transaction(&mut s.conn(), &["HSET __{users:1} username a email"]);
-    assert_eq!(
-        replies,
-        [error("ERR wrong number of arguments for 'hset' command")]
-    );
+    assert_eq!(replies, [error("ERR wrong number of arguments for 'hset' command")]);
 }
 
 #[test]
@@ -84,6 +78,8 @@ fn a_script_gets_the_same_errors() {
     let s = Stack::users().start();
     s.add_user(1);
     s.add_user(2);
+    // A detail may hold the time of day.
+    let words = |text: &str| text.split(" detail=").next().unwrap().to_string();
     let call = "return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])";
     let catch = "return redis.pcall('HSET', KEYS[1], ARGV[1], ARGV[2])";
     for (key, field, value) in [
@@ -96,9 +92,9 @@ fn a_script_gets_the_same_errors() {
     ] {
         let direct = s.cmd(&["HSET", key, field, value]);
         let caught = s.assert_refused(&["EVAL", catch, "1", key, field, value], "");
-        assert_eq!(caught, direct.error());
+        assert_eq!(words(&caught), words(direct.error()));
         let thrown = s.assert_refused(&["EVAL", call, "1", key, field, value], "");
-        assert!(thrown.starts_with(direct.error()), "{thrown}");
+        assert!(thrown.starts_with(&words(direct.error())), "{thrown}");
     }
 }
 
@@ -119,13 +115,9 @@ fn a_function_writes_through() {
             return redis.call('HSET', keys[1], unpack(args))
         end)";
     assert_eq!(s.cmd(&["FUNCTION", "LOAD", library]), bulk("wt"));
-    assert_eq!(
-        s.run(&format!("FCALL save 1 __{{users:1}} {WHOLE}")),
-        int(3)
-    );
+    assert_eq!(s.run(&format!("FCALL save 1 __{{users:1}} {WHOLE}")), int(3));
     s.assert_user_cached(1);
-    s.run("FCALL save 1 __{users:1} dob soon")
-        .assert_error("WTERR 22007 ");
+    s.run("FCALL save 1 __{users:1} dob soon").assert_error("WTERR 22007 ");
     s.assert_user_cached(1);
 }
 
@@ -150,10 +142,7 @@ fn a_transaction_comes_after_the_blocked_write_before_it() {
         "the first is in the cache before: {replies:?}"
     );
     assert_eq!(first.receive(), int(1));
-    assert_eq!(
-        s.one("select username || last_name || first_name from users"),
-        "bab"
-    );
+    assert_eq!(s.one("select username || last_name || first_name from users"), "bab");
     s.assert_user_cached(1);
 }
 
@@ -209,9 +198,7 @@ fn the_server_waits_no_longer_than_the_synchronous_time() {
     assert_eq!(replies[1], Reply::Status("PONG".into()));
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     lock.rollback();
-    eventually("the write is settled", || {
-        s.run("EXISTS __{users:1}") == int(0)
-    });
+    eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
     s.assert_user_cached(1);
 }
 
@@ -236,10 +223,8 @@ fn a_hash_that_is_renamed_copied_or_restored_onto_a_staged_key_is_written_throug
     assert_eq!(s.hgetall("users:3")["username"], "a");
 
     assert_eq!(s.run("HSET tmp username d email d@x pwhash h"), int(0));
-    let replies = transaction(
-        &mut s.conn(),
-        &["RENAMENX tmp __{users:4}", "HGET users:4 username"],
-    );
+    let replies =
+        transaction(&mut s.conn(), &["RENAMENX tmp __{users:4}", "HGET users:4 username"]);
     assert_eq!(replies, [int(1), bulk("d")]);
     s.assert_user_cached(4);
     assert_eq!(s.keys(), ["users:1", "users:2", "users:3", "users:4"]);
@@ -259,10 +244,7 @@ fn a_refused_rename_changes_nothing_and_is_told() {
         assert!(s.run(&format!("HSET tmp {hash}")).is_int());
         let reply = s.run("RENAME tmp __{users:2}");
         let log = s.log();
-        assert!(
-            reply.text().contains(told) || log.contains(told),
-            "{hash}: {reply:?}"
-        );
+        assert!(reply.text().contains(told) || log.contains(told), "{hash}: {reply:?}");
         assert_eq!(s.run("EXISTS __{users:2} users:2"), int(0), "{hash}");
         assert_eq!(s.count("users"), 1, "{hash}");
     }

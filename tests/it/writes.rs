@@ -35,16 +35,8 @@ fn the_reply_counts_the_named_fields_that_are_new_in_the_cache() {
     );
     assert_eq!(s.run("HSET __{users:1} username b email b@x"), int(0));
     assert_eq!(s.run("HSET __{users:1} username c first C"), int(1));
-    assert_eq!(
-        s.run("HSET __{users:1} last L last M"),
-        int(1),
-        "a field named twice is one field"
-    );
-    assert_eq!(
-        s.one("select last_name from users"),
-        "M",
-        "the last value wins"
-    );
+    assert_eq!(s.run("HSET __{users:1} last L last M"), int(1), "a field named twice is one field");
+    assert_eq!(s.one("select last_name from users"), "M", "the last value wins");
     assert_eq!(s.run("HMSET __{users:1} username d"), ok());
     s.assert_user_cached(1);
 }
@@ -86,10 +78,7 @@ fn a_row_that_another_program_wrote_is_updated_and_cached() {
 #[test]
 fn a_null_is_an_absent_field() {
     let s = Stack::users().start();
-    assert_eq!(
-        s.run("HSET __{users:1} username a email a@x pwhash h first A"),
-        int(4)
-    );
+    assert_eq!(s.run("HSET __{users:1} username a email a@x pwhash h first A"), int(4));
     assert!(!s.hgetall("users:1").contains_key("last"));
     s.execute("update users set first_name = null");
     assert_eq!(s.run("HSET __{users:1} username b"), int(0));
@@ -106,10 +95,7 @@ fn an_empty_value_is_an_empty_text_not_null() {
     s.add_user(1);
     assert_eq!(s.cmd(&["HSET", "__{users:1}", "first", ""]), int(1));
     assert_eq!(s.hgetall("users:1")["first"], "");
-    assert_eq!(
-        s.one("select first_name is not null and first_name = '' from users"),
-        "t"
-    );
+    assert_eq!(s.one("select first_name is not null and first_name = '' from users"), "t");
 }
 
 #[test]
@@ -129,10 +115,7 @@ fn the_cache_holds_what_the_database_made_of_the_values() {
         return new;
     end $$;
     create trigger tidy before insert or update on products for each row execute function tidy()";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "products" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "products" })).start();
     assert_eq!(s.run("HSET __{products:1} price 1.005 code ab"), int(2));
     let expected = [
         ("id", "1"),
@@ -146,19 +129,13 @@ fn the_cache_holds_what_the_database_made_of_the_values() {
     assert_eq!(s.hgetall("products:1"), hash(&expected));
     assert_eq!(s.run("HSET __{products:1} price 3"), int(0));
     let cached = s.hgetall("products:1");
-    assert_eq!(
-        (&*cached["price"], &*cached["total"], &*cached["seen"]),
-        ("3.00", "6.00", "2")
-    );
+    assert_eq!((&*cached["price"], &*cached["total"], &*cached["seen"]), ("3.00", "6.00", "2"));
 }
 
 #[test]
 fn command_names_are_case_insensitive() {
     let s = Stack::users().start();
-    assert_eq!(
-        s.run("hSeT __{users:1} username a email a@x pwhash h"),
-        int(3)
-    );
+    assert_eq!(s.run("hSeT __{users:1} username a email a@x pwhash h"), int(3));
     assert_eq!(s.run("hmset __{users:1} username b"), ok());
     assert_eq!(s.one("select username from users"), "b");
 }
@@ -192,12 +169,8 @@ fn a_resp3_client_is_answered_alike() {
     let s = Stack::users().start();
     let mut conn = s.conn();
     assert!(matches!(conn.run("HELLO 3"), Reply::Map(_)));
-    assert_eq!(
-        conn.run("HSET __{users:1} username a email a@x pwhash h"),
-        int(3)
-    );
-    conn.run("HSET __{users:2} username a email b@x pwhash h")
-        .assert_error("WTERR 23505 ");
+    assert_eq!(conn.run("HSET __{users:1} username a email a@x pwhash h"), int(3));
+    conn.run("HSET __{users:2} username a email b@x pwhash h").assert_error("WTERR 23505 ");
 }
 
 #[test]
@@ -215,10 +188,7 @@ fn a_watched_final_key_is_seen_to_change() {
 #[test]
 fn a_key_column_may_be_named_when_it_agrees() {
     let sql = "create table items (id int primary key, name text)";
-    let s = Stack::new()
-        .sql(sql)
-        .mapping(json!({ "table": "items" }))
-        .start();
+    let s = Stack::new().sql(sql).mapping(json!({ "table": "items" })).start();
     assert_eq!(s.run("HSET __{items:1} id 1 name a"), int(2));
     assert_eq!(s.hgetall("items:1"), hash(&[("id", "1"), ("name", "a")]));
     s.assert_line_refused("HSET __{items:1} id 2 name b", "ERR writethrough: ");

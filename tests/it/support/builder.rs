@@ -68,8 +68,7 @@ impl Builder {
 
     /// Timeouts that no test meets by chance: where a write is kept in flight.
     pub fn patient(self) -> Self {
-        self.option("timeout_ms", 600_000)
-            .option("sync_timeout_ms", 600_000)
+        self.option("timeout_ms", 600_000).option("sync_timeout_ms", 600_000)
     }
 
     /// Load arguments after `CONFIG <path>`: `.arg("POOL-SIZE").arg("1")`.
@@ -111,8 +110,7 @@ impl Builder {
     /// Starts it all; panics with the server's log when the module refuses to load.
     #[track_caller]
     pub fn start(self) -> Stack {
-        self.try_start()
-            .unwrap_or_else(|log| panic!("redis-server didn't start:\n{log}"))
+        self.try_start().unwrap_or_else(|log| panic!("redis-server didn't start:\n{log}"))
     }
 
     /// The same; when redis-server ends (the module refused), an error with its log.
@@ -134,30 +132,19 @@ impl Builder {
         };
         let mut document = json!({ "url": database.url(), "mappings": self.mappings });
         for (name, value) in self.options {
-            document[&name] = value
-                .as_str()
-                .map(|text| fill(text).into())
-                .unwrap_or(value);
+            document[&name] = value.as_str().map(|text| fill(text).into()).unwrap_or(value);
         }
-        document
-            .as_object_mut()
-            .expect("an object")
-            .retain(|_, value| !value.is_null());
+        document.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
         std::fs::write(&config, document.to_string()).expect("the document");
 
         let by_path = vec!["CONFIG".into(), config.display().to_string()];
         let mut args = self.module_args.unwrap_or(by_path);
         args.extend(self.extra_args);
         let args: Vec<String> = args.iter().map(|arg| fill(arg)).collect();
-        let env: Vec<_> = self
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), fill(value)))
-            .collect();
+        let env: Vec<_> =
+            self.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
         let load_line = std::iter::once("loadmodule".into())
-            .chain(std::iter::once(quoted(
-                &find::module().display().to_string(),
-            )))
+            .chain(std::iter::once(quoted(&find::module().display().to_string())))
             .chain(args.iter().map(|arg| quoted(arg)))
             .collect::<Vec<_>>()
             .join(" ");
@@ -167,16 +154,6 @@ impl Builder {
         let redis = RedisServer::start(&conf, &env)?;
         let conn = Mutex::new(redis.connect());
         let redis_conf = self.redis_conf;
-        Ok(Stack {
-            conn,
-            redis,
-            database,
-            files,
-            config,
-            document,
-            args,
-            load_line,
-            redis_conf,
-        })
+        Ok(Stack { conn, redis, database, files, config, document, args, load_line, redis_conf })
     }
 }

@@ -20,10 +20,7 @@ impl Database {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("wt_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let sql = format!("create database {name}");
-        server
-            .connect("postgres")
-            .batch_execute(&sql)
-            .expect("create database");
+        server.connect("postgres").batch_execute(&sql).expect("create database");
         Database { server, name }
     }
 
@@ -46,27 +43,20 @@ impl Database {
     /// Runs statements.
     #[track_caller]
     pub fn execute(&self, sql: &str) {
-        self.connect()
-            .batch_execute(sql)
-            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        self.connect().batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
     /// All rows, each a map from column to the database's own text; a NULL is absent.
     #[track_caller]
     pub fn rows(&self, sql: &str) -> Vec<Hash> {
-        let answer = self
-            .connect()
-            .simple_query(sql)
-            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let answer = self.connect().simple_query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let rows = answer.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
         rows.map(|row| {
             let named = row.columns().iter().enumerate();
-            named
-                .filter_map(|(i, c)| Some((c.name().to_owned(), row.get(i)?.to_owned())))
-                .collect()
+            named.filter_map(|(i, c)| Some((c.name().to_owned(), row.get(i)?.to_owned()))).collect()
         })
         .collect()
     }
@@ -81,25 +71,19 @@ impl Database {
     #[track_caller]
     pub fn one(&self, sql: &str) -> String {
         let row = self.row(sql);
-        row.into_values()
-            .next()
-            .unwrap_or_else(|| panic!("no value: {sql}"))
+        row.into_values().next().unwrap_or_else(|| panic!("no value: {sql}"))
     }
 
     #[track_caller]
     pub fn count(&self, table: &str) -> i64 {
-        self.one(&format!("select count(*) from {table}"))
-            .parse()
-            .expect("a count")
+        self.one(&format!("select count(*) from {table}")).parse().expect("a count")
     }
 
     /// A transaction that stays open, with the locks that `sql` took in it.
     #[track_caller]
     pub fn hold(&self, sql: &str) -> OpenTransaction {
         let mut client = self.connect();
-        client
-            .batch_execute(&format!("begin; {sql}"))
-            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        client.batch_execute(&format!("begin; {sql}")).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         OpenTransaction(client)
     }
 
@@ -140,7 +124,11 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // A stopped server's folder goes as a whole.
+        // The folder of a test's own server goes as a whole, and the server may be stopped, or
+        // silent.
+        if !Arc::ptr_eq(&self.server, &PostgresServer::shared()) {
+            return;
+        }
         if let Ok(mut client) = self.server.try_connect("postgres") {
             let _ = client.batch_execute(&format!("drop database {} with (force)", self.name));
         }
@@ -153,9 +141,7 @@ pub struct OpenTransaction(Client);
 impl OpenTransaction {
     #[track_caller]
     pub fn execute(&mut self, sql: &str) {
-        self.0
-            .batch_execute(sql)
-            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        self.0.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
     #[track_caller]

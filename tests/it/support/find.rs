@@ -32,11 +32,7 @@ pub fn module() -> PathBuf {
     let file = format!("libwritethrough{}", std::env::consts::DLL_SUFFIX);
     let exe = std::env::current_exe().expect("the test knows its own path");
     let deps = exe.parent().expect("a file is in a folder");
-    let age = |path: &PathBuf| {
-        std::fs::metadata(path)
-            .and_then(|meta| meta.modified())
-            .ok()
-    };
+    let age = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     [deps.join(&file), deps.join("..").join(&file)]
         .into_iter()
         .filter(|path| age(path).is_some())
@@ -46,33 +42,23 @@ pub fn module() -> PathBuf {
 
 /// PostgreSQL doesn't run as root: somebody else then does it.
 pub fn postgres_user() -> User {
-    let own_uid = tempfile::tempdir()
-        .and_then(|dir| dir.path().metadata())
-        .expect("a folder")
-        .uid();
+    let own_uid =
+        tempfile::tempdir().and_then(|dir| dir.path().metadata()).expect("a folder").uid();
     if own_uid != 0 {
         return None;
     }
     let users = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
     let id_of = |name: &str| {
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut ids = line.split(':').skip(2).map(|id| id.parse().ok());
         Some((ids.next()??, ids.next()??))
     };
-    Some(
-        id_of("postgres")
-            .or_else(|| id_of("nobody"))
-            .expect("a user postgres or nobody"),
-    )
+    Some(id_of("postgres").or_else(|| id_of("nobody")).expect("a user postgres or nobody"))
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 fn in_newest_debian_version(name: &str) -> Option<PathBuf> {

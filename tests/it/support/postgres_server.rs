@@ -27,9 +27,7 @@ impl PostgresServer {
     /// The server that all tests share. A test that stops its server starts its own.
     pub fn shared() -> Arc<PostgresServer> {
         static SHARED: OnceLock<Arc<PostgresServer>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Arc::new(PostgresServer::start_new()))
-            .clone()
+        SHARED.get_or_init(|| Arc::new(PostgresServer::start_new())).clone()
     }
 
     /// A new cluster in a folder of its own, running.
@@ -41,19 +39,14 @@ impl PostgresServer {
             initdb(&dir.join("data"), user);
             let port = free_port();
             let argv = server_argv(&dir.join("data"), port);
-            let server = PostgresServer {
-                port,
-                supervisor: Supervisor::new(dir, "QUIT", user, &argv),
-            };
+            let server =
+                PostgresServer { port, supervisor: Supervisor::new(dir, "QUIT", user, &argv) };
             server.supervisor.start();
             if server.wait_until_ready() {
                 server.create_password_user();
                 return server;
             }
-            eprintln!(
-                "PostgreSQL didn't start on port {port}:\n{}",
-                server.supervisor.output()
-            );
+            eprintln!("PostgreSQL didn't start on port {port}:\n{}", server.supervisor.output());
         }
         panic!("PostgreSQL didn't start in five attempts");
     }
@@ -74,14 +67,8 @@ impl PostgresServer {
 
     pub fn try_connect(&self, database: &str) -> Result<Client, postgres::Error> {
         let mut config = postgres::Config::new();
-        config
-            .host("127.0.0.1")
-            .port(self.port)
-            .user("postgres")
-            .dbname(database);
-        config
-            .connect_timeout(Duration::from_secs(10))
-            .connect(NoTls)
+        config.host("127.0.0.1").port(self.port).user("postgres").dbname(database);
+        config.connect_timeout(Duration::from_secs(10)).connect(NoTls)
     }
 
     /// `pg_ctl stop -m fast`: sessions are ended, their transactions rolled back.
@@ -97,11 +84,7 @@ impl PostgresServer {
     /// The same cluster on the same port, after a stop.
     pub fn start_again(&self) {
         self.supervisor.start();
-        assert!(
-            self.wait_until_ready(),
-            "no restart:\n{}",
-            self.supervisor.output()
-        );
+        assert!(self.wait_until_ready(), "no restart:\n{}", self.supervisor.output());
     }
 
     /// Stops the postmaster in its tracks, until the guard is dropped: a new connection is
@@ -125,9 +108,7 @@ impl PostgresServer {
 
     fn create_password_user(&self) {
         let sql = format!("create role {PASSWORD_USER} login superuser password '{PASSWORD}'");
-        self.connect("postgres")
-            .batch_execute(&sql)
-            .expect("create role");
+        self.connect("postgres").batch_execute(&sql).expect("create role");
     }
 }
 
@@ -141,26 +122,15 @@ impl Drop for Frozen<'_> {
 
 fn initdb(data: &Path, user: User) {
     let mut command = Command::new(find::postgres_program("initdb"));
-    command.args([
-        "--username=postgres",
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--locale=C",
-    ]);
-    command
-        .args(["--no-sync", "--no-instructions", "-D"])
-        .arg(data);
+    command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+    command.args(["--no-sync", "--no-instructions", "-D"]).arg(data);
     // The folder that cargo runs us in may be closed to the user.
     command.current_dir("/");
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);
     }
     let output = command.output().expect("initdb can't be run");
-    assert!(
-        output.status.success(),
-        "initdb: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
     let hba = format!(
         "host all {PASSWORD_USER} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
     );

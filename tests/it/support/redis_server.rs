@@ -35,15 +35,9 @@ impl RedisServer {
         for _ in 0..5 {
             let dir = server_dir("wt-redis-", None);
             let file = dir.join("redis.conf");
-            let argv = [
-                find::redis_server().display().to_string(),
-                file.display().to_string(),
-            ];
+            let argv = [find::redis_server().display().to_string(), file.display().to_string()];
             let supervisor = Supervisor::with_env(dir, "KILL", None, &argv, env);
-            let server = RedisServer {
-                port: free_port(),
-                supervisor,
-            };
+            let server = RedisServer { port: free_port(), supervisor };
             server.write_conf(conf);
             server.supervisor.start();
             if server.wait_until_ready() {
@@ -91,11 +85,7 @@ impl RedisServer {
     /// The same folder, port and settings, after a stop.
     pub fn start_again(&self) {
         self.supervisor.start();
-        assert!(
-            self.wait_until_ready(),
-            "redis-server didn't start again:\n{}",
-            self.log()
-        );
+        assert!(self.wait_until_ready(), "redis-server didn't start again:\n{}", self.log());
     }
 
     /// Other settings for the next start.
@@ -111,10 +101,7 @@ impl RedisServer {
             "enable-debug-command yes".into(),
             "enable-module-command yes".into(),
         ];
-        let text = own
-            .iter()
-            .chain(lines)
-            .fold(String::new(), |text, line| text + line + "\n");
+        let text = own.iter().chain(lines).fold(String::new(), |text, line| text + line + "\n");
         std::fs::write(self.dir().join("redis.conf"), text).expect("redis.conf");
     }
 

@@ -28,34 +28,20 @@ impl Stack {
     #[track_caller]
     pub fn assert_refused(&self, args: &[impl AsRef<[u8]>], prefix: &str) -> String {
         let before = self.state();
-        let shown = args
-            .iter()
-            .map(|arg| arg.as_ref().escape_ascii().to_string());
-        let shown: String = shown
-            .collect::<Vec<_>>()
-            .join(" ")
-            .chars()
-            .take(200)
-            .collect();
+        let shown = args.iter().map(|arg| arg.as_ref().escape_ascii().to_string());
+        let shown: String = shown.collect::<Vec<_>>().join(" ").chars().take(200).collect();
         let reply = self.cmd(args);
         let Reply::Error(text) = &reply else {
             panic!("{shown}: expected `{prefix}…`, got {reply:?}");
         };
-        assert!(
-            text.starts_with(prefix),
-            "{shown}: expected `{prefix}…`, got `{text}`"
-        );
+        assert!(text.starts_with(prefix), "{shown}: expected `{prefix}…`, got `{text}`");
         assert_eq!(
             self.state(),
             before,
             "{shown}: it answered `{text}`, and yet something changed"
         );
         // A reply that spills over its line would be read as this one's.
-        assert_eq!(
-            self.run("PING"),
-            Reply::Status("PONG".into()),
-            "{shown}: out of step"
-        );
+        assert_eq!(self.run("PING"), Reply::Status("PONG".into()), "{shown}: out of step");
         text.clone()
     }
 

@@ -62,10 +62,7 @@ impl Reply {
     #[track_caller]
     pub fn assert_error(&self, prefix: &str) -> &str {
         let text = self.error();
-        assert!(
-            text.starts_with(prefix),
-            "expected `{prefix}…`, got `{text}`"
-        );
+        assert!(text.starts_with(prefix), "expected `{prefix}…`, got `{text}`");
         text
     }
 
@@ -102,9 +99,7 @@ impl Reply {
             Reply::Nil => "(nil)".into(),
             Reply::Array(items) => items.iter().map(Reply::text).collect::<Vec<_>>().join(" "),
             Reply::Map(pairs) => {
-                let texts = pairs
-                    .iter()
-                    .map(|(k, v)| format!("{} {}", k.text(), v.text()));
+                let texts = pairs.iter().map(|(k, v)| format!("{} {}", k.text(), v.text()));
                 texts.collect::<Vec<_>>().join(" ")
             }
         }
@@ -121,10 +116,7 @@ impl std::fmt::Debug for Reply {
             Reply::Bulk(bytes) => write!(f, "\"{}\"", bytes.escape_ascii()),
             Reply::Nil => write!(f, "(nil)"),
             Reply::Array(items) => f.debug_list().entries(items).finish(),
-            Reply::Map(pairs) => f
-                .debug_map()
-                .entries(pairs.iter().map(|(k, v)| (k, v)))
-                .finish(),
+            Reply::Map(pairs) => f.debug_map().entries(pairs.iter().map(|(k, v)| (k, v))).finish(),
             Reply::Other(text) => write!(f, "({text})"),
         }
     }
@@ -140,10 +132,7 @@ impl Conn {
     pub fn open(port: u16) -> std::io::Result<Conn> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        Ok(Conn {
-            stream,
-            unread: Vec::new(),
-        })
+        Ok(Conn { stream, unread: Vec::new() })
     }
 
     /// Sends a command and waits for its reply.
@@ -169,9 +158,7 @@ impl Conn {
             wire.extend(arg.as_ref());
             wire.extend(b"\r\n");
         }
-        self.stream
-            .write_all(&wire)
-            .expect("the server closed the connection");
+        self.stream.write_all(&wire).expect("the server closed the connection");
     }
 
     #[track_caller]
@@ -182,9 +169,7 @@ impl Conn {
     /// The next reply; panics when it doesn't come, or the connection is closed.
     #[track_caller]
     pub fn receive(&mut self) -> Reply {
-        self.receive_within(DEADLINE)
-            .expect("the connection was closed")
-            .expect("no reply came")
+        self.receive_within(DEADLINE).expect("the connection was closed").expect("no reply came")
     }
 
     /// `Ok(None)` when no reply has come in that time, an error when the connection is closed.
@@ -199,8 +184,7 @@ impl Conn {
     /// Whether a reply is there already; it stays to be received.
     #[track_caller]
     pub fn has_reply(&mut self) -> bool {
-        self.wait_for_reply(Duration::from_millis(1))
-            .expect("the connection was closed");
+        self.wait_for_reply(Duration::from_millis(1)).expect("the connection was closed");
         parse(&self.unread).is_some()
     }
 
@@ -208,9 +192,7 @@ impl Conn {
     fn wait_for_reply(&mut self, time: Duration) -> std::io::Result<()> {
         let start = Instant::now();
         while parse(&self.unread).is_none() {
-            let left = time
-                .saturating_sub(start.elapsed())
-                .max(Duration::from_millis(1));
+            let left = time.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(left))?;
             let mut chunk = [0; 65536];
             match self.stream.read(&mut chunk) {
@@ -268,11 +250,7 @@ fn parse(wire: &[u8]) -> Option<(Reply, usize)> {
         b'*' | b'~' | b'>' => Reply::Array(items(length())?),
         b'%' => {
             let flat = items(2 * length())?;
-            Reply::Map(
-                flat.chunks(2)
-                    .map(|pair| (pair[0].clone(), pair[1].clone()))
-                    .collect(),
-            )
+            Reply::Map(flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
         }
         b'=' => {
             let n = length() as usize;

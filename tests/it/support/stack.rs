@@ -19,10 +19,7 @@ pub type Hash = BTreeMap<String, String>;
 
 /// `hash(&[("username", "john")])`
 pub fn hash(pairs: &[(&str, &str)]) -> Hash {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 /// A redis-server with the module, on a database of its own. Dropped, all of it goes; when the
@@ -85,11 +82,7 @@ impl Stack {
     pub fn hgetall(&self, key: &str) -> Hash {
         let reply = self.cmd(&["HGETALL", key]);
         let text = |bytes: &Reply| String::from_utf8_lossy(bytes.bytes()).into_owned();
-        reply
-            .array()
-            .chunks(2)
-            .map(|pair| (text(&pair[0]), text(&pair[1])))
-            .collect()
+        reply.array().chunks(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
     }
 
     /// All keys, sorted.
@@ -104,12 +97,8 @@ impl Stack {
     #[track_caller]
     pub fn info_of(&self, section: &str) -> Hash {
         let text = self.cmd(&["INFO", section]).text();
-        let fields = text
-            .lines()
-            .filter_map(|line| line.trim_end().split_once(':'));
-        fields
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect()
+        let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+        fields.map(|(name, value)| (name.into(), value.into())).collect()
     }
 
     /// `INFO writethrough`.
@@ -123,9 +112,7 @@ impl Stack {
     pub fn info_int(&self, field: &str) -> i64 {
         let info = self.info();
         let value = info.get(&format!("writethrough_{field}"));
-        value
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| panic!("no {field} in {info:?}"))
+        value.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {field} in {info:?}"))
     }
 
     /// Waits until so many clients are blocked: their writes are in flight.
@@ -141,9 +128,7 @@ impl Stack {
 
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
-        eventually(&format!("the log says {text:?}"), || {
-            self.log().contains(text)
-        });
+        eventually(&format!("the log says {text:?}"), || self.log().contains(text));
     }
 
     /// MODULE LOAD at run time, with these arguments.
@@ -171,9 +156,7 @@ impl Stack {
     }
 
     fn own_conn(&self) -> MutexGuard<'_, Conn> {
-        self.conn
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.conn.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     // --- PostgreSQL ------------------------------------------------------------------------
@@ -208,8 +191,7 @@ impl Stack {
 
     /// Another program's transaction that locks a user's row until it is dropped.
     pub fn lock_user(&self, id: i64) -> OpenTransaction {
-        self.database
-            .hold(&format!("select from users where id = {id} for update"))
+        self.database.hold(&format!("select from users where id = {id} for update"))
     }
 
     // --- Files -----------------------------------------------------------------------------

@@ -57,16 +57,9 @@ impl Supervisor {
         env: &[(String, String)],
     ) -> Supervisor {
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", SCRIPT, "sh"])
-            .arg(&dir)
-            .arg(last_signal)
-            .args(argv);
+        command.args(["-c", SCRIPT, "sh"]).arg(&dir).arg(last_signal).args(argv);
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        command
-            .current_dir(&dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.current_dir(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
         // Ctrl-C in a terminal must reach the tests, not the shell that cleans up after them.
         command.process_group(0);
         if let Some((uid, gid)) = user {
@@ -75,14 +68,7 @@ impl Supervisor {
         let mut child = command.spawn().expect("/bin/sh can't be run");
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("its output is a pipe"));
-        Supervisor {
-            dir,
-            shell: Mutex::new(Shell {
-                child,
-                orders,
-                answers,
-            }),
-        }
+        Supervisor { dir, shell: Mutex::new(Shell { child, orders, answers }) }
     }
 
     pub fn dir(&self) -> &Path {
@@ -91,9 +77,7 @@ impl Supervisor {
 
     /// Starts the server and returns its process id.
     pub fn start(&self) -> u32 {
-        self.order("start")
-            .parse()
-            .expect("sh answers with the process id")
+        self.order("start").parse().expect("sh answers with the process id")
     }
 
     pub fn is_alive(&self) -> bool {
@@ -123,27 +107,18 @@ impl Supervisor {
 
     fn order(&self, line: &str) -> String {
         // A test that panicked with the lock held mustn't hide its own message.
-        let mut shell = self
-            .shell
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut shell = self.shell.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let orders = shell.orders.as_mut().expect("open until the drop");
         writeln!(orders, "{line}").expect("the supervisor is gone");
         let mut answer = String::new();
-        shell
-            .answers
-            .read_line(&mut answer)
-            .expect("the supervisor answers");
+        shell.answers.read_line(&mut answer).expect("the supervisor answers");
         answer.trim().to_owned()
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        let shell = self
-            .shell
-            .get_mut()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let shell = self.shell.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         drop(shell.orders.take());
         let _ = shell.child.wait();
     }
@@ -151,10 +126,7 @@ impl Drop for Supervisor {
 
 /// A new folder for a server that `user` will run. The supervisor removes it.
 pub fn server_dir(prefix: &str, user: User) -> PathBuf {
-    let dir = tempfile::Builder::new()
-        .prefix(prefix)
-        .tempdir()
-        .expect("no temporary folder");
+    let dir = tempfile::Builder::new().prefix(prefix).tempdir().expect("no temporary folder");
     let dir = dir.keep();
     if let Some((uid, gid)) = user {
         std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).expect("root may chown");

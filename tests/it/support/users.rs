@@ -51,15 +51,7 @@ impl Stack {
     /// The cache holds the row, and nothing is left staged.
     #[track_caller]
     pub fn assert_user_cached(&self, id: i64) {
-        assert_eq!(
-            self.hgetall(&format!("users:{id}")),
-            user_row(self, id),
-            "users:{id}"
-        );
-        assert_eq!(
-            self.run(&format!("EXISTS __{{users:{id}}}")),
-            super::int(0),
-            "still staged"
-        );
+        assert_eq!(self.hgetall(&format!("users:{id}")), user_row(self, id), "users:{id}");
+        assert_eq!(self.run(&format!("EXISTS __{{users:{id}}}")), super::int(0), "still staged");
     }
 }

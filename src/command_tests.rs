@@ -1,0 +1,88 @@
+use super::*;
+use crate::mapping::tests::{resolve, users};
+
+const USERS: &str = r#"{"table":"users"}"#;
+const KEEP: &str = r#"{"table":"users","unmapped":"keep"}"#;
+
+fn parse(json: &str, fields: &[&str]) -> Result<Write, String> {
+    let mapping = resolve(json, &users()).unwrap();
+    hset(&mapping, b"1", fields.iter().map(|f| f.as_bytes()))
+}
+
+fn bytes(text: &str) -> Bytes {
+    text.as_bytes().into()
+}
+
+#[test]
+fn fields_become_columns_in_order_and_the_last_value_wins() {
+    let fields = ["dob", "2000-01-01", "username", "a", "dob", "2000-01-02"];
+    let write = parse(USERS, &fields).unwrap();
+    assert_eq!(write.action, Action::Upsert(vec![(1, bytes("a")), (3, bytes("2000-01-02"))]));
+    assert_eq!(write.reply, Reply::NewFields(vec![Named::Column(3), Named::Column(1)]));
+}
+
+#[test]
+fn a_key_column_must_say_what_the_key_says() {
+    let write = parse(USERS, &["id", "1", "email", "m", "id", "1"]).unwrap();
+    assert_eq!(write.action, Action::Upsert(vec![(2, bytes("m"))]));
+    assert_eq!(write.reply, Reply::NewFields(vec![Named::Column(0), Named::Column(2)]));
+    assert_eq!(
+        parse(USERS, &["id", "2"]).unwrap_err(),
+        r#"field "id" is part of the key and must be "1", not "2""#
+    );
+    let mapping = resolve(USERS, &users()).unwrap();
+    assert_eq!(
+        hdel(&mapping, [&b"id"[..]].into_iter()).unwrap_err(),
+        r#"field "id" is part of the key and can't change"#
+    );
+}
+
+#[test]
+fn fields_that_are_not_mapped() {
+    assert_eq!(
+        parse(USERS, &["emial", "m"]).unwrap_err(),
+        r#"mapping "users" has no field "emial"; did you mean "email"?"#
+    );
+    let write = parse(KEEP, &["nick", "n", "nick", "o", "email", "m"]).unwrap();
+    assert_eq!(write.kept, [(bytes("nick"), bytes("o"))]);
+    assert_eq!(write.reply, Reply::NewFields(vec![Named::Kept(0), Named::Column(2)]));
+    let mapping = resolve(KEEP, &users()).unwrap();
+    let write = hdel(&mapping, [&b"nick"[..], b"dob", b"nick"].into_iter()).unwrap();
+    assert_eq!((write.action, write.dropped), (Action::Erase(vec![3]), vec![bytes("nick")]));
+}
+
+#[test]
+fn increments_need_a_number() {
+    let mut table = users();
+    table.columns[3].numeric = true;
+    let mapping = resolve(USERS, &table).unwrap();
+    let write = hincrby(&mapping, b"dob", b"-3", true).unwrap();
+    assert_eq!((write.action, write.reply), (Action::Add(3, bytes("-3")), Reply::Integer(3)));
+    assert_eq!(
+        hincrby(&mapping, b"email", b"1", true).unwrap_err(),
+        r#"column "email" is of type text; a number can be added to a numeric column only"#
+    );
+}
+
+#[test]
+fn rgsyncs_operations() {
+    let op = |value| parse(USERS, &["#", value, "email", "m"]).map(|w| (w.operation, w.uuid));
+    assert_eq!(op("="), Ok((Operation::Write, vec![])));
+    assert_eq!(op("+6ba7"), Ok((Operation::CacheOnly, b"6ba7".to_vec())));
+    assert_eq!(op("-"), Ok((Operation::Evict, vec![])));
+    assert_eq!(parse(USERS, &["#", "~"]).unwrap().action, Action::Delete);
+    assert!(op("x").unwrap_err().starts_with("the operation field \"#\" holds \"x\", expected"));
+}
+
+#[test]
+fn an_id_has_a_part_for_each_key_column() {
+    let mut table = users();
+    table.primary_key = vec![0, 1];
+    table.unique.push(vec![0, 1]);
+    let mapping = resolve(USERS, &table).unwrap();
+    assert_eq!(check_id(&mapping, b"1:ann"), Ok(()));
+    assert_eq!(
+        check_id(&mapping, b"1").unwrap_err(),
+        "the id \"1\" must have 2 part(s), none of them empty: users:id:username"
+    );
+}

@@ -1,0 +1,151 @@
+//! What the filter does with a command: which of the server's commands on a staged key become the
+//! module's own, and which are refused.
+
+use std::ffi::CStr;
+
+/// What happens to a command whose key is staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewrite {
+    /// It becomes this command of the module's. Key positions stay as they are.
+    To(&'static CStr),
+    /// It can't be written through, and its client must be told.
+    Refuse,
+}
+
+/// Where the keys are that decide, counted from the command's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// One key.
+    At(usize),
+    /// Every argument.
+    All,
+    /// Every other argument.
+    Pairs,
+    /// The argument after `STORE` or `STOREDIST`.
+    Store,
+}
+
+/// The longest name in [`rule`].
+const LONGEST: usize = 17;
+
+/// What happens to `name` with `argc` arguments (itself included) when one of these keys is staged.
+/// `None` for commands that make or change no staged hash, and where the number of arguments is
+/// wrong: Redis says so itself.
+pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
+    use Keys::{All, At, Pairs, Store};
+    use Rewrite::{Refuse, To};
+    let mut lower = [0; LONGEST];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    let pairs = argc >= 4 && argc.is_multiple_of(2);
+    let (rewrite, keys, fits) = match &*lower {
+        b"hset" => (To(c"wt.hset"), At(1), pairs),
+        b"hmset" => (To(c"wt.hmset"), At(1), pairs),
+        b"hsetnx" => (To(c"wt.hsetnx"), At(1), argc == 4),
+        b"hincrby" => (To(c"wt.hincrby"), At(1), argc == 4),
+        b"hincrbyfloat" => (To(c"wt.hincrbyfloat"), At(1), argc == 4),
+        b"hdel" => (To(c"wt.hdel"), At(1), argc >= 3),
+        b"del" => (To(c"wt.del"), All, argc >= 2),
+        b"unlink" => (To(c"wt.unlink"), All, argc >= 2),
+        b"copy" => (To(c"wt.copy"), At(2), argc >= 3),
+        b"rename" => (To(c"wt.rename"), At(2), argc == 3),
+        b"renamenx" => (To(c"wt.renamenx"), At(2), argc == 3),
+        b"restore" => (To(c"wt.restore"), At(1), argc >= 4),
+        // Other ways to change a hash, or to put something else where a hash is staged.
+        b"hsetex" | b"hgetdel" | b"hgetex" | b"hexpire" | b"hpexpire" | b"hexpireat"
+        | b"hpexpireat" | b"hpersist" | b"set" | b"setex" | b"psetex" | b"setnx" | b"getset"
+        | b"append" | b"setrange" | b"setbit" | b"bitfield" | b"incr" | b"decr" | b"incrby"
+        | b"decrby" | b"incrbyfloat" | b"lpush" | b"rpush" | b"sadd" | b"zadd" | b"zincrby"
+        | b"xadd" | b"pfadd" | b"pfmerge" | b"geoadd" | b"sinterstore" | b"sunionstore"
+        | b"sdiffstore" | b"zunionstore" | b"zinterstore" | b"zdiffstore" | b"zrangestore"
+        | b"geosearchstore" => (Refuse, At(1), argc >= 2),
+        b"bitop" | b"rpoplpush" | b"brpoplpush" | b"lmove" | b"blmove" | b"smove" | b"xgroup" => {
+            (Refuse, At(2), argc >= 3)
+        }
+        b"mset" | b"msetnx" => (Refuse, Pairs, argc >= 3),
+        b"sort" | b"georadius" | b"georadiusbymember" => (Refuse, Store, argc >= 4),
+        _ => return None,
+    };
+    fits.then_some((rewrite, keys))
+}
+
+impl Keys {
+    /// True when one of the keys fits.
+    pub fn any<'a>(
+        self,
+        argc: usize,
+        arg: impl Fn(usize) -> &'a [u8],
+        is_staged: impl Fn(&[u8]) -> bool,
+    ) -> bool {
+        let is_store = |at: usize| {
+            let word = arg(at);
+            word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
+        };
+        match self {
+            Keys::At(at) => at < argc && is_staged(arg(at)),
+            Keys::All => (1..argc).any(|at| is_staged(arg(at))),
+            Keys::Pairs => (1..argc).step_by(2).any(|at| is_staged(arg(at))),
+            Keys::Store => {
+                (2..argc.saturating_sub(1)).any(|at| is_store(at) && is_staged(arg(at + 1)))
+            }
+        }
+    }
+}
+
+/// `MODULE UNLOAD writethrough`.
+pub fn is_unload(name: &[u8], sub: &[u8], module: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"MODULE")
+        && sub.eq_ignore_ascii_case(b"UNLOAD")
+        && module == b"writethrough"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(command: &str) -> Option<Rewrite> {
+        let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+        let (rewrite, keys) = rule(args[0], args.len())?;
+        let is_staged = |key: &[u8]| key.starts_with(b"__{");
+        keys.any(args.len(), |at| args[at], is_staged).then_some(rewrite)
+    }
+
+    #[test]
+    fn writes_to_a_staged_key_become_the_modules() {
+        assert_eq!(decide("hSeT __{u:1} a b"), Some(Rewrite::To(c"wt.hset")));
+        assert_eq!(decide("RENAME x __{u:1}"), Some(Rewrite::To(c"wt.rename")));
+        assert_eq!(decide("DEL a b __{u:1}"), Some(Rewrite::To(c"wt.del")));
+        assert_eq!(decide("HINCRBYFLOAT __{u:1} a 1"), Some(Rewrite::To(c"wt.hincrbyfloat")));
+    }
+
+    #[test]
+    fn what_cannot_be_written_through_is_refused() {
+        for command in [
+            "SET __{u:1} x",
+            "MSET a b __{u:1} x",
+            "SORT l STORE __{u:1}",
+            "GEORADIUS g 1 2 3 m STOREDIST __{u:1}",
+            "BITOP AND __{u:1} a b",
+            "HSETEX __{u:1} FIELDS 1 a b",
+        ] {
+            assert_eq!(decide(command), Some(Rewrite::Refuse), "{command}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_alone() {
+        for command in [
+            "HSET u:1 a b",
+            "HSET __{u:1} a",
+            "HGET __{u:1} a",
+            "RENAME __{u:1} x",
+            "SORT __{u:1}",
+            "MSET a __{u:1}",
+            "EXPIRE __{u:1} 10",
+            "averyveryverylongcommand __{u:1}",
+        ] {
+            assert_eq!(decide(command), None, "{command}");
+        }
+    }
+}
