@@ -39,6 +39,8 @@ pub enum Reply {
     Filled,
     /// 1 when the row was there.
     Existed,
+    /// 1 when the row is there.
+    Found,
     /// This number.
     Number(i64),
     /// `OK`.
@@ -222,10 +224,12 @@ fn operation(write: &mut Write, value: &[u8]) -> Result<(), String> {
         Some(b'+') => Operation::CacheOnly,
         Some(b'-') => Operation::Evict,
         Some(b'~') => Operation::Delete,
-        _ => return Err(format!(
+        _ => {
+            return Err(format!(
             "the operation field \"#\" holds {}, expected =, +, - or ~ and then a uuid or nothing",
             Show(value)
-        )),
+        ))
+        }
     };
     write.uuid = value[1..].to_vec();
     Ok(())

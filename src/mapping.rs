@@ -238,6 +238,7 @@ impl Resolver<'_> {
 }
 
 #[cfg(test)]
+#[allow(missing_docs)]
 pub mod tests {
     use super::*;
     use crate::literal::Literal;

@@ -19,7 +19,10 @@ fn is_plain(word: &str) -> bool {
         _ => {
             let word = word.strip_prefix("::").unwrap_or(word);
             let word = word.strip_prefix('-').unwrap_or(word);
-            word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') || b >= 0x80)
+            !word.is_empty()
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') || b >= 0x80)
         }
     }
 }

@@ -1,114 +1,125 @@
-//! The module's commands, by the names that the filter gives them.
+//! The module's commands. The filter gives these names to the server's commands on staged keys.
 
 use std::ffi::{c_int, CStr};
 
 use super::ffi::{Args, Command, Ctx, KeySpec, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
 use super::value::Value;
-use super::{report, transfer, write};
+use super::{admin, deletion, report, transfer, verify, write};
+use crate::command::{hdel, hincrby, hsetnx};
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
     KeySpec { first: at, last: 0, flags }
 }
 
-/// Declares a command.
-macro_rules! command {
-    ($command:ident, $name:expr, $summary:expr, $flags:expr, $categories:expr, $arity:expr,
-     $keys:expr, $run:expr) => {
-        pub(super) struct $command;
+/// Every argument is a key.
+const fn keys(flags: u32) -> KeySpec {
+    KeySpec { first: 1, last: -1, flags }
+}
 
-        impl Command for $command {
-            const NAME: &'static CStr = $name;
-            const SUMMARY: &'static CStr = $summary;
-            const FLAGS: &'static CStr = $flags;
-            const CATEGORIES: &'static CStr = $categories;
-            const ARITY: c_int = $arity;
-            const KEYS: &'static [KeySpec] = $keys;
+const SET: (&CStr, &CStr) = (c"write deny-oom fast", c"write hash fast");
+const ADMIN: (&CStr, &CStr) = (c"admin readonly", c"admin dangerous read");
+const ADMIN_WRITE: (&CStr, &CStr) = (c"admin write", c"admin dangerous write");
 
-            fn run(ctx: &Ctx, args: Args) -> Option<Value> {
-                $run(ctx, args)
+/// Declares a command: its name; its flags and ACL categories; its arity; its keys; what it does.
+macro_rules! commands {
+    ($($command:ident $name:literal, $kind:expr, $arity:expr, $keys:expr, $summary:literal, $run:expr;)*) => {
+        $(
+            struct $command;
+
+            impl Command for $command {
+                const NAME: &'static CStr = $name;
+                const SUMMARY: &'static CStr = $summary;
+                const FLAGS: &'static CStr = $kind.0;
+                const CATEGORIES: &'static CStr = $kind.1;
+                const ARITY: c_int = $arity;
+                const KEYS: &'static [KeySpec] = $keys;
+
+                fn run(ctx: &Ctx, args: Args) -> Option<Value> {
+                    $run(ctx, args)
+                }
             }
+        )*
+
+        /// Registers them all. False when the server will not have one.
+        pub fn register(ctx: &Ctx) -> bool {
+            $(ctx.register::<$command>())&&*
         }
     };
 }
 
-command!(
-    Hset,
-    c"wt.hset",
-    c"HSET on a staged key: sets columns of its row in PostgreSQL and waits for the commit",
-    c"write deny-oom fast",
-    c"write hash fast",
-    -4,
-    &[key(1, KEY_UPDATE)],
-    |ctx, args| write::hset(ctx, args, c"HSET", None)
-);
-command!(
-    Hmset,
-    c"wt.hmset",
-    c"HMSET on a staged key: sets columns of its row in PostgreSQL and waits for the commit",
-    c"write deny-oom fast",
-    c"write hash fast",
-    -4,
-    &[key(1, KEY_UPDATE)],
-    |ctx, args| write::hset(ctx, args, c"HMSET", Some(Value::OK))
-);
-command!(
-    Rename,
-    c"wt.rename",
-    c"RENAME onto a staged key: the whole hash becomes its row in PostgreSQL",
-    c"write",
-    c"keyspace write slow",
-    3,
-    &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
-    |ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename)
-);
-command!(
-    RenameNx,
-    c"wt.renamenx",
-    c"RENAMENX onto a staged key: the whole hash becomes its row in PostgreSQL",
-    c"write fast",
-    c"keyspace write fast",
-    3,
-    &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
-    |ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename)
-);
-command!(
-    Copy,
-    c"wt.copy",
-    c"COPY onto a staged key: the whole hash becomes its row in PostgreSQL",
-    c"write deny-oom",
-    c"keyspace write slow",
-    -3,
-    &[key(1, KEY_READ), key(2, KEY_OVERWRITE)],
-    |ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy)
-);
-command!(
-    Restore,
-    c"wt.restore",
-    c"RESTORE of a staged key: the whole hash becomes its row in PostgreSQL",
-    c"write deny-oom",
-    c"keyspace write slow dangerous",
-    -4,
-    &[key(1, KEY_OVERWRITE)],
-    |ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore)
-);
-command!(
-    Status,
-    c"wt.status",
-    c"What the module is doing: the database, its queues, its counters",
-    c"admin readonly allow-loading allow-stale",
-    c"admin dangerous read",
-    1,
-    &[],
-    |_, _| Some(report::status())
-);
-command!(
-    Mappings,
-    c"wt.mappings",
-    c"The mappings: tables, keys, fields, columns, types, nullability",
-    c"admin readonly allow-loading allow-stale",
-    c"admin dangerous read",
-    1,
-    &[],
-    |_, _| Some(report::mappings())
-);
+commands! {
+    Hset c"wt.hset", SET, -4, &[key(1, KEY_UPDATE)],
+        c"HSET on a staged key: sets columns of its row in PostgreSQL",
+        |ctx, args| write::hset(ctx, args, c"HSET");
+    Hmset c"wt.hmset", SET, -4, &[key(1, KEY_UPDATE)],
+        c"HMSET on a staged key: sets columns of its row in PostgreSQL",
+        |ctx, args| write::hset(ctx, args, c"HMSET");
+    HsetNx c"wt.hsetnx", SET, 4, &[key(1, KEY_UPDATE)],
+        c"HSETNX on a staged key: sets the column where it is NULL or the row is missing",
+        |ctx, args| write::run(ctx, args, c"HSETNX", |mapping, _, args| {
+            hsetnx(mapping, args.get(2), args.get(3))
+        });
+    HincrBy c"wt.hincrby", SET, 4, &[key(1, KEY_UPDATE)],
+        c"HINCRBY on a staged key: adds to the column in PostgreSQL",
+        |ctx, args| write::run(ctx, args, c"HINCRBY", |mapping, _, args| {
+            hincrby(mapping, args.get(2), args.get(3), true)
+        });
+    HincrByFloat c"wt.hincrbyfloat", SET, 4, &[key(1, KEY_UPDATE)],
+        c"HINCRBYFLOAT on a staged key: adds to the column in PostgreSQL",
+        |ctx, args| write::run(ctx, args, c"HINCRBYFLOAT", |mapping, _, args| {
+            hincrby(mapping, args.get(2), args.get(3), false)
+        });
+    Hdel c"wt.hdel", (c"write fast", c"write hash fast"), -3, &[key(1, KEY_UPDATE)],
+        c"HDEL on a staged key: sets columns of its row in PostgreSQL to NULL",
+        |ctx, args| write::run(ctx, args, c"HDEL", |mapping, _, args| hdel(mapping, args.from(2)));
+    Del c"wt.del", (c"write", c"keyspace write slow"), -2, &[keys(KEY_UPDATE)],
+        c"DEL with staged keys: deletes their rows in PostgreSQL and the cached keys",
+        |ctx, args| deletion::run(ctx, args, c"DEL");
+    Unlink c"wt.unlink", (c"write fast", c"keyspace write fast"), -2, &[keys(KEY_UPDATE)],
+        c"UNLINK with staged keys: deletes their rows in PostgreSQL and the cached keys",
+        |ctx, args| deletion::run(ctx, args, c"UNLINK");
+    Rename c"wt.rename", (c"write", c"keyspace write slow"), 3,
+        &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
+        c"RENAME onto a staged key: the whole hash becomes its row in PostgreSQL",
+        |ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename);
+    RenameNx c"wt.renamenx", (c"write fast", c"keyspace write fast"), 3,
+        &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
+        c"RENAMENX onto a staged key: the whole hash becomes its row in PostgreSQL",
+        |ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename);
+    Copy c"wt.copy", (c"write deny-oom", c"keyspace write slow"), -3,
+        &[key(1, KEY_READ), key(2, KEY_OVERWRITE)],
+        c"COPY onto a staged key: the whole hash becomes its row in PostgreSQL",
+        |ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy);
+    Restore c"wt.restore", (c"write deny-oom", c"keyspace write slow dangerous"), -4,
+        &[key(1, KEY_OVERWRITE)],
+        c"RESTORE of a staged key: the whole hash becomes its row in PostgreSQL",
+        |ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore);
+    Refuse c"wt.refuse", (c"fast", c"fast"), -2, &[],
+        c"What a command that can't be written through becomes on a staged key: an error",
+        |_, args| Some(refused(args));
+    Status c"wt.status", ADMIN, 1, &[],
+        c"What the module is doing: the database, its queues, its counters",
+        |_, _| Some(report::status());
+    Mappings c"wt.mappings", ADMIN, 1, &[],
+        c"The mappings: tables, keys, fields, columns, types, nullability",
+        |_, _| Some(report::mappings());
+    Refresh c"wt.refresh", ADMIN_WRITE, -2, &[keys(KEY_UPDATE)],
+        c"Loads rows from PostgreSQL into their cached keys, and evicts keys without a row",
+        admin::refresh;
+    Verify c"wt.verify", ADMIN_WRITE, -2, &[],
+        c"Compares the cached keys of a mapping with the table, and repairs them",
+        verify::run;
+    Reload c"wt.reload", ADMIN, 1, &[],
+        c"Reads the tables' definitions from PostgreSQL again",
+        admin::reload;
+}
+
+/// The answer to a command that would change a staged key in a way that has no row.
+fn refused(args: Args) -> Value {
+    let name = String::from_utf8_lossy(args.get(1)).to_uppercase();
+    Value::error(format!(
+        "ERR writethrough: {name} can't be written through; a staged key takes HSET, HMSET, \
+         HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK"
+    ))
+}

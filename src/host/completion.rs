@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Mode, Str};
-use super::merge;
-use super::state::{module, Module, Waiter};
+use super::state::{module, Module, Pending, Waiter};
 use super::value::Value;
+use super::{acknowledge, gather, merge, verify};
 use crate::engine::{RowState, Settled};
 use crate::failure::Failure;
 use crate::key;
@@ -33,9 +33,7 @@ fn run(ctx: &Ctx) {
         return;
     }
     module.apply(|| loop {
-        let Some(settled) = module.state().settled.pop_front() else {
-            break;
-        };
+        let Some(settled) = module.state().settled.pop_front() else { break };
         apply(ctx, module, settled);
     });
 }
@@ -47,37 +45,43 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         let (pendings, last) = state.remove(&settled);
         (pendings, last, state.epoch)
     };
-    let mut values = Vec::new();
-    // A server that follows another holds what its master holds.
+    let target = Str::new(&settled.target);
+    let before = merge::before(ctx, &target, &settled, &pendings);
+    let is_verify = |p: &Pending| matches!(p.waiter, Waiter::Verify);
+    // A server that follows another holds what its master holds; after a flush a key stays gone.
     if !ffi::server_flags().is_following() {
-        let target = Str::new(&settled.target);
-        match &settled.state {
-            RowState::Present(image) => {
-                // After a flush the key stays gone.
-                let visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
-                values = merge::present(ctx, module, &target, image, &pendings, visible);
+        if pendings.iter().flatten().all(is_verify) && pendings.iter().flatten().count() > 0 {
+            verify::compare(ctx, module, &target, &settled, &pendings, &before);
+        } else {
+            match &settled.state {
+                RowState::Present(image) if pendings.iter().flatten().any(|p| p.epoch == epoch) => {
+                    let mapping = &settled.mapping;
+                    merge::row(ctx, module, &target, mapping, image, &pendings, &before);
+                }
+                RowState::Deleted | RowState::Absent | RowState::Unknown => {
+                    ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
+                }
+                RowState::Present(_) | RowState::Unchanged => {}
             }
-            RowState::Absent | RowState::Unknown => {
-                ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
-            }
-            RowState::Unchanged => {}
         }
         if last {
             let staged = Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
             ctx.call(c"UNLINK", Mode::Propagate, &[&staged]);
         }
     }
-    let mut values = values.into_iter();
-    for ((id, answer), pending) in settled.answers.into_iter().zip(pendings) {
-        let value = values.next();
+    let answers = settled.answers.into_iter().zip(before.answers);
+    for (((id, answer), value), pending) in answers.zip(pendings) {
         let Some(pending) = pending else { continue };
-        let value = match &answer {
-            Ok(()) => value.unwrap_or(Value::OK),
-            Err(failure) => Value::from(failure),
-        };
+        let value = answer.as_ref().map_or_else(Value::from, |_| value);
+        acknowledge::send(ctx, module, &settled.target, &pending.uuid, &value);
         match pending.waiter {
             Waiter::Nobody => continue,
+            Waiter::Verify => {
+                verify::done(ctx, module, answer.err());
+                continue;
+            }
             Waiter::Client(client) => client.answer(value),
+            Waiter::Part(gather) => gather::add(ctx, module, &gather, value),
             Waiter::Server => module.state().sync_answer = Some((id, value)),
         }
         count(module, answer.as_ref().err());

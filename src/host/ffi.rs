@@ -172,6 +172,27 @@ impl Ctx {
         Reply { raw: NonNull::new(raw) }
     }
 
+    /// True when the context's user may run the command with these arguments.
+    pub fn may_run(&self, command: &CStr, args: Args) -> bool {
+        let name = Str::new(command.to_bytes());
+        let mut argv = vec![name.0.as_ptr()];
+        argv.extend(&args.raw[1..]);
+        // SAFETY: `self.raw` is valid; the user's name and the user are ours to free; the arguments
+        // are valid during the command.
+        unsafe {
+            let user_name = raw::RedisModule_GetCurrentUserName.unwrap()(self.raw);
+            let Some(user_name) = NonNull::new(user_name).map(Str) else { return false };
+            let user = raw::RedisModule_GetModuleUserFromUserName.unwrap()(user_name.0.as_ptr());
+            if user.is_null() {
+                return false;
+            }
+            let check = raw::RedisModule_ACLCheckCommandPermissions.unwrap();
+            let allowed = check(user, argv.as_mut_ptr(), argv.len() as c_int);
+            raw::RedisModule_FreeModuleUser.unwrap()(user);
+            allowed == raw::REDISMODULE_OK as c_int
+        }
+    }
+
     /// Looks at a key.
     pub fn open(&self, key: &Str) -> Key<'_> {
         // SAFETY: `self.raw` and `key` are valid; a missing key is NULL when opened for reading.
@@ -496,7 +517,7 @@ pub struct Blocked {
     raw: NonNull<raw::RedisModuleBlockedClient>,
 }
 
-// SAFETY: as for `Str`: only used under the server's lock.
+// SAFETY: the handle is only used to unblock the client, once, which any thread may do.
 unsafe impl Send for Blocked {}
 
 impl Blocked {
@@ -654,6 +675,16 @@ impl Filtered {
         // SAFETY: as above; the argument lives as long as the callback and is not replaced while
         // `&self` is borrowed.
         unsafe { bytes(raw::RedisModule_CommandFilterArgGet.unwrap()(self.raw, at as c_int)) }
+    }
+
+    /// Puts a command's name before the whole command, which becomes its arguments.
+    pub fn prepend(&mut self, name: &CStr) {
+        let name = Str::new(name.to_bytes());
+        // SAFETY: the server takes over our reference.
+        unsafe {
+            raw::RedisModule_CommandFilterArgInsert.unwrap()(self.raw, 0, name.0.as_ptr());
+        }
+        std::mem::forget(name);
     }
 
     /// Replaces the command's name. Key positions stay right.

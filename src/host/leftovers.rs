@@ -3,14 +3,12 @@
 //! Whether their writes were committed is not known. Their rows are read, the final keys follow
 //! the database, and the staged keys go.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ffi::{self, Ctx, Kind, Mode, Str};
-use super::state::{module, Module, Pending, Reply, State, Waiter};
-use super::value::Value;
-use crate::change::{change, Action};
-use crate::command;
-use crate::engine::Job;
+use super::flight;
+use super::state::{module, Module, State, Waiter};
+use crate::command::{self, Reply, Write};
 use crate::key;
 
 /// Keys looked at in one turn, so that clients are served in between.
@@ -120,25 +118,12 @@ fn read(ctx: &Ctx) {
         if ctx.open(&Str::new(name)).kind() != Kind::Hash {
             continue;
         }
-        if command::check_id(mapping, staged).is_err() {
+        if command::check_id(mapping, staged.id).is_err() {
             module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(name)]));
             continue;
         }
-        let change = change(mapping, staged.target, Action::Read);
-        let mut state = module.state();
-        let pending = Pending {
-            mapping: mapping.clone(),
-            waiter: Waiter::Nobody,
-            reply: Reply::Fixed(Value::OK),
-            kept: Vec::new(),
-            epoch: state.epoch,
-        };
-        let id = state.add(&change.target, pending);
-        drop(state);
-        module.shared.stats.waiting.add(1);
-        // Its time is never up: nobody waits for it.
-        let deadline = Instant::now() + Duration::from_secs(365 * 24 * 3600);
-        module.engine.submit(Job::new(id, change, deadline, module.inbox.clone()));
+        let read = Write::read(Reply::Done);
+        flight::submit(module, mapping, staged.target, read, Waiter::Nobody);
     }
     if !module.state().leftovers.is_empty() {
         ffi::timer(Duration::from_millis(1), read);
@@ -146,7 +131,7 @@ fn read(ctx: &Ctx) {
 }
 
 /// A glob that matches `text` and nothing else.
-fn escape_glob(text: &[u8]) -> Vec<u8> {
+pub fn escape_glob(text: &[u8]) -> Vec<u8> {
     let escape = |&b: &u8| match b {
         b'*' | b'?' | b'[' | b']' | b'\\' | b'^' => vec![b'\\', b],
         _ => vec![b],

@@ -64,10 +64,10 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
         stats: Stats::default(),
         batch_max: config.batch_max,
     });
-    let catalog = Arc::new(Catalog::default());
+    let catalog = Arc::new(Catalog::new(config.mappings.clone()));
+    let manager = Manager::new(&config, &url)?;
     let monitor = Monitor {
-        manager: Manager::new(&config, &url)?,
-        mappings: config.mappings.clone(),
+        manager: manager.clone(),
         catalog: catalog.clone(),
         shared: shared.clone(),
         log: |line| log(Level::Warning, line),
@@ -79,10 +79,9 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     }
     register(ctx)?;
     let inbox = Arc::new(Inbox::default());
-    let pool = Manager::new(&config, &url)?.pool(&config);
-    let stores = (0..config.pool_size)
-        .map(|_| Box::new(PgStore::new(pool.clone(), config.connect_timeout())) as Box<dyn Store>)
-        .collect();
+    let pool = manager.clone().pool(&config);
+    let store = || PgStore::new(pool.clone(), config.connect_timeout(), catalog.clone());
+    let stores = (0..config.pool_size).map(|_| Box::new(store()) as Box<dyn Store>).collect();
     let completions: Arc<dyn Completions> = inbox.clone();
     let engine = Engine::start(&shared, &completions, stores).map_err(no_thread)?;
     let probe = std::thread::Builder::new().name("wt-monitor".into());
@@ -97,7 +96,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
             config.db,
         ),
     );
-    Module::install(config, catalog, shared, inbox, engine);
+    Module::new(config, catalog, shared, inbox, engine, manager).install();
     leftovers::look();
     Ok(())
 }
@@ -113,15 +112,7 @@ fn no_thread(error: std::io::Error) -> ConfigError {
 }
 
 fn register(ctx: &Ctx) -> Result<(), ConfigError> {
-    let registered = ctx.register::<commands::Hset>()
-        && ctx.register::<commands::Hmset>()
-        && ctx.register::<commands::Rename>()
-        && ctx.register::<commands::RenameNx>()
-        && ctx.register::<commands::Copy>()
-        && ctx.register::<commands::Restore>()
-        && ctx.register::<commands::Status>()
-        && ctx.register::<commands::Mappings>()
-        && ctx.subscribe::<super::Server>();
+    let registered = commands::register(ctx) && ctx.subscribe::<super::Server>();
     match registered {
         true => Ok(()),
         false => Err(ConfigError::at(

@@ -1,88 +1,124 @@
 //! The row that the database returned becomes the final key.
 
 use super::ffi::{Ctx, Key, Kind, Mode, Str};
-use super::state::{Module, Pending, Reply};
+use super::state::{Module, Pending};
 use super::value::Value;
-use crate::command::Named;
+use crate::command::{Named, Reply};
 use crate::config::Unmapped;
-use crate::engine::Image;
+use crate::engine::{Image, RowState, Settled};
 use crate::mapping::Mapping;
 
-/// Makes `target` hold the row, unless it must stay invisible. Returns each write's answer, which
-/// is what its command would have said on `target`.
-pub fn present(
+/// What the final key holds before the row is merged into it.
+pub struct Before {
+    /// Each write's answer: what its command would have said on the final key. Writes without one
+    /// were given up or have failed.
+    pub answers: Vec<Value>,
+    kind: Kind,
+}
+
+/// Looks at the final key.
+pub fn before(ctx: &Ctx, target: &Str, settled: &Settled, pendings: &[Option<Pending>]) -> Before {
+    let key = ctx.open(target);
+    let mut counter = Counter { key: &key, made: Vec::new(), gone: Vec::new() };
+    let answer = |(pending, (_, answer)): (&Option<Pending>, &(_, Result<i64, _>))| match (
+        pending, answer,
+    ) {
+        (Some(pending), Ok(later)) => counter.answer(pending, settled, *later),
+        _ => Value::OK,
+    };
+    Before {
+        answers: pendings.iter().zip(&settled.answers).map(answer).collect(),
+        kind: key.kind(),
+    }
+}
+
+/// Counts fields as if the writes of one row had come one by one.
+struct Counter<'a> {
+    key: &'a Key<'a>,
+    made: Vec<Vec<u8>>,
+    gone: Vec<Vec<u8>>,
+}
+
+impl Counter<'_> {
+    fn answer(&mut self, pending: &Pending, settled: &Settled, later: i64) -> Value {
+        match &pending.reply {
+            Reply::NewFields(named) => Value::Integer(self.count(pending, named, false)),
+            Reply::OldFields(named) => Value::Integer(self.count(pending, named, true)),
+            Reply::Integer(column) => number(cell(pending, settled, *column), later),
+            Reply::Text(column) => {
+                Value::Bytes(cell(pending, settled, *column).unwrap_or_default().to_vec())
+            }
+            Reply::Filled => Value::Integer((extra_cell(settled) == Some(b"t")).into()),
+            Reply::Existed => Value::Integer(matches!(settled.state, RowState::Deleted).into()),
+            Reply::Found => Value::Integer(matches!(settled.state, RowState::Present(_)).into()),
+            Reply::Number(n) => Value::Integer(*n),
+            Reply::Done => Value::OK,
+        }
+    }
+
+    /// How many of the fields are there (`old`), or are not.
+    fn count(&mut self, pending: &Pending, named: &[Named], old: bool) -> i64 {
+        let mut count = 0;
+        for name in named {
+            let field = pending.field(*name);
+            let is_there = match self.made.iter().any(|f| f == field) {
+                true => true,
+                false => !self.gone.iter().any(|f| f == field) && self.key.has(&Str::new(field)),
+            };
+            count += i64::from(is_there == old);
+            let (to, from) = match old {
+                true => (&mut self.gone, &mut self.made),
+                false => (&mut self.made, &mut self.gone),
+            };
+            from.retain(|f| f != field);
+            to.push(field.to_vec());
+        }
+        count
+    }
+}
+
+/// The value of a column, by the reading of the catalog that the write was made with.
+fn cell<'a>(pending: &Pending, settled: &'a Settled, column: usize) -> Option<&'a [u8]> {
+    let RowState::Present(image) = &settled.state else { return None };
+    if pending.mapping.version == settled.mapping.version {
+        return image.get(column);
+    }
+    let name = &pending.mapping.columns[column].info.name;
+    let column = settled.mapping.columns.iter().position(|c| c.info.name == *name)?;
+    image.get(column)
+}
+
+/// The cell that only some statements return, after the columns.
+fn extra_cell(settled: &Settled) -> Option<&[u8]> {
+    let RowState::Present(image) = &settled.state else { return None };
+    let column = settled.mapping.columns.len();
+    (column < image.len()).then(|| image.get(column))?
+}
+
+/// HINCRBY's answer: a number where the column holds a whole one.
+fn number(cell: Option<&[u8]>, later: i64) -> Value {
+    let text = cell.and_then(|cell| std::str::from_utf8(cell).ok()).unwrap_or_default();
+    match text.parse::<i64>() {
+        Ok(n) => Value::Integer(n - later),
+        Err(_) => Value::text(text),
+    }
+}
+
+/// Makes `target` hold the row.
+pub fn row(
     ctx: &Ctx,
     module: &Module,
     target: &Str,
-    image: &Image,
-    pendings: &[Option<Pending>],
-    visible: bool,
-) -> Vec<Value> {
-    let Some(mapping) = pendings.iter().flatten().map(|p| &p.mapping).next() else {
-        return Vec::new();
-    };
-    let fields = module.state().field_strings(mapping);
-    let key = ctx.open(target);
-    let kind = key.kind();
-    let answers = answers(&key, &fields, pendings);
-    drop(key);
-    if visible {
-        if kind == Kind::Other {
-            ctx.call(c"UNLINK", Mode::Propagate, &[target]);
-        }
-        write(ctx, target, mapping, &fields, image, pendings, kind == Kind::Hash);
-    }
-    answers
-}
-
-fn answers(key: &Key, fields: &[Option<Str>], pendings: &[Option<Pending>]) -> Vec<Value> {
-    // Fields that an earlier write of the same row has made.
-    let mut made: Vec<&[u8]> = Vec::new();
-    let mut answers = Vec::with_capacity(pendings.len());
-    for pending in pendings {
-        let Some(pending) = pending else {
-            answers.push(Value::OK);
-            continue;
-        };
-        let named = match &pending.reply {
-            Reply::NewFields(named) => named,
-            Reply::Fixed(value) => {
-                answers.push(value.clone());
-                continue;
-            }
-        };
-        let mut new = 0;
-        for name in named {
-            let (field, exists) = match *name {
-                Named::Column(c) => (
-                    pending.mapping.columns[c].field.as_deref().unwrap_or_default(),
-                    fields[c].as_ref().is_some_and(|field| key.has(field)),
-                ),
-                Named::Kept(k) => {
-                    let field = &pending.kept[k].0;
-                    (&field[..], key.has(&Str::new(field)))
-                }
-            };
-            if !exists && !made.contains(&field) {
-                new += 1;
-                made.push(field);
-            }
-        }
-        answers.push(Value::Integer(new));
-    }
-    answers
-}
-
-fn write(
-    ctx: &Ctx,
-    target: &Str,
     mapping: &Mapping,
-    fields: &[Option<Str>],
     image: &Image,
     pendings: &[Option<Pending>],
-    existed: bool,
+    before: &Before,
 ) {
-    let (mut names, mut values, mut nulls) = (Vec::new(), Vec::new(), vec![target]);
+    if before.kind == Kind::Other {
+        ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+    }
+    let fields = module.state().field_strings(mapping);
+    let (mut names, mut values, mut leaving) = (Vec::new(), Vec::new(), vec![target]);
     for (column, field) in fields.iter().enumerate() {
         let Some(field) = field else { continue };
         match image.get(column) {
@@ -90,15 +126,25 @@ fn write(
                 names.push(field);
                 values.push(Str::new(value));
             }
-            None => nulls.push(field),
+            None => leaving.push(field),
         }
     }
-    let kept: Vec<(Str, Str)> = pendings
-        .iter()
-        .flatten()
-        .flat_map(|pending| &pending.kept)
-        .map(|(field, value)| (Str::new(field), Str::new(value)))
-        .collect();
+    let nulls = leaving.len() - 1;
+    // Fields that are kept in Redis only, as the writes left them, in order.
+    let (mut kept, mut dropped): (Vec<(&[u8], &[u8])>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    for pending in pendings.iter().flatten() {
+        for (field, value) in &pending.kept {
+            dropped.retain(|f| *f != &field[..]);
+            kept.push((field, value));
+        }
+        for field in &pending.dropped {
+            kept.retain(|(f, _)| *f != &field[..]);
+            dropped.push(field);
+        }
+    }
+    let kept: Vec<(Str, Str)> =
+        kept.into_iter().map(|(field, value)| (Str::new(field), Str::new(value))).collect();
+    let dropped: Vec<Str> = dropped.into_iter().map(Str::new).collect();
     let mut args = Vec::with_capacity(1 + 2 * (names.len() + kept.len()));
     args.push(target);
     args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
@@ -107,11 +153,12 @@ fn write(
         ctx.call(c"HSET", Mode::Propagate, &args);
     }
     // Columns that are NULL now leave the hash. Its length says whether there can be any.
-    let may_hold_nulls = existed
-        && nulls.len() > 1
+    let may_hold_nulls = before.kind == Kind::Hash
+        && nulls > 0
         && (mapping.unmapped == Unmapped::Keep || ctx.open(target).len() > names.len());
-    if may_hold_nulls {
-        ctx.call(c"HDEL", Mode::Propagate, &nulls);
+    if may_hold_nulls || !dropped.is_empty() {
+        leaving.extend(&dropped);
+        ctx.call(c"HDEL", Mode::Propagate, &leaving);
     }
     if let Some(ttl) = mapping.ttl {
         ctx.call(c"EXPIRE", Mode::Propagate, &[target, &Str::new(ttl.to_string().as_bytes())]);

@@ -1,8 +1,14 @@
 //! The Redis side: where the server calls the module.
 
+mod acknowledge;
+mod admin;
+mod admit;
 mod commands;
 mod completion;
+mod deletion;
 mod ffi;
+mod flight;
+mod gather;
 mod inbox;
 mod leftovers;
 mod lifecycle;
@@ -11,13 +17,15 @@ mod report;
 mod state;
 mod transfer;
 mod value;
+mod verify;
 mod write;
 
 use ffi::{Ctx, Event, Filtered, Info};
 use redis_module::{redis_module, Context, RedisString, Status};
 use state::module;
 
-use crate::{command, key};
+use crate::key;
+use crate::rewrite::{self, Rewrite};
 
 /// The module's answers to the server's calls.
 struct Server;
@@ -26,22 +34,27 @@ impl ffi::Host for Server {
     /// Gives a write to a staged key a context that can be blocked: the module's own command.
     fn filter(command: &mut Filtered) {
         let argc = command.len();
-        if argc < 3 {
+        if argc < 2 {
             return;
         }
-        let Some(rewrite) = command::rewrite(command.get(0), argc) else {
-            if command::is_unload(command.get(0), command.get(1), command.get(2)) {
+        let Some((rewrite, keys)) = rewrite::rule(command.get(0), argc) else {
+            if argc == 3 && rewrite::is_unload(command.get(0), command.get(1), command.get(2)) {
                 // The server may refuse for a reason that reads as if one could wait.
                 lifecycle::warn_of_unload();
             }
             return;
         };
         let Some(module) = module() else { return };
-        if key::has_prefix(module.config.prefix.as_bytes(), command.get(rewrite.key))
-            && !module.state().applying
-            && !ffi::server_flags().is_following()
+        let prefix = module.config.prefix.as_bytes();
+        if !keys.any(argc, |at| command.get(at), |key| key::has_prefix(prefix, key))
+            || module.state().applying
+            || ffi::server_flags().is_following()
         {
-            command.rename(rewrite.to);
+            return;
+        }
+        match rewrite {
+            Rewrite::To(name) => command.rename(name),
+            Rewrite::Refuse => command.prepend(c"wt.refuse"),
         }
     }
 

@@ -1,18 +1,23 @@
 //! INFO, WT.STATUS and WT.MAPPINGS.
 
+use super::admit::not_ready;
 use super::ffi::Info;
 use super::state::{module, Module};
 use super::value::Value;
-use super::write::not_ready;
+use super::verify::Verify;
 use crate::mapping::{Column, Mapping};
 
 /// What INFO and WT.STATUS show, once.
-fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 14] {
+fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 15] {
     let stats = &module.shared.stats;
     let in_flight = module.state().jobs.len() as u64;
     [
         (c"writes_acknowledged", stats.acknowledged.get()),
-        (c"writes_refused", stats.refused.get()),
+        (
+            c"writes_refused",
+            stats.refused.get() + stats.down.get() + stats.busy.get() + stats.bad_input.get(),
+        ),
+        (c"writes_refused_by_database", stats.refused.get()),
         (c"writes_timed_out", stats.timed_out.get()),
         (c"writes_refused_down", stats.down.get()),
         (c"writes_refused_busy", stats.busy.get()),
@@ -28,12 +33,14 @@ fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 14] {
     ]
 }
 
-fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 3] {
+fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 4] {
+    let verify = module.state().verify.as_ref().map(Verify::progress);
     let database = if module.shared.health.is_up() { "up" } else { "down" };
     [
         (c"version", env!("CARGO_PKG_VERSION").to_string()),
         (c"database", database.to_string()),
         (c"last_error", module.shared.stats.last_error()),
+        (c"verify", verify.unwrap_or_else(|| "idle".into())),
     ]
 }
 

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Instant;
 
 use super::ffi::{Blocked, Str};
+use super::gather::Gather;
 use super::inbox::Inbox;
 use super::value::Value;
-use crate::command::Named;
+use super::verify::Verify;
+use crate::change::Bytes;
+use crate::command::{Named, Reply};
 use crate::config::Config;
 use crate::engine::{Engine, JobId, Settled, Shared};
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
+use crate::pg::pool::Manager;
 
 /// The loaded module.
 pub struct Module {
@@ -25,6 +29,8 @@ pub struct Module {
     pub inbox: Arc<Inbox>,
     /// The workers.
     pub engine: Engine,
+    /// Makes connections outside the pool.
+    pub manager: Manager,
     /// What only the main thread knows.
     state: Mutex<State>,
 }
@@ -65,6 +71,8 @@ pub struct State {
     pub leftovers: Vec<Vec<u8>>,
     /// Staged keys that a SWAPDB has carried into another database.
     pub strays: Vec<(i32, Vec<u8>)>,
+    /// The verification that is running.
+    pub verify: Option<Verify>,
     /// The hash fields of each mapping as the server's strings, by the mapping's version.
     pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
     last_id: JobId,
@@ -87,7 +95,11 @@ pub struct Pending {
     /// What its client reads when it is committed.
     pub reply: Reply,
     /// Fields that are kept in Redis only.
-    pub kept: Vec<(Arc<[u8]>, Arc<[u8]>)>,
+    pub kept: Vec<(Bytes, Bytes)>,
+    /// Such fields that leave.
+    pub dropped: Vec<Bytes>,
+    /// What the acknowledgement's stream is named after, if any.
+    pub uuid: Vec<u8>,
     /// [`State::epoch`] when it was staged.
     pub epoch: u64,
 }
@@ -96,32 +108,43 @@ pub struct Pending {
 pub enum Waiter {
     /// A blocked client.
     Client(Blocked),
+    /// A blocked client, for several writes.
+    Part(Arc<Mutex<Gather>>),
     /// The main thread.
     Server,
+    /// WT.VERIFY.
+    Verify,
     /// Nobody any more.
     Nobody,
 }
 
-/// What the client of a committed write reads.
-pub enum Reply {
-    /// How many of these fields were not in the final key.
-    NewFields(Vec<Named>),
-    /// This.
-    Fixed(Value),
+impl Pending {
+    /// The hash field that the write names.
+    pub fn field(&self, name: Named) -> &[u8] {
+        match name {
+            Named::Column(c) => self.mapping.columns[c].field.as_deref().unwrap_or_default(),
+            Named::Kept(k) => &self.kept[k].0,
+            Named::Dropped(d) => &self.dropped[d],
+        }
+    }
 }
 
 impl Module {
-    /// Installs the instance. Once.
-    pub fn install(
+    /// A module with nothing on its way.
+    pub fn new(
         config: Config,
         catalog: Arc<Catalog>,
         shared: Arc<Shared>,
         inbox: Arc<Inbox>,
         engine: Engine,
-    ) {
-        let state = Mutex::default();
-        let module = Module { config, catalog, shared, inbox, engine, state };
-        assert!(MODULE.set(module).is_ok(), "OnLoad runs once");
+        manager: Manager,
+    ) -> Module {
+        Module { config, catalog, shared, inbox, engine, manager, state: Mutex::default() }
+    }
+
+    /// Makes it the instance. Once.
+    pub fn install(self) {
+        assert!(MODULE.set(self).is_ok(), "OnLoad runs once");
     }
 
     /// The main thread's state. It must be let go before the server is called: the server calls

@@ -4,26 +4,25 @@
 
 use std::ffi::CStr;
 
+use super::admit::{self, not_ready, refuse};
 use super::ffi::{log, Args, Ctx, Kind, Level, Mode, Str};
+use super::flight;
 use super::state::{module, Module};
 use super::value::Value;
-use super::write::{self, admit, as_user_sees, not_ready, refuse, WRONG_TYPE};
-use crate::command;
+use super::write::{self, as_user_sees, WRONG_TYPE};
+use crate::command::{self, Operation, Reply};
 use crate::failure::Failure;
 use crate::key::{self, Show};
 
 /// Runs `plain`, which makes the staged key `args[at]`, and writes the hash through. `undo` is
 /// called when it is refused.
 pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args)) -> Option<Value> {
-    let Some(module) = module() else {
-        return Some(not_ready());
-    };
+    let Some(module) = module() else { return Some(not_ready()) };
     if args.len() <= at {
-        let name = plain.to_string_lossy().to_lowercase();
-        return Some(Value::error(format!("ERR wrong number of arguments for '{name}' command")));
+        return Some(write::wrong_arity(plain));
     }
     let staged = args.get(at);
-    if let Err(failure) = admit(ctx, module, staged) {
+    if let Err(failure) = admit::staged(ctx, module, staged) {
         return Some(refuse(module, &failure));
     }
     if let Some(db) = copied_to(args, plain, module.config.db) {
@@ -35,15 +34,13 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
-    let answer = match plain.to_bytes() {
-        b"RENAME" | b"RESTORE" => Value::OK,
-        _ => Value::Integer(reply.integer()),
-    };
-    if !noticed {
+    let done = match plain.to_bytes() {
+        b"RENAME" | b"RESTORE" => Reply::Done,
+        _ if noticed => Reply::Number(1),
         // RENAMENX and COPY that found the staged key there have changed nothing.
-        return Some(answer);
-    }
-    let result = whole_hash(ctx, module, staged, answer);
+        _ => return Some(Value::Integer(reply.integer())),
+    };
+    let result = whole_hash(ctx, module, staged, done);
     if result.is_err() {
         module.apply(|| undo(ctx, args));
     }
@@ -76,20 +73,24 @@ pub fn undo_restore(ctx: &Ctx, args: Args) {
 
 /// Writes all fields of a staged hash through and waits. The answer, or the error when the row is
 /// not written; what is staged is then still there.
-fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], answer: Value) -> Result<Value, Value> {
-    let (mapping, staged) = admit(ctx, module, key).map_err(|f| refuse(module, &f))?;
+fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], done: Reply) -> Result<Value, Value> {
+    let (mapping, staged) = admit::staged(ctx, module, key).map_err(|f| refuse(module, &f))?;
     let name = Str::new(key);
-    if ctx.open(&name).kind() != Kind::Hash
-        || ctx.open(&Str::new(staged.target)).kind() == Kind::Other
-    {
+    let is_hash = ctx.open(&name).kind() == Kind::Hash;
+    if !is_hash || ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
         return Err(Value::error(WRONG_TYPE));
     }
     let fields = ctx.call(c"HGETALL", Mode::Read, &[&name]);
-    let write = command::hset(&mapping, staged.id, fields.texts().into_iter())
+    let mut write = command::hset(&mapping, staged.id, fields.texts().into_iter())
         .map_err(|problem| refuse(module, &Failure::Input(problem)))?;
+    if write.operation != Operation::Write {
+        let problem = "the operation field \"#\" works with HSET only";
+        return Err(refuse(module, &Failure::Input(problem.into())));
+    }
+    write.reply = done;
     // Until it is known whether the row is written, the hash must not be lost.
     module.state().held = Some(staged.target.into());
-    let value = write::wait(ctx, module, &mapping, staged.target, write, Some(answer));
+    let value = flight::wait(ctx, module, &mapping, staged.target, write);
     let in_flight = {
         let mut state = module.state();
         state.held = None;
@@ -109,7 +110,7 @@ fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], answer: Value) -> Result<V
 /// The keyspace handler: a staged hash changed, and no command of ours did it. It is written
 /// through; its client can't be told of a failure, so the log is.
 pub fn changed_elsewhere(ctx: &Ctx, module: &Module, event: &[u8], key: &[u8]) {
-    if let Err(Value::Error(error)) = whole_hash(ctx, module, key, Value::OK) {
+    if let Err(Value::Error(error)) = whole_hash(ctx, module, key, Reply::Done) {
         let prefix = module.config.prefix.as_bytes();
         let name = key::parse(prefix, key).map_or("?".into(), |k| Show(k.name).to_string());
         let code = error.to_string_lossy();

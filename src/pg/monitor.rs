@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use r2d2::ManageConnection;
-
 use super::catalog::{Catalog, CatalogError};
 use super::pool::Manager;
 use crate::config::ConfigError;
@@ -34,7 +32,7 @@ impl Monitor {
     /// One attempt: connects, and reads the catalog where that was not done. `Err` when the
     /// document does not fit the tables.
     pub fn attempt(&self) -> Result<(), ConfigError> {
-        let mut session = match self.manager.connect() {
+        let mut session = match self.manager.open() {
             Ok(session) => session,
             Err(error) => {
                 self.away(&error.to_string());

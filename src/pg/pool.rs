@@ -115,28 +115,8 @@ impl ManageConnection for Manager {
     type Connection = Session;
     type Error = ConnectError;
 
-    /// The client's own limit ends with the TCP connection, so the attempt has a thread.
     fn connect(&self) -> Result<Session, ConnectError> {
-        if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
-            return Err(ConnectError("the database takes connections and says nothing".into()));
-        }
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let manager = self.clone();
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-        let attempt = move || {
-            let session = manager.attempt();
-            manager.attempts.fetch_sub(1, Ordering::Relaxed);
-            // Nobody waits any more: the connection is closed.
-            let _ = sender.send(session);
-        };
-        std::thread::Builder::new()
-            .name("wt-connect".into())
-            .spawn(attempt)
-            .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
-        receiver.recv_timeout(self.limit).unwrap_or_else(|_| {
-            let limit = self.limit.as_millis();
-            Err(ConnectError(format!("no connection within connect_timeout_ms = {limit}")))
-        })
+        self.open()
     }
 
     fn is_valid(&self, session: &mut Session) -> Result<(), ConnectError> {
@@ -177,6 +157,30 @@ impl Manager {
             set_up: set_up.into(),
             limit: config.connect_timeout(),
             attempts: Arc::default(),
+        })
+    }
+
+    /// A new connection, set up. The client's own limit ends with the TCP connection, so the attempt has a thread.
+    pub fn open(&self) -> Result<Session, ConnectError> {
+        if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
+            return Err(ConnectError("the database takes connections and says nothing".into()));
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let manager = self.clone();
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        let attempt = move || {
+            let session = manager.attempt();
+            manager.attempts.fetch_sub(1, Ordering::Relaxed);
+            // Nobody waits any more: the connection is closed.
+            let _ = sender.send(session);
+        };
+        std::thread::Builder::new()
+            .name("wt-connect".into())
+            .spawn(attempt)
+            .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
+        receiver.recv_timeout(self.limit).unwrap_or_else(|_| {
+            let limit = self.limit.as_millis();
+            Err(ConnectError(format!("no connection within connect_timeout_ms = {limit}")))
         })
     }
 

@@ -1,0 +1,48 @@
+//! DEL and UNLINK with staged keys among their arguments.
+
+use std::ffi::CStr;
+
+use super::admit::{self, not_ready, refuse};
+use super::ffi::{Args, Ctx};
+use super::flight;
+use super::gather::Then;
+use super::state::module;
+use super::value::Value;
+use super::write::{mark, no_permission, wrong_arity};
+use crate::command::Write;
+use crate::key;
+
+/// Deletes the rows of the staged keys, each in its own transaction; when all have succeeded, the
+/// plain keys too. The answer counts rows and keys, or is the first refusal.
+pub fn run(ctx: &Ctx, args: Args, plain: &'static CStr) -> Option<Value> {
+    let Some(module) = module() else { return Some(not_ready()) };
+    if args.len() < 2 {
+        return Some(wrong_arity(plain));
+    }
+    let prefix = module.config.prefix.as_bytes();
+    let (mut writes, mut seen) = (Vec::new(), Vec::new());
+    let mut then = Then { command: plain, keys: Vec::new() };
+    for name in args.from(1).filter(|name| {
+        let first = !seen.contains(name);
+        seen.push(*name);
+        first
+    }) {
+        if !key::has_prefix(prefix, name) {
+            then.keys.push(name.to_vec());
+            continue;
+        }
+        match admit::staged(ctx, module, name) {
+            Ok((mapping, staged)) => {
+                writes.push((mapping, staged.target.to_vec(), Write::delete()));
+            }
+            Err(failure) => return Some(refuse(module, &failure)),
+        }
+    }
+    if !ctx.may_run(plain, args) {
+        return Some(no_permission(plain));
+    }
+    for (_, target, _) in &writes {
+        mark(ctx, module, &key::staged(prefix, target), plain);
+    }
+    flight::send_all(ctx, module, writes, then)
+}

@@ -1,0 +1,188 @@
+//! Writes on their way: a client that waits, a server that waits, and the end of their patience.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::admit::refuse;
+use super::completion;
+use super::ffi::{self, Ctx};
+use super::gather::{self, Gather};
+use super::state::{module, Module, Pending, Waiter};
+use super::value::Value;
+use crate::change::Change;
+use crate::command::Write;
+use crate::engine::{Job, JobId};
+use crate::failure::Failure;
+use crate::mapping::Mapping;
+
+/// Sends a staged write to its shard. The client is blocked (`None`), or, where it can't be, the
+/// server waits and answers.
+pub fn send(
+    ctx: &Ctx,
+    module: &Module,
+    mapping: &Arc<Mapping>,
+    target: &[u8],
+    write: Write,
+) -> Option<Value> {
+    let client = match ctx.flags().cannot_block() {
+        true => None,
+        false => ctx.block(),
+    };
+    match client {
+        Some(client) => {
+            submit(module, mapping, target, write, Waiter::Client(client));
+            None
+        }
+        None => Some(wait(ctx, module, mapping, target, write)),
+    }
+}
+
+/// Hands a write to its shard.
+pub fn submit(
+    module: &Module,
+    mapping: &Arc<Mapping>,
+    target: &[u8],
+    write: Write,
+    waiter: Waiter,
+) -> JobId {
+    let timeout = match waiter {
+        Waiter::Server => module.config.sync_timeout(),
+        Waiter::Client(_) | Waiter::Part(_) => module.config.timeout(),
+        // Nobody's patience ends.
+        Waiter::Verify | Waiter::Nobody => Duration::from_secs(365 * 24 * 3600),
+    };
+    let deadline = Instant::now() + timeout;
+    let change = Change::new(mapping, target, write.action);
+    let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
+    let mut state = module.state();
+    let pending = Pending {
+        mapping: mapping.clone(),
+        waiter,
+        reply: write.reply,
+        kept: write.kept,
+        dropped: write.dropped,
+        uuid: write.uuid,
+        epoch: state.epoch,
+    };
+    let id = state.add(&change.target, pending);
+    if has_deadline {
+        state.deadlines.push_back((deadline, id));
+        if !std::mem::replace(&mut state.deadline_timer, true) {
+            ffi::timer(timeout, end_of_time);
+        }
+    }
+    drop(state);
+    module.shared.stats.waiting.add(1);
+    module.engine.submit(Job::new(id, change, deadline, module.inbox.clone()));
+    id
+}
+
+/// The synchronous path: the server waits, for `sync_timeout_ms` at most.
+pub fn wait(
+    ctx: &Ctx,
+    module: &Module,
+    mapping: &Arc<Mapping>,
+    target: &[u8],
+    write: Write,
+) -> Value {
+    module.shared.stats.sync.add(1);
+    let timeout = module.config.sync_timeout();
+    let until = Instant::now() + timeout;
+    let id = submit(module, mapping, target, write, Waiter::Server);
+    loop {
+        let arrived = module.inbox.wait(until);
+        let mine = {
+            let mut state = module.state();
+            state.settled.extend(arrived);
+            // Earlier writes to this key first, in order; other keys wait for the timer.
+            let (mine, rest): (Vec<_>, Vec<_>) =
+                state.settled.drain(..).partition(|settled| *settled.target == *target);
+            state.settled = rest.into();
+            mine
+        };
+        module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, module, s)));
+        let mut state = module.state();
+        if let Some((_, value)) = state.sync_answer.take_if(|(answered, _)| *answered == id) {
+            return value;
+        }
+        if Instant::now() >= until {
+            if let Some(pending) = state.jobs.get_mut(&id) {
+                pending.waiter = Waiter::Nobody;
+            }
+            drop(state);
+            return refuse(module, &too_late("sync_timeout_ms", timeout));
+        }
+    }
+}
+
+/// Several writes with one answer, the sum of theirs. `None`: the client is blocked.
+pub fn send_all(
+    ctx: &Ctx,
+    module: &Module,
+    writes: Vec<(Arc<Mapping>, Vec<u8>, Write)>,
+    then: gather::Then,
+) -> Option<Value> {
+    let client = match ctx.flags().cannot_block() || writes.is_empty() {
+        true => None,
+        false => ctx.block(),
+    };
+    let Some(client) = client else {
+        let mut sum = 0;
+        for (mapping, target, write) in writes {
+            match wait(ctx, module, &mapping, &target, write) {
+                Value::Integer(n) => sum += n,
+                other => return Some(other),
+            }
+        }
+        return Some(Value::Integer(sum + then.run(ctx, module)));
+    };
+    let gather = Arc::new(Mutex::new(Gather::new(client, writes.len(), then)));
+    for (mapping, target, write) in writes {
+        submit(module, &mapping, &target, write, Waiter::Part(gather.clone()));
+    }
+    None
+}
+
+fn too_late(option: &str, timeout: Duration) -> Failure {
+    Failure::TimedOut(format!(
+        "no answer from the database within {option} = {}; the write may still be committed, \
+         and if it is, the cache follows",
+        timeout.as_millis(),
+    ))
+}
+
+/// A timer: answers the clients whose time is up. Their writes go on.
+fn end_of_time(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    let mut late = Vec::new();
+    {
+        let mut state = module.state();
+        let now = Instant::now();
+        while let Some((deadline, id)) = state.deadlines.front().copied() {
+            let is_due = deadline <= now;
+            match state.jobs.get_mut(&id) {
+                Some(pending) if is_due => {
+                    late.push(std::mem::replace(&mut pending.waiter, Waiter::Nobody));
+                }
+                Some(_) => break,
+                None => {}
+            }
+            state.deadlines.pop_front();
+        }
+        let next = state.deadlines.front().map(|(deadline, _)| *deadline);
+        state.deadline_timer = next.is_some();
+        if let Some(next) = next {
+            // A millisecond more: timers count whole ones.
+            let left = next.saturating_duration_since(now) + Duration::from_millis(1);
+            ffi::timer(left, end_of_time);
+        }
+    }
+    let failure = too_late("timeout_ms", module.config.timeout());
+    for waiter in late {
+        match waiter {
+            Waiter::Client(client) => client.answer(refuse(module, &failure)),
+            Waiter::Part(gather) => gather::add(ctx, module, &gather, refuse(module, &failure)),
+            Waiter::Server | Waiter::Verify | Waiter::Nobody => {}
+        }
+    }
+}

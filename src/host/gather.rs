@@ -1,0 +1,69 @@
+//! One answer for several writes.
+
+use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
+
+use super::ffi::{Blocked, Ctx, Mode, Str};
+use super::state::Module;
+use super::value::Value;
+
+/// A client that waits for several writes.
+pub struct Gather {
+    client: Option<Blocked>,
+    left: usize,
+    sum: i64,
+    error: Option<Value>,
+    then: Then,
+}
+
+/// What is done when every write has succeeded: plain keys are deleted.
+pub struct Then {
+    /// DEL or UNLINK.
+    pub command: &'static CStr,
+    /// The keys.
+    pub keys: Vec<Vec<u8>>,
+}
+
+impl Then {
+    /// Nothing more is to be done.
+    pub const NOTHING: Then = Then { command: c"UNLINK", keys: Vec::new() };
+
+    /// Does it. Returns how many keys were there.
+    pub fn run(&self, ctx: &Ctx, module: &Module) -> i64 {
+        if self.keys.is_empty() {
+            return 0;
+        }
+        let keys: Vec<Str> = self.keys.iter().map(|key| Str::new(key)).collect();
+        let keys: Vec<&Str> = keys.iter().collect();
+        module.apply(|| ctx.call(self.command, Mode::Propagate, &keys).integer())
+    }
+}
+
+impl Gather {
+    /// `client` waits for `left` writes.
+    pub fn new(client: Blocked, left: usize, then: Then) -> Gather {
+        Gather { client: Some(client), left, sum: 0, error: None, then }
+    }
+}
+
+/// Adds the answer of one write. The last one answers the client: with the first error, if any.
+pub fn add(ctx: &Ctx, module: &Module, gather: &Mutex<Gather>, value: Value) {
+    let mut gather = gather.lock().unwrap_or_else(PoisonError::into_inner);
+    match value {
+        Value::Integer(n) => gather.sum += n,
+        other => {
+            gather.error.get_or_insert(other);
+        }
+    }
+    gather.left -= 1;
+    if gather.left > 0 {
+        return;
+    }
+    let answer = match gather.error.take() {
+        Some(error) => error,
+        None => Value::Integer(gather.sum + gather.then.run(ctx, module)),
+    };
+    if let Some(client) = gather.client.take() {
+        client.answer(answer);
+    }
+}
