@@ -23,8 +23,7 @@ const TEXTS: &[&str] = &["url", "url_file", "prefix"];
 pub fn parse(args: &[&[u8]]) -> Result<Config, ConfigError> {
     let mut document: Option<String> = None;
     let mut overrides = Vec::new();
-    let mut pairs = args.chunks(2);
-    while let Some(pair) = pairs.next() {
+    for pair in args.chunks(2) {
         let name = text("an argument's name", pair[0])?.to_ascii_uppercase();
         let Some(value) = pair.get(1) else {
             return Err(ConfigError::at(name, "expected a value after it"));

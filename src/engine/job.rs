@@ -75,8 +75,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Cells.
-    pub fn len(&self) -> usize {
+    /// The number of cells.
+    pub fn width(&self) -> usize {
         self.cells.len()
     }
 

@@ -25,17 +25,16 @@ struct Queue {
 }
 
 impl Shard {
-    /// Adds a write at the end. A closed shard gives it back.
-    pub fn push(&self, job: Job) -> Result<(), Job> {
+    /// Adds a write at the end. A closed shard drops it, and so its ticket answers the client.
+    pub fn push(&self, job: Job) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.closed {
-            return Err(job);
+            return;
         }
         queue.jobs.push_back(job);
         if std::mem::take(&mut queue.idle) {
             self.arrived.notify_one();
         }
-        Ok(())
     }
 
     /// Takes what waits, at most `most` writes, into `batch`. Waits for the first one until

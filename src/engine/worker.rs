@@ -303,3 +303,7 @@ fn describe(refusal: &Refusal) -> String {
         false => format!("{} {}", refusal.sqlstate, refusal.message),
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

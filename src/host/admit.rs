@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::completion::count;
 use super::ffi::Ctx;
 use super::state::Module;
 use super::value::Value;
@@ -76,7 +75,7 @@ pub fn ready(module: &Module) -> Result<(), Failure> {
 
 /// The answer of a write that was refused before it was staged.
 pub fn refuse(module: &Module, failure: &Failure) -> Value {
-    count(module, Some(failure));
+    module.count(Some(failure));
     Value::from(failure)
 }
 

@@ -10,7 +10,6 @@ use super::state::{module, Module, Pending, Waiter};
 use super::value::Value;
 use super::{acknowledge, gather, merge, verify};
 use crate::engine::{RowState, Settled};
-use crate::failure::Failure;
 use crate::key;
 
 /// The pause while the server must not write to its replicas.
@@ -84,20 +83,6 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             Waiter::Part(gather) => gather::add(ctx, module, &gather, value),
             Waiter::Server => module.state().sync_answer = Some((id, value)),
         }
-        count(module, answer.as_ref().err());
+        module.count(answer.as_ref().err());
     }
-}
-
-/// Counts an answer that a client reads.
-pub fn count(module: &Module, failure: Option<&Failure>) {
-    let stats = &module.shared.stats;
-    let counter = match failure {
-        None => &stats.acknowledged,
-        Some(Failure::Refused(_)) => &stats.refused,
-        Some(Failure::Down(_)) => &stats.down,
-        Some(Failure::TimedOut(_)) => &stats.timed_out,
-        Some(Failure::Busy(_)) => &stats.busy,
-        Some(Failure::Input(_)) => &stats.bad_input,
-    };
-    counter.add(1);
 }

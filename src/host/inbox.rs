@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{completion, ffi};
+use super::ffi;
 use crate::engine::{Completions, Settled};
 
 /// What the workers have done and the main thread has not seen yet, in order.
-#[derive(Default)]
 pub struct Inbox {
+    /// What the main thread is asked to call.
+    look: fn(),
     settled: Mutex<VecDeque<Settled>>,
     arrived: Condvar,
     /// The main thread has been asked to look.
@@ -25,12 +26,18 @@ impl Completions for Inbox {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(settled);
         self.arrived.notify_one();
         if !self.scheduled.swap(true, Ordering::AcqRel) {
-            ffi::wake(completion::schedule);
+            ffi::wake(self.look);
         }
     }
 }
 
 impl Inbox {
+    /// An empty inbox. The main thread calls `look` when something has come.
+    pub fn new(look: fn()) -> Inbox {
+        let (settled, arrived, scheduled) = Default::default();
+        Inbox { look, settled, arrived, scheduled }
+    }
+
     /// Takes everything; the next push asks the main thread to look again.
     pub fn take(&self) -> VecDeque<Settled> {
         self.scheduled.store(false, Ordering::Release);

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use redis_module::{RedisString, Status};
 
-use super::commands;
 use super::ffi::{log, Ctx, Event, Level};
 use super::inbox::Inbox;
 use super::leftovers;
 use super::state::{module, Module};
+use super::{commands, completion};
 use crate::args;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Store};
@@ -78,7 +78,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
         log(Level::Warning, &format!("the database can't be reached: {reason}; trying again"));
     }
     register(ctx)?;
-    let inbox = Arc::new(Inbox::default());
+    let inbox = Arc::new(Inbox::new(completion::schedule));
     let pool = manager.clone().pool(&config);
     let store = || PgStore::new(pool.clone(), config.connect_timeout(), catalog.clone());
     let stores = (0..config.pool_size).map(|_| Box::new(store()) as Box<dyn Store>).collect();

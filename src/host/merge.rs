@@ -4,7 +4,7 @@ use super::ffi::{Ctx, Key, Kind, Mode, Str};
 use super::state::{Module, Pending};
 use super::value::Value;
 use crate::command::{Named, Reply};
-use crate::config::Unmapped;
+use crate::config;
 use crate::engine::{Image, RowState, Settled};
 use crate::mapping::Mapping;
 
@@ -92,7 +92,7 @@ fn cell<'a>(pending: &Pending, settled: &'a Settled, column: usize) -> Option<&'
 fn extra_cell(settled: &Settled) -> Option<&[u8]> {
     let RowState::Present(image) = &settled.state else { return None };
     let column = settled.mapping.columns.len();
-    (column < image.len()).then(|| image.get(column))?
+    (column < image.width()).then(|| image.get(column))?
 }
 
 /// HINCRBY's answer: a number where the column holds a whole one.
@@ -101,6 +101,34 @@ fn number(cell: Option<&[u8]>, later: i64) -> Value {
     match text.parse::<i64>() {
         Ok(n) => Value::Integer(n - later),
         Err(_) => Value::text(text),
+    }
+}
+
+/// Fields that are kept in Redis only, as the writes of one row leave them, in order.
+#[derive(Default)]
+struct Unmapped {
+    kept: Vec<(Str, Str)>,
+    dropped: Vec<Str>,
+}
+
+impl Unmapped {
+    fn left_by(pendings: &[Option<Pending>]) -> Unmapped {
+        let mut fields: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
+        for pending in pendings.iter().flatten() {
+            fields.extend(pending.kept.iter().map(|(field, value)| (&field[..], Some(&value[..]))));
+            fields.extend(pending.dropped.iter().map(|field| (&field[..], None)));
+        }
+        let mut left = Unmapped::default();
+        for (at, (field, value)) in fields.iter().enumerate() {
+            if fields[at + 1..].iter().any(|(later, _)| later == field) {
+                continue;
+            }
+            match value {
+                Some(value) => left.kept.push((Str::new(field), Str::new(value))),
+                None => left.dropped.push(Str::new(field)),
+            }
+        }
+        left
     }
 }
 
@@ -130,21 +158,7 @@ pub fn row(
         }
     }
     let nulls = leaving.len() - 1;
-    // Fields that are kept in Redis only, as the writes left them, in order.
-    let (mut kept, mut dropped): (Vec<(&[u8], &[u8])>, Vec<&[u8]>) = (Vec::new(), Vec::new());
-    for pending in pendings.iter().flatten() {
-        for (field, value) in &pending.kept {
-            dropped.retain(|f| *f != &field[..]);
-            kept.push((field, value));
-        }
-        for field in &pending.dropped {
-            kept.retain(|(f, _)| *f != &field[..]);
-            dropped.push(field);
-        }
-    }
-    let kept: Vec<(Str, Str)> =
-        kept.into_iter().map(|(field, value)| (Str::new(field), Str::new(value))).collect();
-    let dropped: Vec<Str> = dropped.into_iter().map(Str::new).collect();
+    let Unmapped { kept, dropped } = Unmapped::left_by(pendings);
     let mut args = Vec::with_capacity(1 + 2 * (names.len() + kept.len()));
     args.push(target);
     args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
@@ -155,7 +169,7 @@ pub fn row(
     // Columns that are NULL now leave the hash. Its length says whether there can be any.
     let may_hold_nulls = before.kind == Kind::Hash
         && nulls > 0
-        && (mapping.unmapped == Unmapped::Keep || ctx.open(target).len() > names.len());
+        && (mapping.unmapped == config::Unmapped::Keep || ctx.open(target).len() > names.len());
     if may_hold_nulls || !dropped.is_empty() {
         leaving.extend(&dropped);
         ctx.call(c"HDEL", Mode::Propagate, &leaving);

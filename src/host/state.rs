@@ -13,6 +13,7 @@ use crate::change::Bytes;
 use crate::command::{Named, Reply};
 use crate::config::Config;
 use crate::engine::{Engine, JobId, Settled, Shared};
+use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
 use crate::pg::pool::Manager;
@@ -157,6 +158,20 @@ impl Module {
                 panic!("the state is held across a call to the server")
             }
         }
+    }
+
+    /// Counts an answer that a client reads.
+    pub fn count(&self, failure: Option<&Failure>) {
+        let stats = &self.shared.stats;
+        let counter = match failure {
+            None => &stats.acknowledged,
+            Some(Failure::Refused(_)) => &stats.refused,
+            Some(Failure::Down(_)) => &stats.down,
+            Some(Failure::TimedOut(_)) => &stats.timed_out,
+            Some(Failure::Busy(_)) => &stats.busy,
+            Some(Failure::Input(_)) => &stats.bad_input,
+        };
+        counter.add(1);
     }
 
     /// Runs `change` while the module's own changes of keys are not written through.

@@ -67,13 +67,11 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
 fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr) -> Option<Value> {
     let key = args.strings(1);
     // These look at what is there, and what another write has staged is not what is there.
-    if plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX" {
-        if ctx.open(key[0]).has(key[1]) {
-            module.apply(|| ctx.call(c"HDEL", Mode::Propagate, &key[..2]));
-        }
+    let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
+    if looks && ctx.open(key[0]).has(key[1]) {
+        module.apply(|| ctx.call(c"HDEL", Mode::Propagate, &key[..2]));
     }
-    let (reply, mut noticed) =
-        staging(module, args.get(1), || ctx.call(plain, Mode::AsUser, &args.strings(1)));
+    let (reply, mut noticed) = staging(module, args.get(1), || ctx.call(plain, Mode::AsUser, &key));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }

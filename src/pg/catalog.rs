@@ -75,7 +75,9 @@ impl Catalog {
                 return Ok(Some(mappings));
             }
         }
-        match session.fingerprint(&mapping.relation)? {
+        let statement = session.prepare_text(FINGERPRINT)?;
+        let row = session.client.query_opt(&statement, &[&mapping.relation])?;
+        match row.map(|row| row.get::<_, String>(0)) {
             Some(fingerprint) if fingerprint != mapping.fingerprint => {
                 self.read(&mut session.client).map(Some)
             }
@@ -131,7 +133,7 @@ const CONSTRAINTS: &str = "
     WHERE conrelid = $1 AND contype IN ('c', 'f', 'x') AND conkey IS NOT NULL";
 
 /// Changes when something changes that a [`Table`] holds.
-pub const FINGERPRINT: &str = "
+const FINGERPRINT: &str = "
     SELECT md5(concat_ws(',', c.oid, c.relrowsecurity, c.relhasrules,
         (SELECT string_agg(concat_ws(':', attnum, attname, atttypid, atttypmod, attnotnull,
                                      atthasdef, attidentity, attgenerated), ',' ORDER BY attnum)

@@ -10,7 +10,6 @@ use postgres::{Client, NoTls, Statement};
 use r2d2::{ManageConnection, Pool};
 use r2d2_postgres::PostgresConnectionManager;
 
-use super::catalog::FINGERPRINT;
 use super::error::explain;
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
@@ -29,7 +28,7 @@ pub struct Session {
     /// The connection.
     pub client: Client,
     statements: HashMap<(u64, Form), Statement>,
-    fingerprint: Option<Statement>,
+    texts: HashMap<&'static str, Statement>,
     last_used: Instant,
     limit: Duration,
 }
@@ -66,19 +65,20 @@ impl Session {
         self.last_used = Instant::now();
     }
 
-    /// What [`FINGERPRINT`] says of a relation now; `None` when it is gone.
-    pub fn fingerprint(&mut self, relation: &str) -> Result<Option<String>, postgres::Error> {
-        if self.fingerprint.is_none() {
-            self.fingerprint = Some(self.client.prepare(FINGERPRINT)?);
+    /// The prepared statement for a text that does not depend on a mapping.
+    pub fn prepare_text(&mut self, text: &'static str) -> Result<Statement, postgres::Error> {
+        if let Some(statement) = self.texts.get(text) {
+            return Ok(statement.clone());
         }
-        let statement = self.fingerprint.as_ref().expect("just made");
-        Ok(self.client.query_opt(statement, &[&relation])?.map(|row| row.get(0)))
+        let statement = self.client.prepare(text)?;
+        self.texts.insert(text, statement.clone());
+        Ok(statement)
     }
 
     /// Forgets the prepared statements; the next use prepares them again.
     pub fn forget_statements(&mut self) {
         self.statements.clear();
-        self.fingerprint = None;
+        self.texts.clear();
     }
 }
 
@@ -188,7 +188,7 @@ impl Manager {
         let mut client = self.inner.connect()?;
         client.batch_execute(&self.set_up)?;
         let (statements, last_used) = (HashMap::new(), Instant::now());
-        Ok(Session { client, statements, fingerprint: None, last_used, limit: self.limit })
+        Ok(Session { client, statements, texts: HashMap::new(), last_used, limit: self.limit })
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a

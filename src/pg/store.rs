@@ -150,7 +150,7 @@ fn take_over(written: Images, reread: Images) -> Images {
     let newest = |(written, reread): (Option<Result<Image, Failure>>, _)| match (written, reread) {
         (Some(Ok(written)), Some(Ok(mut reread))) => {
             let reread: &mut Image = &mut reread;
-            (reread.len()..written.len()).for_each(|cell| reread.push(written.get(cell)));
+            (reread.width()..written.width()).for_each(|cell| reread.push(written.get(cell)));
             Some(Ok(std::mem::take(reread)))
         }
         (written, _) => written,

@@ -72,7 +72,7 @@ fn status_is_a_map() {
     s.add_user(1);
     let flat = s.run("WT.STATUS");
     let pairs = flat.array();
-    assert!(!pairs.is_empty() && pairs.len() % 2 == 0, "{flat:?}");
+    assert!(!pairs.is_empty() && pairs.len().is_multiple_of(2), "{flat:?}");
     assert!(pairs.iter().step_by(2).all(|name| matches!(name, Reply::Bulk(_) | Reply::Status(_))));
     let mut conn = s.conn();
     conn.run("HELLO 3");

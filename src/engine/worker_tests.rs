@@ -1,0 +1,186 @@
+use super::*;
+use crate::change::Change;
+use crate::engine::{Health, Image, Stats};
+use crate::mapping::tests::{resolve, users};
+use crate::mapping::{Mapping, Mappings};
+use std::sync::Mutex;
+
+/// What a statement is answered with, by a script.
+type Answers = Arc<Mutex<VecDeque<Result<(), Trouble>>>>;
+
+/// Says what the script says; a row whose username is "bad" is refused, and "panic" panics.
+struct Scripted {
+    answers: Answers,
+    statements: Arc<Mutex<Vec<Vec<String>>>>,
+}
+
+impl Store for Scripted {
+    fn apply(&mut self, _: &Mapping, _: &Form, rows: &[Row]) -> Result<Vec<Outcome>, Trouble> {
+        let ids = rows.iter().map(|r| String::from_utf8_lossy(&r.change().target).into_owned());
+        self.statements.lock().unwrap().push(ids.collect());
+        if let Some(answer) = self.answers.lock().unwrap().pop_front() {
+            answer?;
+        }
+        let names: Vec<&[u8]> =
+            rows.iter().flat_map(|row| row.action.values()).map(|(_, value)| value).collect();
+        assert!(!names.contains(&&b"panic"[..]), "as asked");
+        if names.contains(&&b"bad"[..]) {
+            let sqlstate = "23514".to_string();
+            return Err(Trouble::Refused(Refusal { sqlstate, ..Refusal::default() }));
+        }
+        Ok(rows.iter().map(|_| Ok(Some(Image::default()))).collect())
+    }
+
+    fn release(&mut self) {}
+}
+
+#[derive(Default)]
+struct Collected(Mutex<Vec<(u64, Result<i64, Failure>, bool)>>);
+
+impl Completions for Collected {
+    fn push(&self, settled: Vec<Settled>) {
+        for settled in settled {
+            let unknown = matches!(settled.state, RowState::Unknown);
+            let answers = settled.answers.into_iter().map(|(id, answer)| (id, answer, unknown));
+            self.0.lock().unwrap().extend(answers);
+        }
+    }
+}
+
+struct Bench {
+    mapping: Arc<Mapping>,
+    shared: Arc<Shared>,
+    answers: Answers,
+    statements: Arc<Mutex<Vec<Vec<String>>>>,
+    collected: Arc<Collected>,
+    jobs: Vec<Job>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let health = Health::new(Duration::ZERO);
+        health.report_up();
+        let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
+        Bench {
+            mapping: Mappings::new(vec![mapping]).get(b"users").unwrap().clone(),
+            shared: Arc::new(Shared { health, stats: Stats::default(), batch_max: 100 }),
+            answers: Answers::default(),
+            statements: Arc::default(),
+            collected: Arc::default(),
+            jobs: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, user: u32, name: &str, patience: Duration) {
+        let action = Action::Upsert(vec![(1, name.as_bytes().into())]);
+        let change = Change::new(&self.mapping, format!("users:{user}").as_bytes(), action);
+        let id = self.jobs.len() as u64 + 1;
+        let deadline = Instant::now() + patience;
+        self.jobs.push(Job::new(id, change, deadline, self.collected.clone()));
+    }
+
+    fn will(&self, trouble: Trouble) {
+        self.answers.lock().unwrap().push_back(Err(trouble));
+    }
+
+    /// Runs the worker until every write has its answer; sorted by number.
+    fn run(&mut self) -> Vec<(u64, Result<i64, Failure>, bool)> {
+        let shard = Arc::new(Shard::default());
+        let count = self.jobs.len();
+        self.shared.stats.waiting.add(count);
+        self.jobs.drain(..).for_each(|job| shard.push(job));
+        let store = Scripted { answers: self.answers.clone(), statements: self.statements.clone() };
+        let worker = Worker::new(
+            shard.clone(),
+            self.shared.clone(),
+            self.collected.clone(),
+            Box::new(store),
+        );
+        let thread = std::thread::spawn(|| worker.run());
+        while self.collected.0.lock().unwrap().len() < count {
+            std::thread::yield_now();
+        }
+        shard.close();
+        thread.join().unwrap();
+        let mut answers = std::mem::take(&mut *self.collected.0.lock().unwrap());
+        answers.sort_by_key(|(id, ..)| *id);
+        answers
+    }
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_bad_row_fails_alone() {
+    let mut bench = Bench::new();
+    for (user, name) in [(1, "a"), (2, "b"), (3, "bad"), (4, "d"), (5, "e")] {
+        bench.write(user, name, LONG);
+    }
+    let refused: Vec<bool> = bench.run().iter().map(|(_, answer, _)| answer.is_err()).collect();
+    assert_eq!(refused, [false, false, true, false, false]);
+}
+
+#[test]
+fn a_conflict_and_a_lost_connection_are_tried_again() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", LONG);
+    bench.will(Trouble::Conflict(Refusal::default()));
+    bench.will(Trouble::Lost("reset".into()));
+    assert_eq!(bench.run(), [(1, Ok(0), false)]);
+    assert_eq!(bench.shared.stats.retries.get(), 2);
+}
+
+#[test]
+fn an_increment_is_never_repeated_blindly() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", LONG);
+    bench.jobs[0].change.action = Action::Add(3, b"1"[..].into());
+    bench.will(Trouble::Lost("reset".into()));
+    let answers = bench.run();
+    assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
+    assert_eq!(bench.statements.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_locked_row_waits_aside_and_keeps_its_order() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", LONG);
+    bench.write(2, "b", LONG);
+    // Together, then the half with the row alone, then once more.
+    bench.will(Trouble::Locked);
+    bench.will(Trouble::Locked);
+    assert_eq!(bench.run(), [(1, Ok(0), false), (2, Ok(0), false)]);
+    let statements = bench.statements.lock().unwrap().clone();
+    assert_eq!(
+        statements,
+        [vec!["users:1", "users:2"], vec!["users:1"], vec!["users:2"], vec!["users:1"]]
+    );
+}
+
+#[test]
+fn what_was_never_sent_is_refused_when_the_database_is_away() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", LONG);
+    bench.will(Trouble::Down("refused".into()));
+    assert_eq!(bench.run(), [(1, Err(Failure::Down("refused".into())), false)]);
+    assert!(!bench.shared.health.is_up());
+}
+
+#[test]
+fn a_write_whose_time_is_up_is_not_begun() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", Duration::ZERO);
+    let answers = bench.run();
+    assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), false)]), "{answers:?}");
+    assert!(bench.statements.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_worker_that_panics_answers_and_goes_on() {
+    let mut bench = Bench::new();
+    bench.write(1, "panic", LONG);
+    let answers = bench.run();
+    assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
+    bench.write(2, "a", LONG);
+    assert_eq!(bench.run(), [(1, Ok(0), false)]);
+}
