@@ -9,7 +9,7 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo fmt lint clean deps
+.PHONY: help build test demo bench fmt lint clean deps
 
 help: ## this list
 	@echo 'make …'
@@ -22,6 +22,9 @@ demo: build ## the main job, step by step, on private servers; KEEP=1 leaves the
 test: deps ## all tests: the pure code, then the module on real servers
 	cargo test --no-default-features --lib
 	cargo test
+
+bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
+	cargo bench --bench bench
 
 build: deps ## the module, for use: target/release/libwritethrough.so
 	cargo build --release

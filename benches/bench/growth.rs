@@ -1,0 +1,112 @@
+//! GROWTH=1: what more connections, larger batches, more cached keys and a long queue change.
+
+use serde_json::{json, Value};
+
+use crate::contestants::{load, others, staged};
+use crate::groups::Bench;
+use crate::node::Node;
+use crate::report;
+use crate::rounds::{interleave, Contestant, Pace, Summary};
+use crate::shapes::Shape;
+use crate::support::eventually::eventually;
+
+pub fn run(bench: &Bench, pace: Pace) -> Value {
+    let pools = ["1", "2", "4", "8", "16"];
+    let pool = options(bench, pace, "pool_size, 256 clients", "POOL-SIZE", &pools);
+    let sizes = ["1", "16", "64", "256", "512", "2048"];
+    let batch = options(bench, pace, "batch_max, 1024 clients", "BATCH-MAX", &sizes);
+    let keys = cached_keys(bench, pace);
+    json!({ "pool_size": pool, "batch_max": batch, "cached_keys": keys, "queue": queue(bench) })
+}
+
+/// One server for each value of an option.
+fn options(bench: &Bench, pace: Pace, group: &'static str, name: &str, values: &[&str]) -> Value {
+    let clients = if name == "POOL-SIZE" { 256 } else { 1024 };
+    let start = |value: &&str| Node::with_module(bench.cluster.port, &[name, value]);
+    let nodes: Vec<Node> = values.iter().map(start).collect();
+    let contestants = nodes.iter().zip(values).map(|(node, value)| {
+        let made = staged(node, Shape::Whole, clients);
+        load(format!("{name} {value}"), bench.watch(node), made)
+    });
+    measure(bench, pace, group, contestants.collect())
+}
+
+/// A thousand keys, and a million.
+fn cached_keys(bench: &Bench, pace: Pace) -> Value {
+    let start = || Node::with_module(bench.cluster.port, &[]);
+    let (few, many) = (start(), start());
+    few.conn().run("FLUSHALL");
+    few.fill(1000);
+    many.fill(1_000_000);
+    let name = |n: &str| format!("{n} keys in Redis at first, 256 clients");
+    let contestants = vec![
+        load(name("1,000"), bench.watch(&few), staged(&few, Shape::One, 256)),
+        load(name("1,000,000"), bench.watch(&many), staged(&many, Shape::One, 256)),
+    ];
+    measure(bench, pace, "Cached keys", contestants)
+}
+
+fn measure(bench: &Bench, pace: Pace, group: &'static str, all: Vec<Contestant>) -> Value {
+    let summaries = interleave(group, all, pace, || bench.cluster.tidy());
+    report::print_group(&summaries);
+    let value = |s: &Summary| json!({ "name": s.name, "writes_per_second": s.rate, "p50_us": s.p50, "p99_us": s.p99 });
+    summaries.iter().map(value).collect()
+}
+
+/// As many waiting writes as this process may have sockets for: the memory of each, and what
+/// plain commands notice of them.
+fn queue(bench: &Bench) -> Value {
+    const WAITING: usize = 8000;
+    let patience = ["TIMEOUT-MS", "60000"];
+    let node = Node::with_module(bench.cluster.port, &patience);
+    let mut control = node.conn();
+    control.run(&format!("CONFIG SET maxclients {}", WAITING + 1000));
+    let pace = Pace {
+        rounds: 1,
+        warm: std::time::Duration::from_millis(100),
+        time: std::time::Duration::from_millis(700),
+        pgbench_seconds: 1,
+    };
+    let plain = |name: &str| {
+        let made = others(&node, 64);
+        let one = vec![load(name.into(), bench.watch(&node), made)];
+        interleave("Queue", one, pace, || {}).remove(0).rate
+    };
+    let memory = |control: &mut crate::support::resp::Conn| -> i64 {
+        let info = control.run("INFO memory").text();
+        let line = info.lines().find_map(|l| l.strip_prefix("used_memory:"));
+        line.and_then(|n| n.trim().parse().ok()).unwrap_or_default()
+    };
+    let mut conns: Vec<_> = (0..WAITING).map(|_| node.conn()).collect();
+    conns.iter_mut().for_each(|conn| drop(conn.run("PING")));
+    let (before, alone) = (memory(&mut control), plain("plain commands, nothing waits"));
+    let lock = bench.cluster.lock_users();
+    for (n, conn) in conns.iter_mut().enumerate() {
+        conn.send_line(&format!("HSET __{{users:{}}} first_name Ann last_name Lee logins {n} balance 2.25 date_of_birth 1990-05-17", n + 1));
+    }
+    let waiting = |control: &mut crate::support::resp::Conn| -> usize {
+        let info = control.run("INFO writethrough").text();
+        let line = info.lines().find_map(|l| l.strip_prefix("writethrough_in_flight:"));
+        line.and_then(|n| n.trim().parse().ok()).unwrap_or_default()
+    };
+    eventually("all wait", || waiting(&mut control) == WAITING);
+    let after = memory(&mut control);
+    let beside = plain("plain commands, 8000 writes wait");
+    let began = std::time::Instant::now();
+    drop(lock);
+    let failed = conns.iter_mut().filter_map(|conn| {
+        let reply = conn.receive();
+        reply.is_error().then(|| reply.text())
+    });
+    let failed: Vec<String> = failed.collect();
+    let (each, drained) = ((after - before) / WAITING as i64, began.elapsed().as_secs_f64());
+    println!(
+        "\nQueue: {WAITING} writes wait: {each} bytes each; plain commands at {:.2} of their speed; \
+         drained in {drained:.2} s, {} failed {:?}",
+        beside / alone,
+        failed.len(),
+        failed.first()
+    );
+    json!({ "waiting": WAITING, "bytes_each": each, "plain_ratio": beside / alone,
+            "drained_in_seconds": drained, "failed": failed.len() })
+}

@@ -1,0 +1,82 @@
+//! A redis-server of our own, with the module or without, and its cache filled.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::shapes::{Commands, Shape, IDS};
+use crate::support::find;
+use crate::support::redis_server::{quoted, RedisServer};
+use crate::support::resp::Conn;
+
+pub struct Node {
+    pub port: u16,
+    pub pid: u32,
+    pub version: String,
+    // Dropped, it ends.
+    _server: RedisServer,
+}
+
+impl Node {
+    /// With the module on the database at `postgres_port`, and these load arguments.
+    pub fn with_module(postgres_port: u16, args: &[&str]) -> Node {
+        let document = json!({
+            "url": Cluster::url(postgres_port),
+            "mappings": [{ "table": "users" }, { "table": "wide" }, { "table": "docs" }],
+        });
+        let module = find::module().display().to_string();
+        let words = [&module, "JSON", &document.to_string()].map(quoted).join(" ");
+        Node::start(&[format!("loadmodule {words} {}", args.join(" "))])
+    }
+
+    pub fn without_module() -> Node {
+        Node::start(&[])
+    }
+
+    fn start(conf: &[String]) -> Node {
+        let server = RedisServer::start(conf, &[]).unwrap_or_else(|log| panic!("{log}"));
+        let info = server.connect().run("INFO server").text();
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim().to_string())
+        };
+        let node = Node {
+            port: server.port(),
+            pid: field("process_id:").and_then(|p| p.parse().ok()).expect("a pid"),
+            version: field("redis_version:").unwrap_or_default(),
+            _server: server,
+        };
+        node.fill(IDS);
+        node
+    }
+
+    pub fn conn(&self) -> Conn {
+        Conn::open(self.port).expect("redis-server")
+    }
+
+    /// Every row is cached.
+    pub fn fill(&self, ids: u64) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("redis-server");
+        let mut commands = Commands::new(Shape::Whole, false);
+        let (mut out, mut chunk) = (Vec::new(), vec![0; 65536]);
+        for first in (1..=ids).step_by(1000) {
+            out.clear();
+            let last = ids.min(first + 999);
+            (first..=last).for_each(|id| commands.write(0, id, id, &mut out));
+            stream.write_all(&out).expect("redis-server");
+            let mut left = last + 1 - first;
+            while left > 0 {
+                let n = stream.read(&mut chunk).expect("redis-server");
+                left -= chunk[..n].iter().filter(|&&b| b == b'\n').count() as u64;
+            }
+        }
+    }
+
+    /// The script that runs HSET: there the server can't block a client, and waits itself.
+    pub fn load_script(&self) -> String {
+        let script = "return redis.call('HSET', KEYS[1], unpack(ARGV))";
+        self.conn().cmd(&["SCRIPT", "LOAD", script]).text()
+    }
+}

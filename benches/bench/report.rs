@@ -1,0 +1,87 @@
+//! The tables on the terminal, and the same as JSON.
+
+use serde_json::{json, Value};
+
+use crate::cpu;
+use crate::rounds::Summary;
+use crate::targets::{ratio, ALSO, TARGETS};
+
+pub fn print_group(summaries: &[Summary]) {
+    let Some(first) = summaries.first() else {
+        return;
+    };
+    println!(
+        "\n{:<40} {:>9} {:>9} {:>9}   CPU µs a write: {}",
+        first.group,
+        "writes/s",
+        "p50 ms",
+        "p99 ms",
+        cpu::NAMES.join(", ")
+    );
+    for s in summaries {
+        let ms = |us: f64| match us > 0.0 {
+            true => format!("{:.2}", us / 1000.0),
+            false => String::new(),
+        };
+        let cpu = s.cpu.map(|cpu| cpu.0.map(|us| format!("{us:>6.1}")).join(" "));
+        let error = s.error.as_ref().map(|e| format!("   first error: {e:.60}"));
+        println!(
+            "  {:<38} {:>9.0} {:>9} {:>9}   {}{}",
+            s.name,
+            s.rate,
+            ms(s.p50),
+            ms(s.p99),
+            cpu.unwrap_or_default(),
+            error.unwrap_or_default()
+        );
+    }
+}
+
+pub fn print_targets(summaries: &[Summary]) {
+    println!("\n{:<58} {:>8} {:>9}", "case", "ratio", "at least");
+    for t in &TARGETS {
+        let measured = ratio(summaries, t.of, t.beside);
+        let verdict = match measured {
+            Some(r) if r >= t.at_least => "pass",
+            Some(_) => "MISS",
+            None => "not run",
+        };
+        println!("  {:<56} {:>8} {:>9} {verdict}", t.case, two(measured), t.at_least);
+    }
+    for (case, of, beside) in ALSO {
+        if let Some(measured) = ratio(summaries, of, beside) {
+            println!("  {case:<56} {:>8}", two(Some(measured)));
+        }
+    }
+}
+
+fn two(ratio: Option<f64>) -> String {
+    ratio.map_or("-".into(), |r| format!("{r:.2}"))
+}
+
+pub fn json(about: Value, summaries: &[Summary], growth: Value) -> Value {
+    let cases = summaries.iter().map(|s| {
+        json!({
+            "group": s.group, "name": s.name, "writes_per_second": s.rate, "rounds": s.rates,
+            "p50_us": s.p50, "p99_us": s.p99, "errors": s.errors, "error": s.error,
+            "cpu_us_per_write": s.cpu.map(|cpu| cpu.0),
+        })
+    });
+    let targets = TARGETS.iter().map(|t| {
+        let measured = ratio(summaries, t.of, t.beside);
+        json!({
+            "case": t.case, "ratio": measured, "at_least": t.at_least,
+            "pass": measured.map(|r| r >= t.at_least),
+        })
+    });
+    let also = ALSO
+        .iter()
+        .map(|(case, of, beside)| json!({ "case": case, "ratio": ratio(summaries, of, beside) }));
+    json!({
+        "about": about,
+        "cases": cases.collect::<Vec<_>>(),
+        "targets": targets.collect::<Vec<_>>(),
+        "also": also.collect::<Vec<_>>(),
+        "growth": growth,
+    })
+}

@@ -1,0 +1,15 @@
+//! The tests' servers and clients: each server ends when this process does, however that is.
+#![allow(dead_code)]
+
+#[path = "../../tests/it/support/eventually.rs"]
+pub mod eventually;
+#[path = "../../tests/it/support/find.rs"]
+pub mod find;
+#[path = "../../tests/it/support/ports.rs"]
+pub mod ports;
+#[path = "../../tests/it/support/redis_server.rs"]
+pub mod redis_server;
+#[path = "../../tests/it/support/resp.rs"]
+pub mod resp;
+#[path = "../../tests/it/support/supervisor.rs"]
+pub mod supervisor;

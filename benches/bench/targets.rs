@@ -1,0 +1,108 @@
+//! The ratios to reach, by the names of the contestants.
+
+use crate::rounds::Summary;
+
+pub struct Target {
+    pub case: &'static str,
+    pub of: &'static str,
+    pub beside: &'static str,
+    pub at_least: f64,
+}
+
+const fn target(
+    case: &'static str,
+    of: &'static str,
+    beside: &'static str,
+    at_least: f64,
+) -> Target {
+    Target { case, of, beside, at_least }
+}
+
+pub const TARGETS: [Target; 10] = [
+    target("1 client beside pgbench -c 1", "write-through, 1 client", "pgbench -c 1", 0.67),
+    target(
+        "256 clients on 4 connections beside pgbench -c 4",
+        "write-through, 256 clients",
+        "pgbench -c 4",
+        4.0,
+    ),
+    target("64 clients beside pgbench -c 64", "write-through, 64 clients", "pgbench -c 64", 1.8),
+    target(
+        "256 clients beside plain HSET on the same server",
+        "write-through, 256 clients",
+        "plain HSET, 256 clients",
+        0.5,
+    ),
+    target(
+        "64 clients beside the dual write from 64 connections",
+        "write-through, 64 clients",
+        "dual write, 64 clients",
+        2.5,
+    ),
+    target(
+        "64 clients, database 1 ms away, beside pgbench -c 4",
+        "1 ms away: write-through, 64 clients",
+        "1 ms away: pgbench -c 4",
+        12.0,
+    ),
+    target(
+        "one hot key beside spread keys, 64 clients",
+        "one hot key",
+        "write-through, 64 clients",
+        1.0,
+    ),
+    target(
+        "mixed column sets beside one set",
+        "mixed column sets",
+        "write-through, 64 clients",
+        0.6,
+    ),
+    target("1% bad rows beside none", "1% bad rows", "write-through, 64 clients", 0.6),
+    target(
+        "plain commands with the module beside without",
+        "plain commands, with the module",
+        "plain commands, without",
+        0.97,
+    ),
+];
+
+/// Other ratios that are worth a line, without a target.
+pub const ALSO: [(&str, &str, &str); 8] = [
+    (
+        "64 clients beside the server-blocking design",
+        "write-through, 64 clients",
+        "server-blocking, 64 clients",
+    ),
+    (
+        "1 client beside the server-blocking design",
+        "write-through, 1 client",
+        "server-blocking, 1 client",
+    ),
+    ("1 client beside the dual write", "write-through, 1 client", "dual write, 1 client"),
+    (
+        "256 clients beside PostgreSQL's ceiling (unnest)",
+        "write-through, 256 clients",
+        "unnest of 256 rows, 4 connections",
+    ),
+    (
+        "64 clients, database 5 ms away, beside pgbench -c 4",
+        "5 ms away: write-through, 64 clients",
+        "5 ms away: pgbench -c 4",
+    ),
+    ("new rows beside existing rows", "new rows", "write-through, 64 clients"),
+    ("one column beside all columns", "one column", "write-through, 64 clients"),
+    (
+        "hot counters beside spread whole rows",
+        "hot counters (HINCRBY)",
+        "write-through, 64 clients",
+    ),
+];
+
+/// `of / beside`; none when one of them didn't run.
+pub fn ratio(summaries: &[Summary], of: &str, beside: &str) -> Option<f64> {
+    let rate = |name: &str| {
+        let found = summaries.iter().find(|s| s.name == name);
+        found.map(|s| s.rate).filter(|rate| *rate > 0.0)
+    };
+    Some(rate(of)? / rate(beside)?)
+}
