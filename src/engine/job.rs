@@ -46,6 +46,8 @@ pub struct Settled {
     pub answers: Vec<(JobId, Answer)>,
     /// What is known of the row now.
     pub state: RowState,
+    /// The only write set every field that the row has, each to the very text that came back.
+    pub as_written: bool,
 }
 
 /// A write's answer: what later writes of the same statement have added to the number that it
@@ -158,6 +160,7 @@ impl Drop for Ticket {
                 mapping: self.mapping.clone(),
                 answers: vec![(self.id, Err(failure))],
                 state: RowState::Unknown,
+                as_written: false,
             }]);
         }
     }

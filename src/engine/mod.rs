@@ -93,11 +93,18 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Hands a write to its shard: one key, one shard, so one key's writes keep their order.
+    /// Hands a write to its shard: one key, one shard, so one key's writes keep their order. The
+    /// worker starts at the next [`Engine::wake`], so that writes that have come together share a
+    /// statement.
     pub fn submit(&self, job: Job) {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&job.change.target);
         let shard = &self.shards[(hash % self.shards.len() as u64) as usize];
         shard.push(job);
+    }
+
+    /// Starts the workers that writes wait for.
+    pub fn wake(&self) {
+        self.shards.iter().for_each(|shard| shard.wake());
     }
 
     /// Ends the workers when they have done what waits.

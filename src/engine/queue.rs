@@ -1,6 +1,7 @@
 //! One shard's queue: first in, first out; a worker takes all that waits.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ const BATCH_BYTES: usize = 8 << 20;
 pub struct Shard {
     queue: Mutex<Queue>,
     arrived: Condvar,
+    /// The worker was idle when the last write came, and has not been woken yet.
+    unwoken: AtomicBool,
 }
 
 #[derive(Default)]
@@ -25,7 +28,7 @@ struct Queue {
 }
 
 impl Shard {
-    /// Adds a write at the end. A closed shard drops it, and so its ticket answers the client.
+    /// Adds a write at the end, for [`Shard::wake`] to announce. A closed shard drops it, and so its ticket answers the client.
     pub fn push(&self, job: Job) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.closed {
@@ -33,6 +36,13 @@ impl Shard {
         }
         queue.jobs.push_back(job);
         if std::mem::take(&mut queue.idle) {
+            self.unwoken.store(true, Ordering::Release);
+        }
+    }
+
+    /// Wakes the worker when writes have come since it went idle.
+    pub fn wake(&self) {
+        if self.unwoken.load(Ordering::Acquire) && self.unwoken.swap(false, Ordering::AcqRel) {
             self.arrived.notify_one();
         }
     }

@@ -5,12 +5,12 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::job::{Answer, Completions, Job, Row, RowState, Settled};
+use super::job::{Answer, Completions, Image, Job, Row, RowState, Settled};
 use super::parked::Parked;
 use super::queue::Shard;
 use super::{Outcome, Shared, Store, Trouble};
 use crate::batch::{plan, Form, Group};
-use crate::change::{increment, Action};
+use crate::change::{increment, Action, Change};
 use crate::failure::{Failure, Refusal};
 use crate::mapping::Mappings;
 
@@ -275,8 +275,20 @@ fn singly(row: Row) -> Vec<Group<Job>> {
 
 fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {
     let (target, mapping) = (jobs[0].change.target.clone(), jobs[0].change.mapping.clone());
+    let as_written = match (&state, jobs.as_slice()) {
+        (RowState::Present(image), [job]) => is_as_written(image, &job.change),
+        _ => false,
+    };
     let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
-    Settled { target, mapping, answers: answers.collect(), state }
+    Settled { target, mapping, answers: answers.collect(), state, as_written }
+}
+
+fn is_as_written(image: &Image, change: &Change) -> bool {
+    let Action::Upsert(sets) = &change.action else { return false };
+    let columns = &change.mapping.columns;
+    let fields = columns.iter().enumerate().filter(|(_, column)| column.field.is_some());
+    fields.filter(|(c, _)| image.get(*c).is_some()).count() == sets.len()
+        && sets.iter().all(|(c, value)| image.get(*c) == Some(&value[..]))
 }
 
 /// For each member, what the later ones have added to the number that the row holds now.

@@ -1,6 +1,5 @@
 use super::*;
-use crate::change::Change;
-use crate::engine::{Health, Image, Stats};
+use crate::engine::{Health, Stats};
 use crate::mapping::tests::{resolve, users};
 use crate::mapping::{Mapping, Mappings};
 use std::sync::Mutex;
@@ -89,6 +88,7 @@ impl Bench {
         let count = self.jobs.len();
         self.shared.stats.waiting.add(count);
         self.jobs.drain(..).for_each(|job| shard.push(job));
+        shard.wake();
         let store = Scripted { answers: self.answers.clone(), statements: self.statements.clone() };
         let worker = Worker::new(
             shard.clone(),

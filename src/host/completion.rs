@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Mode, Str};
-use super::state::{module, Module, Pending, Waiter};
+use super::state::{module, Module, Waiter};
 use super::value::Value;
 use super::{acknowledge, gather, merge, verify};
 use crate::engine::{RowState, Settled};
@@ -45,15 +45,23 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         (pendings, last, state.epoch)
     };
     let target = Str::new(&settled.target);
-    let before = merge::before(ctx, &target, &settled, &pendings);
-    let is_verify = |p: &Pending| matches!(p.waiter, Waiter::Verify);
+    let before = merge::before(ctx, module, &target, &settled, &pendings);
     // A server that follows another holds what its master holds; after a flush a key stays gone.
     if !ffi::server_flags().is_following() {
-        if pendings.iter().flatten().all(is_verify) && pendings.iter().flatten().count() > 0 {
-            verify::compare(ctx, module, &target, &settled, &pendings, &before);
-        } else {
+        let staged = || Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
+        let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
+        let renamed = last
+            && is_visible
+            && merge::rename(ctx, &staged(), &target, &settled, &pendings, &before);
+        if !renamed {
+            let mut writes =
+                pendings.iter().flatten().filter(|p| !matches!(p.waiter, Waiter::Verify));
+            let only_verifies = !pendings.is_empty() && writes.next().is_none();
             match &settled.state {
-                RowState::Present(image) if pendings.iter().flatten().any(|p| p.epoch == epoch) => {
+                _ if only_verifies => {
+                    verify::compare(ctx, module, &target, &settled, &pendings, &before);
+                }
+                RowState::Present(image) if is_visible => {
                     let mapping = &settled.mapping;
                     merge::row(ctx, module, &target, mapping, image, &pendings, &before);
                 }
@@ -62,10 +70,9 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
                 }
                 RowState::Present(_) | RowState::Unchanged => {}
             }
-        }
-        if last {
-            let staged = Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
-            ctx.call(c"UNLINK", Mode::Propagate, &[&staged]);
+            if last {
+                ctx.call(c"UNLINK", Mode::Propagate, &[&staged()]);
+            }
         }
     }
     let answers = settled.answers.into_iter().zip(before.answers);

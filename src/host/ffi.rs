@@ -156,16 +156,24 @@ impl Ctx {
 
     /// Runs a command.
     pub fn call(&self, command: &CStr, mode: Mode, args: &[&Str]) -> Reply {
+        let argv: Vec<_> = args.iter().map(|arg| arg.0.as_ptr()).collect();
+        self.call_raw(command, mode, &argv)
+    }
+
+    /// Runs a command with the arguments of another one, from the `at`th on.
+    pub fn pass_on(&self, command: &CStr, mode: Mode, args: Args, at: usize) -> Reply {
+        self.call_raw(command, mode, &args.raw[at..])
+    }
+
+    fn call_raw(&self, command: &CStr, mode: Mode, argv: &[*mut raw::RedisModuleString]) -> Reply {
         let format = match mode {
             Mode::Propagate => c"!Ev",
             Mode::AsUser => c"!CEv",
             Mode::Read => c"Ev",
         };
-        // SAFETY: `Str` is a transparent wrapper of a pointer, so `args` is a vector of pointers to
-        // strings, as long as 'v' is told. They outlive the call, which takes references to them.
+        // SAFETY: `argv` is a vector of valid strings, as long as 'v' is told. They outlive the
+        // call, which takes references of its own.
         let raw = unsafe {
-            let argv: Vec<*mut raw::RedisModuleString> =
-                args.iter().map(|s| s.0.as_ptr()).collect();
             let call = raw::RedisModule_Call.unwrap();
             call(self.raw, command.as_ptr(), format.as_ptr(), argv.as_ptr(), argv.len())
         };
@@ -477,6 +485,15 @@ impl Key<'_> {
         }
     }
 
+    /// It lives for ever.
+    pub fn is_persistent(&self) -> bool {
+        // SAFETY: the key is open.
+        self.raw.is_none_or(|raw| unsafe {
+            let left = raw::RedisModule_GetExpire.unwrap()(raw.as_ptr());
+            left == i64::from(raw::REDISMODULE_NO_EXPIRE)
+        })
+    }
+
     /// The number of fields.
     pub fn len(&self) -> usize {
         // SAFETY: the key is open.
@@ -724,6 +741,8 @@ pub enum Event {
     Promoted,
     /// The server ends.
     Shutdown,
+    /// All commands that have come are executed; the server is about to wait for more.
+    Idle,
 }
 
 impl Ctx {
@@ -758,7 +777,8 @@ impl Ctx {
         extern "C" fn info<H: Host>(raw: *mut raw::RedisModuleInfoCtx, _: c_int) {
             guard("INFO", || H::info(&mut Info { raw }));
         }
-        const EVENTS: [u64; 5] = [
+        const EVENTS: [u64; 6] = [
+            raw::REDISMODULE_EVENT_EVENTLOOP,
             raw::REDISMODULE_EVENT_FLUSHDB,
             raw::REDISMODULE_EVENT_SWAPDB,
             raw::REDISMODULE_EVENT_LOADING,
@@ -811,6 +831,9 @@ unsafe fn decode(id: u64, sub: u64, data: *mut c_void) -> Option<Event> {
             raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER,
         ) => Some(Event::Promoted),
         (raw::REDISMODULE_EVENT_SHUTDOWN, _) => Some(Event::Shutdown),
+        (raw::REDISMODULE_EVENT_EVENTLOOP, raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP) => {
+            Some(Event::Idle)
+        }
         _ => None,
     }
 }

@@ -89,6 +89,7 @@ pub fn wait(
     let timeout = module.config.sync_timeout();
     let until = Instant::now() + timeout;
     let id = submit(module, mapping, target, write, Waiter::Server);
+    module.engine.wake();
     loop {
         let arrived = module.inbox.wait(until);
         let mine = {

@@ -150,6 +150,7 @@ pub fn event(_: &Ctx, event: Event) {
         }
         Event::Promoted => leftovers::look(),
         Event::Shutdown => shutdown(module),
+        Event::Idle => module.engine.wake(),
     }
 }
 

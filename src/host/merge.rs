@@ -14,43 +14,57 @@ pub struct Before {
     /// were given up or have failed.
     pub answers: Vec<Value>,
     kind: Kind,
+    is_persistent: bool,
 }
 
 /// Looks at the final key.
-pub fn before(ctx: &Ctx, target: &Str, settled: &Settled, pendings: &[Option<Pending>]) -> Before {
+pub fn before(
+    ctx: &Ctx,
+    module: &Module,
+    target: &Str,
+    settled: &Settled,
+    pendings: &[Option<Pending>],
+) -> Before {
     let key = ctx.open(target);
-    let mut counter = Counter { key: &key, made: Vec::new(), gone: Vec::new() };
+    let kind = key.kind();
+    let fields = module.state().field_strings(&settled.mapping);
+    let several = pendings.len() > 1;
+    let mut counter = Counter { key: &key, kind, fields: &fields, settled, several, moved: vec![] };
     let answer = |(pending, (_, answer)): (&Option<Pending>, &(_, Result<i64, _>))| match (
         pending, answer,
     ) {
-        (Some(pending), Ok(later)) => counter.answer(pending, settled, *later),
+        (Some(pending), Ok(later)) => counter.answer(pending, *later),
         _ => Value::OK,
     };
-    Before {
-        answers: pendings.iter().zip(&settled.answers).map(answer).collect(),
-        kind: key.kind(),
-    }
+    let answers = pendings.iter().zip(&settled.answers).map(answer).collect();
+    Before { answers, kind, is_persistent: key.is_persistent() }
 }
 
 /// Counts fields as if the writes of one row had come one by one.
 struct Counter<'a> {
     key: &'a Key<'a>,
-    made: Vec<Vec<u8>>,
-    gone: Vec<Vec<u8>>,
+    kind: Kind,
+    fields: &'a [Option<Str>],
+    settled: &'a Settled,
+    /// There are later writes, to which the earlier ones matter.
+    several: bool,
+    /// Fields that earlier writes have made (true) or removed (false).
+    moved: Vec<(Vec<u8>, bool)>,
 }
 
 impl Counter<'_> {
-    fn answer(&mut self, pending: &Pending, settled: &Settled, later: i64) -> Value {
+    fn answer(&mut self, pending: &Pending, later: i64) -> Value {
+        let state = &self.settled.state;
         match &pending.reply {
             Reply::NewFields(named) => Value::Integer(self.count(pending, named, false)),
             Reply::OldFields(named) => Value::Integer(self.count(pending, named, true)),
-            Reply::Integer(column) => number(cell(pending, settled, *column), later),
+            Reply::Integer(column) => number(cell(pending, self.settled, *column), later),
             Reply::Text(column) => {
-                Value::Bytes(cell(pending, settled, *column).unwrap_or_default().to_vec())
+                Value::Bytes(cell(pending, self.settled, *column).unwrap_or_default().to_vec())
             }
-            Reply::Filled => Value::Integer((extra_cell(settled) == Some(b"t")).into()),
-            Reply::Existed => Value::Integer(matches!(settled.state, RowState::Deleted).into()),
-            Reply::Found => Value::Integer(matches!(settled.state, RowState::Present(_)).into()),
+            Reply::Filled => Value::Integer((extra_cell(self.settled) == Some(b"t")).into()),
+            Reply::Existed => Value::Integer(matches!(state, RowState::Deleted).into()),
+            Reply::Found => Value::Integer(matches!(state, RowState::Present(_)).into()),
             Reply::Number(n) => Value::Integer(*n),
             Reply::Done => Value::OK,
         }
@@ -61,19 +75,64 @@ impl Counter<'_> {
         let mut count = 0;
         for name in named {
             let field = pending.field(*name);
-            let is_there = match self.made.iter().any(|f| f == field) {
-                true => true,
-                false => !self.gone.iter().any(|f| f == field) && self.key.has(&Str::new(field)),
+            let moved = self.moved.iter().rfind(|(moved, _)| moved == field);
+            let is_there = match moved {
+                Some((_, made)) => *made,
+                None => self.kind == Kind::Hash && self.has(pending, *name, field),
             };
             count += i64::from(is_there == old);
-            let (to, from) = match old {
-                true => (&mut self.gone, &mut self.made),
-                false => (&mut self.made, &mut self.gone),
-            };
-            from.retain(|f| f != field);
-            to.push(field.to_vec());
+            if self.several {
+                self.moved.push((field.to_vec(), !old));
+            }
         }
         count
+    }
+
+    fn has(&self, pending: &Pending, name: Named, field: &[u8]) -> bool {
+        match name {
+            Named::Column(c) if pending.mapping.version == self.settled.mapping.version => {
+                self.fields[c].as_ref().is_some_and(|field| self.key.has(field))
+            }
+            _ => self.key.has(&Str::new(field)),
+        }
+    }
+}
+
+/// One RENAME instead of HSET and UNLINK, where the staged hash is the row, field for field. False
+/// when it is not, or when the final key has something that RENAME would lose.
+pub fn rename(
+    ctx: &Ctx,
+    staged: &Str,
+    target: &Str,
+    settled: &Settled,
+    pendings: &[Option<Pending>],
+    before: &Before,
+) -> bool {
+    let mapping = &settled.mapping;
+    let [Some(pending)] = pendings else { return false };
+    let loses = !before.is_persistent
+        || (before.kind == Kind::Hash && mapping.unmapped == config::Unmapped::Keep);
+    if !settled.as_written || loses || !pending.kept.is_empty() {
+        return false;
+    }
+    let RowState::Present(image) = &settled.state else { return false };
+    let fields = mapping.columns.iter().enumerate().filter(|(_, column)| column.field.is_some());
+    let fields = fields.filter(|(c, _)| image.get(*c).is_some()).count();
+    {
+        // Another write may have left a field there, or somebody a time to live.
+        let key = ctx.open(staged);
+        if key.kind() != Kind::Hash || key.len() != fields || !key.is_persistent() {
+            return false;
+        }
+    }
+    ctx.call(c"RENAME", Mode::Propagate, &[staged, target]);
+    expire(ctx, target, mapping);
+    true
+}
+
+fn expire(ctx: &Ctx, target: &Str, mapping: &Mapping) {
+    if let Some(ttl) = mapping.ttl {
+        ctx.call(c"EXPIRE", Mode::Propagate, &[target, &Str::new(ttl.to_string().as_bytes())]);
     }
 }
 
@@ -174,7 +233,5 @@ pub fn row(
         leaving.extend(&dropped);
         ctx.call(c"HDEL", Mode::Propagate, &leaving);
     }
-    if let Some(ttl) = mapping.ttl {
-        ctx.call(c"EXPIRE", Mode::Propagate, &[target, &Str::new(ttl.to_string().as_bytes())]);
-    }
+    expire(ctx, target, mapping);
 }

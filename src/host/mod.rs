@@ -66,8 +66,7 @@ impl ffi::Host for Server {
         }
         {
             let mut state = module.state();
-            if let Some(staging) = state.staging.as_mut().filter(|s| s.key == name) {
-                staging.staged = true;
+            if state.staging.notice(name) {
                 return;
             }
             if state.applying {
@@ -75,7 +74,15 @@ impl ffi::Host for Server {
             }
         }
         // Keys that leave are no writes. A `del` that we did not cause is an eviction.
-        let leaves = [&b"del"[..], b"expired", b"evicted", b"rename_from", b"move_from", b"expire"];
+        let leaves = [
+            &b"del"[..],
+            b"expired",
+            b"evicted",
+            b"rename_from",
+            b"move_from",
+            b"expire",
+            b"persist",
+        ];
         if !leaves.contains(&event) && !ctx.flags().is_following() {
             transfer::changed_elsewhere(ctx, module, event, name);
         }

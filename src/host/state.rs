@@ -59,7 +59,7 @@ pub struct State {
     /// Counts flushes: a write that is older must not bring its key back.
     pub epoch: u64,
     /// The staged key that a command of ours is writing now.
-    pub staging: Option<Staging>,
+    pub staging: Staging,
     /// The final key whose staged hash must outlive its write: a refused RENAME gives it back.
     pub held: Option<Box<[u8]>>,
     /// The module itself is changing keys: nothing is to be written through.
@@ -79,12 +79,33 @@ pub struct State {
     last_id: JobId,
 }
 
-/// A staged key that a command of ours is writing.
+/// The staged key that a command of ours is writing. The buffer is kept from write to write.
+#[derive(Default)]
 pub struct Staging {
-    /// The staged key.
-    pub key: Vec<u8>,
-    /// The keyspace notification has come: the change is staged.
-    pub staged: bool,
+    key: Vec<u8>,
+    staged: bool,
+}
+
+impl Staging {
+    /// A command of ours is going to change `key`.
+    pub fn begin(&mut self, key: &[u8]) {
+        self.staged = false;
+        self.key.clear();
+        self.key.extend_from_slice(key);
+    }
+
+    /// A key has changed. True when it is the one: the change is staged.
+    pub fn notice(&mut self, key: &[u8]) -> bool {
+        let is_it = self.key == key;
+        self.staged |= is_it;
+        is_it
+    }
+
+    /// The command has run. True when the change is staged.
+    pub fn end(&mut self) -> bool {
+        self.key.clear();
+        std::mem::take(&mut self.staged)
+    }
 }
 
 /// A write on its way, as the main thread remembers it.

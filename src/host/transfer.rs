@@ -30,7 +30,7 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
         return Some(refuse(module, &Failure::Input(problem)));
     }
     let (reply, noticed) =
-        write::staging(module, staged, || ctx.call(plain, Mode::AsUser, &args.strings(1)));
+        write::staging(module, staged, || ctx.pass_on(plain, Mode::AsUser, args, 1));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }

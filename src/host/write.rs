@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::admit::{self, not_ready, refuse};
 use super::ffi::{Args, Ctx, Kind, Mode, Str};
-use super::state::{module, Module, Staging};
+use super::state::{module, Module};
 use super::value::Value;
 use super::{acknowledge, flight};
 use crate::command::{self, Operation, Reply, Write};
@@ -65,13 +65,16 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
 /// of its arguments. The keyspace notification is what stages the change. Returns the error, if
 /// any: then nothing has changed.
 fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr) -> Option<Value> {
-    let key = args.strings(1);
     // These look at what is there, and what another write has staged is not what is there.
     let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
-    if looks && ctx.open(key[0]).has(key[1]) {
-        module.apply(|| ctx.call(c"HDEL", Mode::Propagate, &key[..2]));
+    if looks {
+        let key = args.strings(1);
+        if ctx.open(key[0]).has(key[1]) {
+            module.apply(|| ctx.call(c"HDEL", Mode::Propagate, &key[..2]));
+        }
     }
-    let (reply, mut noticed) = staging(module, args.get(1), || ctx.call(plain, Mode::AsUser, &key));
+    let (reply, mut noticed) =
+        staging(module, args.get(1), || ctx.pass_on(plain, Mode::AsUser, args, 1));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
@@ -92,10 +95,9 @@ pub fn mark(ctx: &Ctx, module: &Module, key: &[u8], plain: &CStr) -> bool {
 
 /// Runs `command` while the keyspace handler expects a change of `key`. The second value: it came.
 pub fn staging<T>(module: &Module, key: &[u8], command: impl FnOnce() -> T) -> (T, bool) {
-    module.state().staging = Some(Staging { key: key.to_vec(), staged: false });
+    module.state().staging.begin(key);
     let result = command();
-    let staging = module.state().staging.take();
-    (result, staging.is_some_and(|s| s.staged))
+    (result, module.state().staging.end())
 }
 
 /// Redis 7.0 answers a call without rights in words of its own.
