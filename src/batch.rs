@@ -36,6 +36,8 @@ pub enum Form {
     Delete,
     /// Read the rows.
     Read,
+    /// No statement at all.
+    Pass,
 }
 
 /// One row of a group, and the writes that became one in it, in order.
@@ -57,6 +59,7 @@ impl Form {
             Action::Fill(column, _) => Form::Fill(*column),
             Action::Delete => Form::Delete,
             Action::Read => Form::Read,
+            Action::Pass => Form::Pass,
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Action {
     Delete,
     /// Change nothing: read the row as the database has it.
     Read,
+    /// Nothing for the database: only the cache changes, after the writes before it.
+    Pass,
 }
 
 /// A value as its client sent it.
@@ -44,9 +46,14 @@ impl Action {
             Action::Add(column, value) | Action::Fill(column, value) => {
                 (&[][..], Some((*column, &value[..])))
             }
-            Action::Erase(_) | Action::Delete | Action::Read => (&[][..], None),
+            Action::Erase(_) | Action::Delete | Action::Read | Action::Pass => (&[][..], None),
         };
         many.iter().map(|(column, value)| (*column, &value[..])).chain(one)
+    }
+
+    /// True when it changes nothing in the database.
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Action::Read | Action::Pass)
     }
 
     /// True when doing it twice is the same as doing it once, but for the answer.
@@ -106,6 +113,7 @@ impl Change {
             Action::Fill(column, value) => Action::Fill(renumber(*column)?, value.clone()),
             Action::Delete => Action::Delete,
             Action::Read => Action::Read,
+            Action::Pass => Action::Pass,
         };
         self.mapping = mapping.clone();
         Ok(())

@@ -17,8 +17,8 @@ pub struct Write {
     pub kept: Vec<(Bytes, Bytes)>,
     /// Such fields that leave.
     pub dropped: Vec<Bytes>,
-    /// rgsync's operation field.
-    pub operation: Operation,
+    /// What happens to the final key when the database has no part in it.
+    pub cache: Option<CacheOnly>,
     /// With a uuid: what the acknowledgement's stream is named after.
     pub uuid: Vec<u8>,
 }
@@ -43,6 +43,8 @@ pub enum Reply {
     Found,
     /// This number.
     Number(i64),
+    /// What the server says of the change of the cache.
+    Changed,
     /// `OK`.
     Done,
 }
@@ -58,9 +60,18 @@ pub enum Named {
     Dropped(usize),
 }
 
+/// rgsync's operations that leave the table alone.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CacheOnly {
+    /// `+`: set these fields of the final key.
+    Set(Vec<(Bytes, Bytes)>),
+    /// `-`: remove the final key.
+    Evict,
+}
+
 /// rgsync's operation field `#`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+enum Operation {
     /// `=`: write through. What a write without the field does.
     Write,
     /// `+`: write to the cache only.
@@ -74,7 +85,7 @@ pub enum Operation {
 impl Write {
     fn new(action: Action, reply: Reply) -> Write {
         let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
-        Write { action, reply, kept, dropped, operation: Operation::Write, uuid }
+        Write { action, reply, kept, dropped, cache: None, uuid }
     }
 
     /// Reads the row into the cache.
@@ -111,13 +122,17 @@ pub fn hset<'a>(
     mut fields: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Write, String> {
     let mut write = Write::new(Action::Read, Reply::Done);
+    let mut operation = Operation::Write;
     let (mut sets, mut named): (Vec<(usize, Bytes)>, Vec<Named>) = (Vec::new(), Vec::new());
     // Clients name fields in the order of the table more often than not.
     let mut hint = mapping.key_len;
     while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
         let Some(column) = mapping.column_of(field, hint) else {
             match mapping.unmapped {
-                _ if field == b"#" => operation(&mut write, value)?,
+                _ if field == b"#" => {
+                    operation = Operation::of(value)?;
+                    write.uuid = value[1..].to_vec();
+                }
                 Unmapped::Keep => keep(&mut write, &mut named, field, value),
                 Unmapped::Reject => return Err(unmapped(mapping, field)),
             }
@@ -139,10 +154,28 @@ pub fn hset<'a>(
             }
         }
     }
-    (write.action, write.reply) = match write.operation {
-        Operation::Delete => (Action::Delete, Reply::Existed),
-        _ => (Action::Upsert(sets), Reply::NewFields(named)),
-    };
+    match operation {
+        Operation::Write => {
+            write.action = Action::Upsert(sets);
+            write.reply = Reply::NewFields(named);
+        }
+        Operation::Delete => {
+            write.action = Action::Delete;
+            write.reply = Reply::Existed;
+        }
+        Operation::CacheOnly => {
+            let field = |c: usize| mapping.columns[c].field.clone().unwrap_or_default().into();
+            let mapped = sets.into_iter().map(|(c, value)| (field(c), value));
+            let kept = std::mem::take(&mut write.kept);
+            write.cache = Some(CacheOnly::Set(mapped.chain(kept).collect()));
+            write.action = Action::Pass;
+        }
+        Operation::Evict => {
+            write.kept.clear();
+            write.cache = Some(CacheOnly::Evict);
+            write.action = Action::Pass;
+        }
+    }
     Ok(write)
 }
 
@@ -218,21 +251,21 @@ fn must_agree(mapping: &Mapping, id: &[u8], column: usize, value: &[u8]) -> Resu
     ))
 }
 
-fn operation(write: &mut Write, value: &[u8]) -> Result<(), String> {
-    write.operation = match value.first() {
-        Some(b'=') => Operation::Write,
-        Some(b'+') => Operation::CacheOnly,
-        Some(b'-') => Operation::Evict,
-        Some(b'~') => Operation::Delete,
-        _ => {
-            return Err(format!(
-            "the operation field \"#\" holds {}, expected =, +, - or ~ and then a uuid or nothing",
-            Show(value)
-        ))
+impl Operation {
+    /// The first character is the operation, the rest a uuid or nothing.
+    fn of(value: &[u8]) -> Result<Operation, String> {
+        match value.first() {
+            Some(b'=') => Ok(Operation::Write),
+            Some(b'+') => Ok(Operation::CacheOnly),
+            Some(b'-') => Ok(Operation::Evict),
+            Some(b'~') => Ok(Operation::Delete),
+            _ => Err(format!(
+                "the operation field \"#\" holds {}, expected =, +, - or ~ and then a uuid or \
+                 nothing",
+                Show(value)
+            )),
         }
-    };
-    write.uuid = value[1..].to_vec();
-    Ok(())
+    }
 }
 
 fn keep(write: &mut Write, named: &mut Vec<Named>, field: &[u8], value: &[u8]) {

@@ -66,11 +66,17 @@ fn increments_need_a_number() {
 
 #[test]
 fn rgsyncs_operations() {
-    let op = |value| parse(USERS, &["#", value, "email", "m"]).map(|w| (w.operation, w.uuid));
-    assert_eq!(op("="), Ok((Operation::Write, vec![])));
-    assert_eq!(op("+6ba7"), Ok((Operation::CacheOnly, b"6ba7".to_vec())));
-    assert_eq!(op("-"), Ok((Operation::Evict, vec![])));
-    assert_eq!(parse(USERS, &["#", "~"]).unwrap().action, Action::Delete);
+    let op = |value| parse(USERS, &["email", "m", "#", value]);
+    let write = op("=6ba7").unwrap();
+    assert_eq!(
+        (write.action, write.uuid),
+        (Action::Upsert(vec![(2, bytes("m"))]), b"6ba7".to_vec())
+    );
+    let write = op("+").unwrap();
+    let fields = CacheOnly::Set(vec![(bytes("email"), bytes("m"))]);
+    assert_eq!((write.action, write.cache), (Action::Pass, Some(fields)));
+    assert_eq!(op("-").unwrap().cache, Some(CacheOnly::Evict));
+    assert_eq!(op("~").unwrap().action, Action::Delete);
     assert!(op("x").unwrap_err().starts_with("the operation field \"#\" holds \"x\", expected"));
 }
 

@@ -53,13 +53,13 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
         b"renamenx" => (To(c"wt.renamenx"), At(2), argc == 3),
         b"restore" => (To(c"wt.restore"), At(1), argc >= 4),
         // Other ways to change a hash, or to put something else where a hash is staged.
+        b"incr" | b"decr" | b"pfadd" | b"pfmerge" | b"hpersist" => (Refuse, At(1), argc >= 2),
         b"hsetex" | b"hgetdel" | b"hgetex" | b"hexpire" | b"hpexpire" | b"hexpireat"
-        | b"hpexpireat" | b"hpersist" | b"set" | b"setex" | b"psetex" | b"setnx" | b"getset"
-        | b"append" | b"setrange" | b"setbit" | b"bitfield" | b"incr" | b"decr" | b"incrby"
-        | b"decrby" | b"incrbyfloat" | b"lpush" | b"rpush" | b"sadd" | b"zadd" | b"zincrby"
-        | b"xadd" | b"pfadd" | b"pfmerge" | b"geoadd" | b"sinterstore" | b"sunionstore"
-        | b"sdiffstore" | b"zunionstore" | b"zinterstore" | b"zdiffstore" | b"zrangestore"
-        | b"geosearchstore" => (Refuse, At(1), argc >= 2),
+        | b"hpexpireat" | b"set" | b"setex" | b"psetex" | b"setnx" | b"getset" | b"append"
+        | b"setrange" | b"setbit" | b"bitfield" | b"incrby" | b"decrby" | b"incrbyfloat"
+        | b"lpush" | b"rpush" | b"sadd" | b"zadd" | b"zincrby" | b"xadd" | b"geoadd"
+        | b"sinterstore" | b"sunionstore" | b"sdiffstore" | b"zunionstore" | b"zinterstore"
+        | b"zdiffstore" | b"zrangestore" | b"geosearchstore" => (Refuse, At(1), argc >= 3),
         b"bitop" | b"rpoplpush" | b"brpoplpush" | b"lmove" | b"blmove" | b"smove" | b"xgroup" => {
             (Refuse, At(2), argc >= 3)
         }

@@ -81,18 +81,15 @@ impl Health {
         self.outage().closed
     }
 
-    /// Waits while the database is up, or `most` when it is away: what a probe does between two
-    /// attempts. False when closed.
-    pub fn wait_to_probe(&self, most: Duration) -> bool {
-        let mut outage = self.outage();
-        if !outage.closed && !self.is_up() {
-            let woken = self.changed.wait_timeout_while(outage, most, |o| !o.closed);
-            outage = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        while !outage.closed && self.is_up() {
-            outage = self.changed.wait(outage).unwrap_or_else(PoisonError::into_inner);
-        }
-        !outage.closed
+    /// What a probe does between two attempts: waits `away` while the database is away, and `up`
+    /// at most while it is up. False when closed.
+    pub fn wait_to_probe(&self, away: Duration, up: Duration) -> bool {
+        let outage = self.outage();
+        let was_up = self.is_up();
+        let most = if was_up { up } else { away };
+        let wait = |o: &mut Outage| !o.closed && self.is_up() == was_up;
+        let woken = self.changed.wait_timeout_while(outage, most, wait);
+        !woken.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
     /// Waits until the database is up or its grace is over. True when it is up.

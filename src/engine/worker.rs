@@ -83,6 +83,12 @@ impl Worker {
         if group.rows.is_empty() {
             return Vec::new();
         }
+        if group.form == Form::Pass {
+            let rows = group.rows.into_iter();
+            let settled = rows.map(|row| settle_all(row.members, |_| Ok(0), RowState::Unchanged));
+            self.completions.push(settled.collect());
+            return Vec::new();
+        }
         match self.store.apply(&group.mapping, &group.form, &group.rows) {
             Ok(outcomes) => {
                 self.shared.stats.statements.add(1);
@@ -131,7 +137,7 @@ impl Worker {
     /// an increment can't, and its client is told.
     fn lost(&mut self, mut group: Group<Job>, reason: String) -> Vec<Group<Job>> {
         let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
-        all.for_each(|job| job.unsure = true);
+        all.for_each(|job| job.unsure |= !job.change.action.only_looks());
         if group.rows.iter().all(|row| row.action.is_idempotent()) {
             self.shared.stats.set_last_error(reason);
             return self.again(group);

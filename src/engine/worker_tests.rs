@@ -14,7 +14,12 @@ struct Scripted {
 }
 
 impl Store for Scripted {
-    fn apply(&mut self, _: &Mapping, _: &Form, rows: &[Row]) -> Result<Vec<Outcome>, Trouble> {
+    fn apply(
+        &mut self,
+        mapping: &Mapping,
+        _: &Form,
+        rows: &[Row],
+    ) -> Result<Vec<Outcome>, Trouble> {
         let ids = rows.iter().map(|r| String::from_utf8_lossy(&r.change().target).into_owned());
         self.statements.lock().unwrap().push(ids.collect());
         if let Some(answer) = self.answers.lock().unwrap().pop_front() {
@@ -27,7 +32,9 @@ impl Store for Scripted {
             let sqlstate = "23514".to_string();
             return Err(Trouble::Refused(Refusal { sqlstate, ..Refusal::default() }));
         }
-        Ok(rows.iter().map(|_| Ok(Some(Image::default()))).collect())
+        let mut image = Image::default();
+        mapping.columns.iter().for_each(|_| image.push(None));
+        Ok(rows.iter().map(|_| Ok(Some(image.clone()))).collect())
     }
 
     fn release(&mut self) {}

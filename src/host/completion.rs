@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ffi::{self, Ctx, Mode, Str};
 use super::state::{module, Module, Waiter};
 use super::value::Value;
-use super::{acknowledge, gather, merge, verify};
+use super::{acknowledge, cache_only, gather, merge, verify};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -78,7 +78,13 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
     let answers = settled.answers.into_iter().zip(before.answers);
     for (((id, answer), value), pending) in answers.zip(pendings) {
         let Some(pending) = pending else { continue };
-        let value = answer.as_ref().map_or_else(Value::from, |_| value);
+        let value = match (&answer, &pending.cache) {
+            (Err(failure), _) => Value::from(failure),
+            (Ok(_), Some(cache)) if !ffi::server_flags().is_following() => {
+                cache_only::run(ctx, &settled.target, cache, &pending.reply)
+            }
+            (Ok(_), _) => value,
+        };
         acknowledge::send(ctx, module, &settled.target, &pending.uuid, &value);
         match pending.waiter {
             Waiter::Nobody => continue,

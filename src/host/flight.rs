@@ -61,6 +61,7 @@ pub fn submit(
         reply: write.reply,
         kept: write.kept,
         dropped: write.dropped,
+        cache: write.cache,
         uuid: write.uuid,
         epoch: state.epoch,
     };
@@ -128,14 +129,17 @@ pub fn send_all(
         false => ctx.block(),
     };
     let Some(client) = client else {
-        let mut sum = 0;
+        let (mut sum, mut error) = (0, None);
         for (mapping, target, write) in writes {
             match wait(ctx, module, &mapping, &target, write) {
                 Value::Integer(n) => sum += n,
-                other => return Some(other),
+                other => drop(error.get_or_insert(other)),
             }
         }
-        return Some(Value::Integer(sum + then.run(ctx, module)));
+        return Some(match error {
+            Some(error) => error,
+            None => Value::Integer(sum + then.run(ctx, module)),
+        });
     };
     let gather = Arc::new(Mutex::new(Gather::new(client, writes.len(), then)));
     for (mapping, target, write) in writes {

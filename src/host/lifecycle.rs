@@ -85,7 +85,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     let completions: Arc<dyn Completions> = inbox.clone();
     let engine = Engine::start(&shared, &completions, stores).map_err(no_thread)?;
     let probe = std::thread::Builder::new().name("wt-monitor".into());
-    probe.spawn(|| monitor.run()).map_err(no_thread)?;
+    probe.spawn(|| monitor.run(pool)).map_err(no_thread)?;
     log(
         Level::Notice,
         &format!(

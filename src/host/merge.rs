@@ -66,7 +66,8 @@ impl Counter<'_> {
             Reply::Existed => Value::Integer(matches!(state, RowState::Deleted).into()),
             Reply::Found => Value::Integer(matches!(state, RowState::Present(_)).into()),
             Reply::Number(n) => Value::Integer(*n),
-            Reply::Done => Value::OK,
+            // The answer of what changes the cache only comes with the change.
+            Reply::Done | Reply::Changed => Value::OK,
         }
     }
 
@@ -225,11 +226,20 @@ pub fn row(
     if args.len() > 1 {
         ctx.call(c"HSET", Mode::Propagate, &args);
     }
-    // Columns that are NULL now leave the hash. Its length says whether there can be any.
-    let may_hold_nulls = before.kind == Kind::Hash
-        && nulls > 0
-        && (mapping.unmapped == config::Unmapped::Keep || ctx.open(target).len() > names.len());
-    if may_hold_nulls || !dropped.is_empty() {
+    // Columns that are NULL now leave the hash, and so does what is no column any more. The
+    // hash's length says whether there can be any.
+    let is_longer = before.kind == Kind::Hash && ctx.open(target).len() > names.len();
+    if is_longer && mapping.unmapped == config::Unmapped::Reject {
+        let reply = ctx.call(c"HKEYS", Mode::Read, &[target]);
+        let is_field =
+            |key: &[u8]| mapping.column_of(key, 0).is_some_and(|c| image.get(c).is_some());
+        let foreign = reply.texts().into_iter().filter(|key| !is_field(key));
+        let foreign: Vec<Str> = foreign.map(Str::new).collect();
+        let args: Vec<&Str> = std::iter::once(target).chain(&foreign).collect();
+        if args.len() > 1 {
+            ctx.call(c"HDEL", Mode::Propagate, &args);
+        }
+    } else if (is_longer && nulls > 0) || !dropped.is_empty() {
         leaving.extend(&dropped);
         ctx.call(c"HDEL", Mode::Propagate, &leaving);
     }

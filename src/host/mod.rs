@@ -3,6 +3,7 @@
 mod acknowledge;
 mod admin;
 mod admit;
+mod cache_only;
 mod commands;
 mod completion;
 mod deletion;

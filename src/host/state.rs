@@ -10,7 +10,7 @@ use super::inbox::Inbox;
 use super::value::Value;
 use super::verify::Verify;
 use crate::change::Bytes;
-use crate::command::{Named, Reply};
+use crate::command::{CacheOnly, Named, Reply};
 use crate::config::Config;
 use crate::engine::{Engine, JobId, Settled, Shared};
 use crate::failure::Failure;
@@ -120,6 +120,8 @@ pub struct Pending {
     pub kept: Vec<(Bytes, Bytes)>,
     /// Such fields that leave.
     pub dropped: Vec<Bytes>,
+    /// What happens to the final key when the database has no part in it.
+    pub cache: Option<CacheOnly>,
     /// What the acknowledgement's stream is named after, if any.
     pub uuid: Vec<u8>,
     /// [`State::epoch`] when it was staged.

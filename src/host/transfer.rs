@@ -10,7 +10,8 @@ use super::flight;
 use super::state::{module, Module};
 use super::value::Value;
 use super::write::{self, as_user_sees, WRONG_TYPE};
-use crate::command::{self, Operation, Reply};
+use crate::change::Action;
+use crate::command::{self, Reply};
 use crate::failure::Failure;
 use crate::key::{self, Show};
 
@@ -83,7 +84,7 @@ fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], done: Reply) -> Result<Val
     let fields = ctx.call(c"HGETALL", Mode::Read, &[&name]);
     let mut write = command::hset(&mapping, staged.id, fields.texts().into_iter())
         .map_err(|problem| refuse(module, &Failure::Input(problem)))?;
-    if write.operation != Operation::Write {
+    if !matches!(write.action, Action::Upsert(_)) {
         let problem = "the operation field \"#\" works with HSET only";
         return Err(refuse(module, &Failure::Input(problem.into())));
     }

@@ -16,7 +16,7 @@ use super::state::{module, Module, Pending, Waiter};
 use super::value::Value;
 use crate::command::{self, Reply, Write};
 use crate::config::Unmapped;
-use crate::engine::{Image, RowState, Settled};
+use crate::engine::{Answer, Image, RowState, Settled};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 
@@ -167,6 +167,8 @@ pub fn compare(
     let image = match &settled.state {
         RowState::Present(image) => Some(image),
         RowState::Absent => None,
+        // The database refuses the id: such a key stands for no row.
+        _ if settled.answers.iter().all(|(_, answer)| is_no_id(answer)) => None,
         // It failed; `done` says so.
         _ => return,
     };
@@ -195,6 +197,10 @@ pub fn compare(
     }
 }
 
+fn is_no_id(answer: &Answer) -> bool {
+    matches!(answer, Err(Failure::Refused(_)))
+}
+
 fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -> bool {
     let Some(image) = image else { return false };
     let reply = ctx.call(c"HGETALL", Mode::Read, &[target]);
@@ -211,7 +217,7 @@ fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -
 
 /// One row is done with; the last of a turn starts the next one.
 pub fn done(_: &Ctx, module: &Module, failure: Option<Failure>) {
-    if let Some(failure) = failure {
+    if let Some(failure) = failure.filter(|f| !matches!(f, Failure::Refused(_))) {
         fail(module, failure);
     }
     let mut state = module.state();

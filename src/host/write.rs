@@ -6,10 +6,9 @@ use super::admit::{self, not_ready, refuse};
 use super::ffi::{Args, Ctx, Kind, Mode, Str};
 use super::state::{module, Module};
 use super::value::Value;
-use super::{acknowledge, flight};
-use crate::command::{self, Operation, Reply, Write};
+use super::{acknowledge, cache_only, flight};
+use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
-use crate::key::StagedKey;
 use crate::mapping::Mapping;
 
 /// What Redis says of a key of another type.
@@ -45,15 +44,23 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
     };
     if plain == c"HMSET" {
         write.reply = Reply::Done;
+    } else if write.cache.is_some() {
+        write.reply = Reply::Changed;
     }
     if ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
         return Some(Value::error(WRONG_TYPE));
     }
-    match write.operation {
-        Operation::Write | Operation::Delete => {}
-        Operation::CacheOnly | Operation::Evict => {
-            return Some(cache_only(ctx, module, args, plain, &mapping, staged, &write));
+    if let Some(cache) = &write.cache {
+        if !ctx.may_run(plain, args) {
+            return Some(no_permission(plain));
         }
+        // Behind the writes that are on their way to this key, or at once.
+        if module.state().keys.contains_key(staged.target) {
+            return flight::send(ctx, module, &mapping, staged.target, write);
+        }
+        let value = module.apply(|| cache_only::run(ctx, staged.target, cache, &write.reply));
+        acknowledge::send(ctx, module, staged.target, &write.uuid, &value);
+        return Some(value);
     }
     if let Some(error) = stage(ctx, module, args, plain) {
         return Some(error);
@@ -113,40 +120,4 @@ pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
 pub fn no_permission(plain: &CStr) -> Value {
     let name = plain.to_string_lossy().to_lowercase();
     Value::error(format!("NOPERM this user may not run '{name}' on that key"))
-}
-
-/// rgsync's `+` and `-`: the cached key changes, the table doesn't.
-fn cache_only(
-    ctx: &Ctx,
-    module: &Module,
-    args: Args,
-    plain: &CStr,
-    mapping: &Mapping,
-    staged: StagedKey,
-    write: &Write,
-) -> Value {
-    if !ctx.may_run(plain, args) {
-        return no_permission(plain);
-    }
-    let target = Str::new(staged.target);
-    let reply = module.apply(|| match write.operation {
-        Operation::Evict => ctx.call(c"UNLINK", Mode::Propagate, &[&target]),
-        _ => {
-            let columns = write.action.values();
-            let mapped =
-                columns.filter_map(|(c, v)| Some((mapping.columns[c].field.as_deref()?, v)));
-            let kept = write.kept.iter().map(|(field, value)| (&field[..], &value[..]));
-            let pairs = mapped.chain(kept).flat_map(|(field, value)| [field, value]);
-            let strings: Vec<Str> =
-                std::iter::once(staged.target).chain(pairs).map(Str::new).collect();
-            ctx.call(c"HSET", Mode::Propagate, &strings.iter().collect::<Vec<_>>())
-        }
-    });
-    let value = match (reply.error(), &write.reply) {
-        (Some(error), _) => Value::error(error),
-        (None, Reply::Done) => Value::OK,
-        (None, _) => Value::Integer(reply.integer()),
-    };
-    acknowledge::send(ctx, module, staged.target, &write.uuid, &value);
-    value
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use r2d2::Pool;
+
 use super::catalog::{Catalog, CatalogError};
 use super::pool::Manager;
 use crate::config::ConfigError;
@@ -15,6 +17,12 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before a document that does not fit the tables is checked again: somebody may be
 /// about to create them.
 const RECHECK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the tables' definitions are looked at.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long that waits for a connection that the workers leave.
+const WATCH_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Finds the way to the database.
 pub struct Monitor {
@@ -58,11 +66,16 @@ impl Monitor {
         self.shared.health.report_down(reason);
     }
 
-    /// Probes while the database is away, until the module is closed.
-    pub fn run(self) {
+    /// Probes while the database is away, and looks after the catalog while it is up, until the
+    /// module is closed.
+    pub fn run(self, pool: Pool<Manager>) {
         let health = &self.shared.health;
         let mut pause = PROBE_PAUSE;
-        while health.wait_to_probe(pause) {
+        while health.wait_to_probe(pause, WATCH_PAUSE) {
+            if health.is_up() {
+                self.watch(&pool);
+                continue;
+            }
             let before = self.catalog.mappings().err().flatten();
             pause = match self.attempt() {
                 Ok(()) => PROBE_PAUSE,
@@ -75,6 +88,22 @@ impl Monitor {
             };
             if health.is_up() {
                 (self.log)("the database answers; writes go through");
+            }
+        }
+    }
+
+    /// A table whose statements still work may have changed all the same: a trigger, a constraint.
+    fn watch(&self, pool: &Pool<Manager>) {
+        // All busy: next time. And what can't be read now is found by the next write.
+        let Ok(mut session) = pool.get_timeout(WATCH_PATIENCE) else { return };
+        let Ok(mappings) = self.catalog.mappings() else { return };
+        for mapping in mappings.iter() {
+            match self.catalog.newer(&mut session, mapping) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    return (self.log)("a table has changed; the catalog was read again")
+                }
+                Err(_) => return,
             }
         }
     }

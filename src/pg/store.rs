@@ -108,7 +108,8 @@ fn names_a_row(refusal: &Refusal) -> bool {
     ["22", "23", "P0"].contains(&refusal.sqlstate.get(..2).unwrap_or_default())
 }
 
-/// One statement, its own transaction; where triggers come after it, one that reads the rows again.
+/// One statement, its own transaction. Where triggers come after it, the rows are read again when
+/// it is committed: a deferred trigger runs at the commit.
 fn run(
     session: &mut Session,
     mapping: &Mapping,
@@ -118,44 +119,41 @@ fn run(
     let arrays = arrays(mapping, form, rows);
     let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
     let statement = session.prepare(mapping, form)?;
-    let mut images = match mapping.reread && !matches!(form, Form::Read | Form::Delete) {
-        false => images(mapping, rows, &session.client.query(&statement, &params)?),
-        true => {
-            let read = session.prepare(mapping, &Form::Read)?;
-            let mut transaction = session.client.transaction()?;
-            let written = images(mapping, rows, &transaction.query(&statement, &params)?);
-            let reread = transaction.query(&read, &params[..mapping.key_len])?;
-            transaction.commit()?;
-            take_over(written, images(mapping, rows, &reread))
-        }
-    };
-    // HDEL of a missing row does nothing, and a read finds nothing: no need to ask why.
-    let may_miss = match form {
-        Form::Erase(_) | Form::Delete => !mapping.watched,
-        Form::Read => true,
-        _ => false,
-    };
-    if !may_miss {
+    let mut images = images(mapping, rows, &session.client.query(&statement, &params)?);
+    // A read finds nothing: no need to ask why.
+    if *form != Form::Read {
         for (row, image) in rows.iter().zip(&mut images).filter(|(_, image)| image.is_none()) {
             *image = left_out(session, mapping, form, row)?.map(Err);
         }
     }
-    Ok(images.into_iter().map(Option::transpose).collect())
+    let mut outcomes: Vec<Outcome> = images.into_iter().map(Option::transpose).collect();
+    if mapping.reread && !matches!(form, Form::Read | Form::Delete) {
+        for (outcome, reread) in outcomes.iter_mut().zip(read(session, mapping, rows)?) {
+            take_over(outcome, reread);
+        }
+    }
+    Ok(outcomes)
 }
 
+fn read(session: &mut Session, mapping: &Mapping, rows: &[Row]) -> Result<Images, postgres::Error> {
+    let arrays = arrays(mapping, &Form::Read, rows);
+    let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
+    let statement = session.prepare(mapping, &Form::Read)?;
+    Ok(images(mapping, rows, &session.client.query(&statement, &params)?))
+}
+
+/// Each row's image, at the place of the row; `None` where the statement returned none.
 type Images = Vec<Option<Result<Image, Failure>>>;
 
-/// The rows as they are after the triggers, with the cells that only the statement returned.
-fn take_over(written: Images, reread: Images) -> Images {
-    let newest = |(written, reread): (Option<Result<Image, Failure>>, _)| match (written, reread) {
-        (Some(Ok(written)), Some(Ok(mut reread))) => {
-            let reread: &mut Image = &mut reread;
-            (reread.width()..written.width()).for_each(|cell| reread.push(written.get(cell)));
-            Some(Ok(std::mem::take(reread)))
+/// The row as it is after the triggers, with the cells that only the statement returned.
+fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {
+    if let Ok(written) = outcome {
+        let cells = written.take();
+        *written = reread.and_then(Result::ok);
+        if let (Some(cells), Some(image)) = (cells, written) {
+            (image.width()..cells.width()).for_each(|cell| image.push(cells.get(cell)));
         }
-        (written, _) => written,
-    };
-    written.into_iter().zip(reread).map(newest).collect()
+    }
 }
 
 /// The parameters: one array a key column, then one a value.
@@ -163,7 +161,7 @@ fn arrays<'a>(mapping: &Mapping, form: &Form, rows: &'a [Row]) -> Vec<Array<'a>>
     let values = match form {
         Form::Upsert(columns) => columns.len(),
         Form::Add(_) | Form::Fill(_) => 1,
-        Form::Erase(_) | Form::Delete | Form::Read => 0,
+        Form::Erase(_) | Form::Delete | Form::Read | Form::Pass => 0,
     };
     let count = mapping.key_len + values;
     let mut arrays: Vec<Array> =
@@ -220,13 +218,11 @@ fn left_out(
         let problem = format!("the database writes the id {given} as {id}; use that");
         return Ok(Some(Failure::Input(problem)));
     }
-    if matches!(form, Form::Erase(_) | Form::Delete) {
-        let read = session.prepare(mapping, &Form::Read)?;
-        let arrays = arrays(mapping, &Form::Read, std::slice::from_ref(row));
-        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
-        if session.client.query(&read, &params)?.is_empty() {
-            return Ok(None);
-        }
+    // Nothing to erase or to delete, unless somebody has kept it from us.
+    if matches!(form, Form::Erase(_) | Form::Delete)
+        && (!mapping.watched || read(session, mapping, std::slice::from_ref(row))?[0].is_none())
+    {
+        return Ok(None);
     }
     Ok(Some(Failure::Refused(Refusal {
         sqlstate: "02000".into(),

@@ -34,7 +34,7 @@ pub fn statement(mapping: &Mapping, form: &Form) -> String {
             names.same_key("t"),
             names.returning("t"),
         ),
-        Form::Read => format!(
+        Form::Read | Form::Pass => format!(
             "SELECT {} FROM {} JOIN {} AS t ON {}",
             names.returning("t"),
             names.input(&[]),
