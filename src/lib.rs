@@ -19,6 +19,7 @@ mod host;
 pub mod key;
 pub mod literal;
 pub mod mapping;
+pub mod mixed;
 pub mod pg;
 pub mod range;
 pub mod rewrite;

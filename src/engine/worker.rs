@@ -9,7 +9,7 @@ use super::job::{Answer, Completions, Image, Job, Row, RowState, Settled};
 use super::parked::Parked;
 use super::queue::Shard;
 use super::{Outcome, Shared, Store, Trouble};
-use crate::batch::{plan, Form, Group};
+use crate::batch::{by_form, plan, Form, Group};
 use crate::change::{increment, Action, Change};
 use crate::failure::{Failure, Refusal};
 use crate::mapping::Mappings;
@@ -101,6 +101,8 @@ impl Worker {
 
     fn handle(&mut self, trouble: Trouble, group: Group<Job>) -> Vec<Group<Job>> {
         match trouble {
+            // One row's columns may be what another row's client has no part in.
+            Trouble::Refused(_) if group.form == Form::Mixed => by_form(group.rows),
             Trouble::Refused(refusal) => self.isolate(group, refusal),
             Trouble::Locked if group.rows.len() > 1 => halves(group),
             Trouble::Locked => {
@@ -138,7 +140,7 @@ impl Worker {
     fn lost(&mut self, mut group: Group<Job>, reason: String) -> Vec<Group<Job>> {
         let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
         all.for_each(|job| job.unsure |= !job.change.action.only_looks());
-        if group.rows.iter().all(|row| row.action.is_idempotent()) {
+        if group.rows.iter().all(|row| row.action().is_idempotent()) {
             self.shared.stats.set_last_error(reason);
             return self.again(group);
         }
@@ -190,10 +192,11 @@ impl Worker {
         form: &Form,
         rows: impl Iterator<Item = (Row, Outcome)>,
     ) -> Vec<Group<Job>> {
-        let mut left = Vec::new();
+        let (mut left, mut missing) = (Vec::new(), Vec::new());
         let mut settled = Vec::with_capacity(rows.size_hint().0);
         for (row, outcome) in rows {
             match outcome {
+                Ok(None) if *form == Form::Mixed => missing.push(row),
                 Ok(image) => {
                     let state = match image {
                         Some(_) if *form == Form::Delete => RowState::Deleted,
@@ -211,6 +214,7 @@ impl Worker {
             }
         }
         self.completions.push(settled);
+        left.extend(by_form(missing));
         left
     }
 
@@ -262,21 +266,15 @@ fn members(group: Group<Job>) -> Vec<Job> {
 /// write frees can be taken by a later one.
 fn halves(mut group: Group<Job>) -> Vec<Group<Job>> {
     group.rows.sort_by_key(|row| row.members[0].id());
-    let mut second = group.rows.split_off(group.rows.len() / 2);
-    for rows in [&mut group.rows, &mut second] {
-        rows.sort_by(|a, b| a.change().target.cmp(&b.change().target));
-    }
-    let rest = Group { mapping: group.mapping.clone(), form: group.form.clone(), rows: second };
-    vec![group, rest]
+    let second = group.rows.split_off(group.rows.len() / 2);
+    let (mapping, form) = (group.mapping.clone(), group.form.clone());
+    let mut halves = vec![group, Group { mapping, form, rows: second }];
+    halves.iter_mut().for_each(Group::sort);
+    halves
 }
 
 fn singly(row: Row) -> Vec<Group<Job>> {
-    let alone = |job: Job| Group {
-        mapping: job.change.mapping.clone(),
-        form: Form::of(&job.change.action),
-        rows: vec![Row { action: job.change.action.clone(), members: vec![job] }],
-    };
-    row.members.into_iter().map(alone).collect()
+    row.members.into_iter().flat_map(|job| by_form(vec![Row::of(job)])).collect()
 }
 
 fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {
@@ -300,7 +298,7 @@ fn is_as_written(image: &Image, change: &Change) -> bool {
 /// For each member, what the later ones have added to the number that the row holds now.
 fn added_later(row: &Row) -> Vec<i64> {
     let mut later = vec![0; row.members.len()];
-    if let Action::Add(column, _) = row.action {
+    if let Action::Add(column, _) = *row.action() {
         let column = &row.change().mapping.columns[column];
         let added = |job: &Job| match &job.change.action {
             Action::Add(_, value) => increment(column, value).unwrap_or(0),

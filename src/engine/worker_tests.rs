@@ -26,7 +26,7 @@ impl Store for Scripted {
             answer?;
         }
         let names: Vec<&[u8]> =
-            rows.iter().flat_map(|row| row.action.values()).map(|(_, value)| value).collect();
+            rows.iter().flat_map(|row| row.action().values()).map(|(_, value)| value).collect();
         assert!(!names.contains(&&b"panic"[..]), "as asked");
         if names.contains(&&b"bad"[..]) {
             let sqlstate = "23514".to_string();

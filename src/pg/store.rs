@@ -15,6 +15,7 @@ use crate::engine::{Image, Outcome, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
 use crate::mapping::Mapping;
+use crate::mixed;
 use crate::sql;
 
 /// How often the pool is asked why there is no connection yet.
@@ -117,11 +118,18 @@ fn run(
     rows: &[Row],
 ) -> Result<Vec<Outcome>, postgres::Error> {
     let arrays = arrays(mapping, form, rows);
-    let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
+    let masks: Vec<i64> = match form {
+        Form::Mixed => rows.iter().map(|row| mixed::mask(mapping, row.action())).collect(),
+        _ => Vec::new(),
+    };
+    let mut params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
+    if *form == Form::Mixed {
+        params.push(&masks);
+    }
     let statement = session.prepare(mapping, form)?;
     let mut images = images(mapping, rows, &session.client.query(&statement, &params)?);
-    // A read finds nothing: no need to ask why.
-    if *form != Form::Read {
+    // A read finds nothing, and what a mixed statement misses is inserted: no need to ask why.
+    if !matches!(form, Form::Read | Form::Mixed) {
         for (row, image) in rows.iter().zip(&mut images).filter(|(_, image)| image.is_none()) {
             *image = left_out(session, mapping, form, row)?.map(Err);
         }
@@ -158,18 +166,27 @@ fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {
 
 /// The parameters: one array a key column, then one a value.
 fn arrays<'a>(mapping: &Mapping, form: &Form, rows: &'a [Row]) -> Vec<Array<'a>> {
-    let values = match form {
-        Form::Upsert(columns) => columns.len(),
-        Form::Add(_) | Form::Fill(_) => 1,
-        Form::Erase(_) | Form::Delete | Form::Read | Form::Pass => 0,
+    let count = match form {
+        Form::Upsert(columns) => mapping.key_len + columns.len(),
+        Form::Add(_) | Form::Fill(_) => mapping.key_len + 1,
+        Form::Mixed => mapping.columns.len(),
+        Form::Erase(_) | Form::Delete | Form::Read | Form::Pass => mapping.key_len,
     };
-    let count = mapping.key_len + values;
     let mut arrays: Vec<Array> =
         (0..count).map(|_| Array(Vec::with_capacity(rows.len()))).collect();
     for row in rows {
-        let cells = row.change().id_parts().chain(row.action.values().map(|(_, value)| value));
+        let values = row.action().values();
+        if *form == Form::Mixed {
+            arrays.iter_mut().for_each(|array| array.0.push(None));
+            let cells = row.change().id_parts().enumerate().chain(values);
+            cells.for_each(|(column, value)| {
+                *arrays[column].0.last_mut().expect("pushed") = Some(value)
+            });
+            continue;
+        }
+        let cells = row.change().id_parts().chain(values.map(|(_, value)| value));
         for (array, value) in arrays.iter_mut().zip(cells) {
-            array.0.push(value);
+            array.0.push(Some(value));
         }
     }
     arrays

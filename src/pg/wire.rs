@@ -10,7 +10,7 @@ use postgres::types::{to_sql_checked, FromSql, IsNull, ToSql, Type};
 
 /// One column's values for the rows of a statement: `text[]` or `bytea[]`.
 #[derive(Debug)]
-pub struct Array<'a>(pub Vec<&'a [u8]>);
+pub struct Array<'a>(pub Vec<Option<&'a [u8]>>);
 
 impl ToSql for Array<'_> {
     fn to_sql(
@@ -19,15 +19,20 @@ impl ToSql for Array<'_> {
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         let element = if *ty == Type::BYTEA_ARRAY { Type::BYTEA } else { Type::TEXT };
-        // One dimension, no NULLs, the element's type, its length, the lower bound.
+        // One dimension, whether there are NULLs, the element's type, its length, the lower bound.
         out.put_i32(1);
-        out.put_i32(0);
+        out.put_i32(self.0.iter().any(Option::is_none).into());
         out.put_u32(element.oid());
         out.put_i32(i32::try_from(self.0.len())?);
         out.put_i32(1);
         for value in &self.0 {
-            out.put_i32(i32::try_from(value.len())?);
-            out.put_slice(value);
+            match value {
+                Some(value) => {
+                    out.put_i32(i32::try_from(value.len())?);
+                    out.put_slice(value);
+                }
+                None => out.put_i32(-1),
+            }
         }
         Ok(IsNull::No)
     }

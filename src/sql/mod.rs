@@ -24,6 +24,7 @@ pub fn statement(mapping: &Mapping, form: &Form) -> String {
             upsert::insert_first(&names, columns)
         }
         Form::Upsert(columns) => upsert::update_first(&names, columns),
+        Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
         Form::Add(column) => upsert::add(&names, *column),
         Form::Fill(column) => upsert::fill(&names, *column),
@@ -99,6 +100,16 @@ impl Names<'_> {
     }
 
     fn input_as<'a>(&'a self, columns: &[usize], cast: impl Fn(usize) -> &'a str) -> String {
+        self.input_with(columns, cast, "")
+    }
+
+    /// `mask` is a further array, `, $9::bigint[]`, or nothing.
+    fn input_with<'a>(
+        &'a self,
+        columns: &[usize],
+        cast: impl Fn(usize) -> &'a str,
+        mask: &str,
+    ) -> String {
         let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
         let array = |(n, c): (usize, &usize)| {
             let kind = if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
@@ -115,11 +126,22 @@ impl Names<'_> {
             true => String::new(),
             false => format!(" WHERE {}", odd.join(" AND ")),
         };
+        let (more, named) = match mask {
+            "" => ("", ""),
+            _ => (", u.mask", ", mask"),
+        };
         format!(
-            "(SELECT {casts} FROM unnest({}) AS u({}){condition}) AS i",
+            "(SELECT {casts}{more} FROM unnest({}{mask}) AS u({}{named}){condition}) AS i",
             join(all.iter().enumerate(), ", ", array),
             join(all.iter(), ", ", |c| format!("c{c}")),
         )
+    }
+
+    /// The input for every column, with a mask of those that a row sets.
+    fn masked_input(&self) -> String {
+        let columns: Vec<usize> = (self.mapping.key_len..self.mapping.columns.len()).collect();
+        let mask = format!(", ${}::bigint[]", self.mapping.columns.len() + 1);
+        self.input_with(&columns, |c| &self.mapping.columns[c].info.cast, &mask)
     }
 
     /// Every mapped column as text, with the number of the column for a name.
@@ -181,6 +203,13 @@ mod tests {
         let checked = Table { checks: vec![vec![2, 3]], ..users() };
         assert!(sql(&checked, Form::Upsert(vec![1, 2])).contains("UPDATE"));
         assert!(sql(&checked, Form::Upsert(vec![1, 2, 3])).starts_with("INSERT"));
+    }
+
+    #[test]
+    fn a_mixed_statement_sets_what_each_rows_mask_says() {
+        let sql = sql(&users(), Form::Mixed);
+        assert!(sql.contains("CASE WHEN i.mask & 2 <> 0 THEN i.c2 ELSE t.\"email\" END"), "{sql}");
+        assert!(sql.contains("$4::text[], $5::bigint[]) AS u(c0, c1, c2, c3, mask)"), "{sql}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{join, Names};
 use crate::mapping::Mapping;
+use crate::mixed::bit;
 
 /// True when a missing row can be inserted before it is known whether it exists.
 ///
@@ -69,6 +70,23 @@ fn update_or_insert(
         returning = names.returning("t"),
         insert = insert(names, columns, &not_found, &format!("DO UPDATE SET {on_conflict}")),
         returned = names.returned(),
+    )
+}
+
+/// Each row's own columns, where the row exists.
+pub fn mixed(names: &Names) -> String {
+    let mapping = names.mapping;
+    let set = |c| {
+        let (name, bit) = (names.column(c), bit(mapping, c));
+        format!("{name} = CASE WHEN i.mask & {bit} <> 0 THEN i.c{c} ELSE t.{name} END")
+    };
+    format!(
+        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
+        names.table(),
+        join(mapping.key_len..mapping.columns.len(), ", ", set),
+        names.masked_input(),
+        names.same_key("t"),
+        names.returning("t"),
     )
 }
 
