@@ -129,18 +129,26 @@ pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
 }
 
 fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
-    let mut waves: Vec<(Vec<Row<J>>, Vec<Row<J>>)> = Vec::new();
+    let waves = entries.iter().map(|entry| entry.wave + 1).max().unwrap_or(0);
+    let (mut together, mut alone) = (by_wave(waves), by_wave(waves));
     for entry in entries {
-        waves.resize_with(waves.len().max(entry.wave + 1), Default::default);
-        let (together, alone) = &mut waves[entry.wave];
-        if entry.alone { alone } else { together }.push(entry.row);
+        if entry.alone {
+            &mut alone
+        } else {
+            &mut together
+        }
+        [entry.wave].push(entry.row);
     }
     let mut groups = Vec::new();
-    for (together, alone) in waves {
+    for (together, alone) in together.into_iter().zip(alone) {
         groups.extend(mixed::combine(by_form(together)));
         groups.extend(alone.into_iter().flat_map(|row| by_form(vec![row])));
     }
     groups
+}
+
+fn by_wave<T>(waves: usize) -> Vec<Vec<T>> {
+    (0..waves).map(|_| Vec::new()).collect()
 }
 
 /// Rows of the same table and form, sorted by key.

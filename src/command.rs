@@ -185,16 +185,10 @@ pub fn hsetnx(mapping: &Mapping, field: &[u8], value: &[u8]) -> Result<Write, St
     Ok(Write::new(Action::Fill(column, value.into()), Reply::Filled))
 }
 
-/// `HINCRBY key field n` and `HINCRBYFLOAT key field n`; Redis has checked that `n` is a number.
+/// `HINCRBY key field n` and `HINCRBYFLOAT key field n`. Redis checks that `n` is a number, and the
+/// worker that the column takes one: its type may have changed.
 pub fn hincrby(mapping: &Mapping, field: &[u8], n: &[u8], whole: bool) -> Result<Write, String> {
     let column = value_column(mapping, field)?;
-    let info = &mapping.columns[column].info;
-    if !info.numeric {
-        return Err(format!(
-            "column {:?} is of type {}; a number can be added to a numeric column only",
-            info.name, info.type_name,
-        ));
-    }
     let reply = if whole { Reply::Integer(column) } else { Reply::Text(column) };
     Ok(Write::new(Action::Add(column, n.into()), reply))
 }

@@ -46,6 +46,8 @@ pub enum Trouble {
     Refused(Refusal),
     /// A conflict with another transaction; the same statement may succeed now.
     Conflict(Refusal),
+    /// What it asks for can't be, whatever the row holds.
+    Unfit(String),
     /// Somebody else holds a lock on one of its rows.
     Locked,
     /// It ran out of time in the database.

@@ -104,6 +104,10 @@ impl Worker {
             // One row's columns may be what another row's client has no part in.
             Trouble::Refused(_) if group.form == Form::Mixed => by_form(group.rows),
             Trouble::Refused(refusal) => self.isolate(group, refusal),
+            Trouble::Unfit(problem) => {
+                self.fail(members(group), &Failure::Input(problem));
+                Vec::new()
+            }
             Trouble::Locked if group.rows.len() > 1 => halves(group),
             Trouble::Locked => {
                 self.park(members(group));

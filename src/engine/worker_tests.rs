@@ -40,8 +40,11 @@ impl Store for Scripted {
     fn release(&mut self) {}
 }
 
+/// A write's number, its answer, and whether the row is unknown.
+type Answered = (u64, Result<i64, Failure>, bool);
+
 #[derive(Default)]
-struct Collected(Mutex<Vec<(u64, Result<i64, Failure>, bool)>>);
+struct Collected(Mutex<Vec<Answered>>);
 
 impl Completions for Collected {
     fn push(&self, settled: Vec<Settled>) {
@@ -90,7 +93,7 @@ impl Bench {
     }
 
     /// Runs the worker until every write has its answer; sorted by number.
-    fn run(&mut self) -> Vec<(u64, Result<i64, Failure>, bool)> {
+    fn run(&mut self) -> Vec<Answered> {
         let shard = Arc::new(Shard::default());
         let count = self.jobs.len();
         self.shared.stats.waiting.add(count);

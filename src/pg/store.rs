@@ -67,6 +67,11 @@ impl Store for PgStore {
         rows: &[Row],
     ) -> Result<Vec<Outcome>, Trouble> {
         let mut session = self.connect()?;
+        if let Some(problem) = unfit(mapping, form) {
+            let newer = self.catalog.newer(&mut session, mapping);
+            self.session = Some(session);
+            return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
+        }
         let result = run(&mut session, mapping, form, rows);
         let trouble = match result {
             Ok(outcomes) => {
@@ -101,6 +106,18 @@ impl Store for PgStore {
             session.used();
         }
     }
+}
+
+/// Why no row can take such a statement.
+fn unfit(mapping: &Mapping, form: &Form) -> Option<String> {
+    let Form::Add(column) = form else { return None };
+    let info = &mapping.columns[*column].info;
+    (!info.numeric).then(|| {
+        format!(
+            "column {:?} is of type {}; a number can be added to a numeric column only",
+            info.name, info.type_name,
+        )
+    })
 }
 
 /// Class 22 and 23 are about a row's values, and PL/pgSQL's about what a trigger thinks of it; all
