@@ -132,12 +132,8 @@ fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
     let waves = entries.iter().map(|entry| entry.wave + 1).max().unwrap_or(0);
     let (mut together, mut alone) = (by_wave(waves), by_wave(waves));
     for entry in entries {
-        if entry.alone {
-            &mut alone
-        } else {
-            &mut together
-        }
-        [entry.wave].push(entry.row);
+        let waves = if entry.alone { &mut alone } else { &mut together };
+        waves[entry.wave].push(entry.row);
     }
     let mut groups = Vec::new();
     for (together, alone) in together.into_iter().zip(alone) {
