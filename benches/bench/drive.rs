@@ -32,12 +32,15 @@ pub struct Call {
     pub n: u64,
 }
 
+/// Appends a request.
+pub type Request = Box<dyn FnMut(&Call, &mut Vec<u8>)>;
+
 pub struct Load {
     pub clients: usize,
     pub steps: Vec<Step>,
     /// Rows that one operation writes.
     pub rows: u64,
-    pub request: Box<dyn FnMut(&Call, &mut Vec<u8>)>,
+    pub request: Request,
 }
 
 /// One measurement.

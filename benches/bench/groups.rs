@@ -107,7 +107,8 @@ impl Bench {
             load(name("write-through, 256 clients"), watch, staged(&node, Shape::Whole, 256)),
             load(name("dual write, 64 clients"), watch, dual(&node, port, 64)),
         ];
-        self.run(group, contestants, pace)
+        let rounds = pace.rounds.div_ceil(2);
+        self.run(group, contestants, Pace { rounds, ..pace })
     }
 
     fn plain_commands(&self, pace: Pace) -> Vec<Summary> {
@@ -129,7 +130,7 @@ impl Bench {
         if !self.wants("chart") {
             return Vec::new();
         }
-        let pace = Pace { rounds: pace.rounds.div_ceil(2), ..pace };
+        let pace = Pace { rounds: (pace.rounds / 2).max(1), ..pace };
         let kinds = ["write-through", "plain HSET", "PostgreSQL alone", "dual write"];
         let mut lines: Vec<Line> = kinds.map(Line::new).into();
         for clients in CLIENTS {
@@ -184,6 +185,10 @@ impl Bench {
     }
 
     pub fn watch(&self, node: &Node) -> Watch {
-        Watch { redis: Some(node.pid), postgres: Some(self.cluster.pid) }
+        Watch {
+            redis: Some(node.pid),
+            postgres: Some(self.cluster.pid),
+            module: node.has_module.then_some(node.port),
+        }
     }
 }

@@ -15,6 +15,7 @@ pub struct Node {
     pub port: u16,
     pub pid: u32,
     pub version: String,
+    pub has_module: bool,
     // Dropped, it ends.
     _server: RedisServer,
 }
@@ -45,6 +46,7 @@ impl Node {
         let node = Node {
             port: server.port(),
             pid: field("process_id:").and_then(|p| p.parse().ok()).expect("a pid"),
+            has_module: !conf.is_empty(),
             version: field("redis_version:").unwrap_or_default(),
             _server: server,
         };

@@ -11,11 +11,12 @@ pub fn print_group(summaries: &[Summary]) {
         return;
     };
     println!(
-        "\n{:<40} {:>9} {:>9} {:>9}   CPU µs a write: {}",
+        "\n{:<40} {:>9} {:>9} {:>9} {:>9}   CPU µs a write: {}",
         first.group,
         "writes/s",
         "p50 ms",
         "p99 ms",
+        "rows/stmt",
         cpu::NAMES.join(", ")
     );
     for s in summaries {
@@ -23,14 +24,16 @@ pub fn print_group(summaries: &[Summary]) {
             true => format!("{:.2}", us / 1000.0),
             false => String::new(),
         };
-        let cpu = s.cpu.map(|cpu| cpu.0.map(|us| format!("{us:>6.1}")).join(" "));
+        let rows = s.cpu.filter(|cpu| cpu.rows > 0.0);
+        let cpu = s.cpu.map(|cpu| cpu.times.map(|us| format!("{us:>6.1}")).join(" "));
         let error = s.error.as_ref().map(|e| format!("   first error: {e:.60}"));
         println!(
-            "  {:<38} {:>9.0} {:>9} {:>9}   {}{}",
+            "  {:<38} {:>9.0} {:>9} {:>9} {:>9}   {}{}",
             s.name,
             s.rate,
             ms(s.p50),
             ms(s.p99),
+            rows.map(|cpu| format!("{:.1}", cpu.rows)).unwrap_or_default(),
             cpu.unwrap_or_default(),
             error.unwrap_or_default()
         );
@@ -64,7 +67,8 @@ pub fn json(about: Value, summaries: &[Summary], growth: Value) -> Value {
         json!({
             "group": s.group, "name": s.name, "writes_per_second": s.rate, "rounds": s.rates,
             "p50_us": s.p50, "p99_us": s.p99, "errors": s.errors, "error": s.error,
-            "cpu_us_per_write": s.cpu.map(|cpu| cpu.0),
+            "cpu_us_per_write": s.cpu.map(|cpu| cpu.times),
+            "rows_per_statement": s.cpu.map(|cpu| cpu.rows),
         })
     });
     let targets = TARGETS.iter().map(|t| {

@@ -70,7 +70,8 @@ pub fn interleave(
 
 fn summarize(group: &'static str, name: String, runs: &[Run]) -> Summary {
     let of = |f: fn(&Run) -> f64| median(runs.iter().map(f).collect());
-    let cpu = |i: usize| median(runs.iter().filter_map(|r| Some(r.cpu?.0[i])).collect());
+    let of_cpu =
+        |f: &dyn Fn(Cpu) -> f64| median(runs.iter().filter_map(|r| r.cpu.map(f)).collect());
     Summary {
         group,
         name,
@@ -80,7 +81,11 @@ fn summarize(group: &'static str, name: String, runs: &[Run]) -> Summary {
         p99: of(|r| r.p99),
         errors: of(|r| r.errors as f64),
         error: runs.iter().find_map(|r| r.error.clone()),
-        cpu: runs[0].cpu.map(|_| Cpu(std::array::from_fn(cpu))),
+        cpu: runs[0].cpu.map(|first| Cpu {
+            times: std::array::from_fn(|i| of_cpu(&|cpu| cpu.times[i])),
+            rows: of_cpu(&|cpu| cpu.rows),
+            ..first
+        }),
     }
 }
 

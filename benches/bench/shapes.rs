@@ -142,7 +142,7 @@ impl Commands {
         let mut random = Random::new(7);
         // Neither no column nor every column.
         let sets = (0..2048).map(|_| 1 + (random.next() % 254) as u8).collect();
-        let document = (0..20_000).map(|_| b'!' + (random.next() % 90) as u8);
+        let document = (0..20_480).map(|_| b'!' + (random.next() % 90) as u8);
         Commands {
             shape,
             staged,
@@ -197,7 +197,7 @@ impl Commands {
             Shape::One => self.columns(id, n, 1 << 6),
             Shape::Mixed => self.columns(id, n, self.sets[client]),
             Shape::Hot => self.columns(1, n, 255),
-            Shape::Bad if n.is_multiple_of(100) => {
+            Shape::Bad if n % 100 == 0 => {
                 self.columns(id, n, 127);
                 self.words.add(COLUMNS[7].as_bytes());
                 self.words.add(b"12345678901234567890");

@@ -9,6 +9,7 @@
 mod support;
 
 mod harness;
+mod readme;
 
 // The write itself.
 mod bad_input;
@@ -19,6 +20,30 @@ mod options;
 mod sync_path;
 mod types;
 mod writes;
+
+// The other commands on a staged key.
+mod counter_batches;
+mod counters;
+mod del;
+mod hdel;
+mod hsetnx;
+mod mixed_commands;
+mod other_ways;
+mod rgsync;
+mod sync_commands;
+
+// What the database makes of a write.
+mod database_decides;
+mod ddl;
+mod relations;
+mod swallowed;
+
+// Administration.
+mod documented;
+mod refresh;
+mod reload;
+mod verify;
+mod verify_meanwhile;
 
 // Many writes, and what happens around them.
 mod acl;

@@ -1,18 +1,33 @@
-//! What README.md and `examples/` promise, typed into a real redis-cli and psql.
+//! What README.md, `docs/` and `examples/` promise, typed into a real redis-cli and psql.
 //!
 //! A `console` block is a session: a line after `127.0.0.1:6379>` goes to redis-cli, one after
-//! `example=>` to psql, and what follows is the answer, to the letter. Each `##` section begins
-//! with an empty Redis and an empty table of users; what a block leaves, the next one in the
+//! `example=>` to psql, and what follows is the answer, to the letter; `…` in it stands for any
+//! text. Each `##` section begins with an empty Redis and the table of users, mapped and empty.
+//! A section's `sql` blocks make more tables first, and a `json` block with one mapping adds it;
+//! one with a whole document replaces all mappings. What a block leaves, the next one in the
 //! section finds.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::support::*;
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// README.md and the pages in `docs/`.
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(repository("docs")).into_iter().flatten();
+    let names = docs.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
+    let mut pages: Vec<String> =
+        names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    pages.push("README.md".into());
+    pages.sort();
+    pages
 }
 
 fn read(path: &str) -> String {
@@ -59,12 +74,7 @@ fn blocks(text: &str) -> Vec<Block> {
             (None, Some(language)) => {
                 open = Some(indent);
                 let language = language.trim().to_owned();
-                blocks.push(Block {
-                    line: number + 1,
-                    section,
-                    language,
-                    lines: Vec::new(),
-                });
+                blocks.push(Block { line: number + 1, section, language, lines: Vec::new() });
             }
             (None, None) => section += usize::from(line.starts_with("## ")),
         }
@@ -92,7 +102,7 @@ fn steps(block: &Block) -> Vec<Step> {
                 expected: Vec::new(),
             }),
             (None, Some(step)) => step.expected.push(line.clone()),
-            (None, None) => panic!("README.md:{line_number}: a console block begins with a prompt"),
+            (None, None) => panic!("line {line_number}: a console block begins with a prompt"),
         }
     }
     steps
@@ -102,15 +112,10 @@ fn steps(block: &Block) -> Vec<Step> {
 /// around, and redis-cli's `(0.51s)` after an answer that took long.
 fn normal<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let took = |line: &str| {
-        let number = line
-            .strip_prefix('(')
-            .and_then(|line| line.strip_suffix("s)"));
+        let number = line.strip_prefix('(').and_then(|line| line.strip_suffix("s)"));
         number.is_some_and(|number| number.parse::<f64>().is_ok())
     };
-    let lines: Vec<&str> = lines
-        .map(str::trim_end)
-        .filter(|line| !took(line))
-        .collect();
+    let lines: Vec<&str> = lines.map(str::trim_end).filter(|line| !took(line)).collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
@@ -126,16 +131,9 @@ fn answer(stack: &Stack, step: &Step) -> String {
     };
     match step.tool {
         Tool::RedisCli => command.args(["-h", host, "-p", &port, "--no-raw"]),
-        Tool::Psql => command.args([
-            "-X",
-            "-h",
-            host,
-            "-p",
-            &port,
-            "-U",
-            "postgres",
-            stack.database.name(),
-        ]),
+        Tool::Psql => {
+            command.args(["-X", "-h", host, "-p", &port, "-U", "postgres", stack.database.name()])
+        }
     };
     let mut child = command
         .stdin(Stdio::piped())
@@ -145,80 +143,108 @@ fn answer(stack: &Stack, step: &Step) -> String {
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut typed = step.commands.join("\n");
     typed.push('\n');
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(typed.as_bytes())
-        .expect("stdin");
+    child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("stdin");
     let output = child.wait_with_output().expect("the answer");
     normal(String::from_utf8_lossy(&output.stdout).lines())
 }
 
-#[test]
-fn the_readme_answers_as_it_shows() {
-    let blocks = blocks(&read("README.md"));
-    let console: Vec<&Block> = blocks.iter().filter(|b| b.language == "console").collect();
-    let sections = console.chunk_by(|a, b| a.section == b.section);
-    let mut wrong = Vec::new();
-    let mut compared = 0;
-    for section in sections {
-        let stack = Stack::users().start();
-        for step in section.iter().flat_map(|block| steps(block)) {
-            let expected = normal(step.expected.iter().map(String::as_str));
-            let got = answer(&stack, &step);
-            compared += 1;
-            if got != expected {
-                let typed = step.commands.join("\n");
-                let line = step.line;
-                wrong.push(format!(
-                    "README.md:{line}:\n{typed}\n--- shows\n{expected}\n--- is\n{got}\n"
-                ));
-            }
+/// True when `got` is `shown`, in which each `…` stands for any text.
+fn fits(shown: &str, got: &str) -> bool {
+    let Some((first, rest)) = shown.split_once('…') else { return shown == got };
+    let Some(mut got) = got.strip_prefix(first) else { return false };
+    let mut pieces: Vec<&str> = rest.split('…').collect();
+    let last = pieces.pop().expect("split gives one at least");
+    for piece in pieces {
+        match got.split_once(piece) {
+            Some((_, after)) => got = after,
+            None => return false,
         }
     }
-    assert!(compared > 5, "the README has no console blocks any more?");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    got.ends_with(last)
+}
+
+/// The servers of a section, with the tables and mappings that it shows.
+fn stack(section: &[Block]) -> Stack {
+    let in_language = |language| section.iter().filter(move |b| b.language == language);
+    let mut mappings = vec![users_mapping()];
+    for block in in_language("json") {
+        let json: Value = serde_json::from_str(&block.lines.join("\n"))
+            .unwrap_or_else(|e| panic!("the block at line {}: {e}", block.line));
+        match json.get("mappings") {
+            Some(all) => mappings = all.as_array().expect("a list").clone(),
+            None => mappings.push(json),
+        }
+    }
+    let stack = Stack::new().sql(USERS_SQL);
+    let stack = in_language("sql").fold(stack, |stack, block| stack.sql(&block.lines.join("\n")));
+    mappings.into_iter().fold(stack, |stack, mapping| stack.mapping(mapping)).start()
 }
 
 #[test]
-fn the_readme_links_to_what_exists() {
-    let text = read("README.md");
+fn the_pages_answer_as_they_show() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let blocks = blocks(&read(&page));
+        let mut compared = 0;
+        for section in blocks.chunk_by(|a, b| a.section == b.section) {
+            let console = section.iter().filter(|b| b.language == "console");
+            let steps: Vec<Step> = console.flat_map(steps).collect();
+            if steps.is_empty() {
+                continue;
+            }
+            let stack = stack(section);
+            for step in steps {
+                let shown = normal(step.expected.iter().map(String::as_str));
+                let got = answer(&stack, &step);
+                compared += 1;
+                if !fits(&shown, &got) {
+                    let (line, typed) = (step.line, step.commands.join("\n"));
+                    wrong.push(format!(
+                        "{page}:{line}:\n{typed}\n--- shows\n{shown}\n--- is\n{got}\n"
+                    ));
+                }
+            }
+        }
+        assert!(page != "README.md" || compared > 5, "no console blocks any more?");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
     let anchor = |title: &str| -> String {
         let kept = title.to_lowercase().replace(' ', "-");
-        kept.chars()
-            .filter(|c| c.is_alphanumeric() || *c == '-')
-            .collect()
+        kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
     };
-    let anchors: Vec<String> = text
-        .lines()
-        .filter_map(|line| Some(anchor(line.strip_prefix("## ")?)))
-        .collect();
-    let targets = text
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    for target in targets.filter(|target| !target.contains("://")) {
-        match target.strip_prefix('#') {
-            Some(name) => assert!(anchors.iter().any(|a| a == name), "no section {target}"),
-            None => assert!(repository(target).exists(), "no file {target}"),
+    let titles = text.lines().filter_map(|line| Some(line.strip_prefix("##")?.split_once(' ')?.1));
+    titles.map(anchor).collect()
+}
+
+#[test]
+fn the_pages_link_to_what_exists() {
+    for page in pages() {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().expect("a folder");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => PathBuf::from(&page),
+                file => folder.join(file),
+            };
+            let file = file.display().to_string();
+            assert!(repository(&file).exists(), "{page}: no file {target}");
+            let found = anchor.is_empty() || anchors(&read(&file)).iter().any(|a| a == anchor);
+            assert!(found, "{page}: no section {target}");
         }
     }
 }
 
 /// A stack with the table of an example, and the module loaded with its document as it is.
 fn example(name: &str) -> Stack {
-    let stack = Stack::new()
-        .sql(&read(&format!("examples/{name}.sql")))
-        .without_module()
-        .start();
-    let document = repository(&format!("examples/{name}.json"))
-        .display()
-        .to_string();
-    assert_eq!(
-        stack.load_with(&["CONFIG", &document, "URL", &stack.database.url()]),
-        ok()
-    );
+    let stack = Stack::new().sql(&read(&format!("examples/{name}.sql"))).without_module().start();
+    let document = repository(&format!("examples/{name}.json")).display().to_string();
+    assert_eq!(stack.load_with(&["CONFIG", &document, "URL", &stack.database.url()]), ok());
     stack
 }
 
@@ -232,38 +258,18 @@ fn the_example_of_users_works() {
 #[test]
 fn the_example_of_a_shop_works() {
     let stack = example("shop");
-    assert_eq!(
-        stack.run("HSET __{products:AB-12} title Lamp price 19.999"),
-        int(2)
-    );
-    let lamp = [
-        ("sku", "AB-12"),
-        ("title", "Lamp"),
-        ("price", "20.00"),
-        ("stock", "0"),
-        ("tags", "{}"),
-    ];
+    assert_eq!(stack.run("HSET __{products:AB-12} title Lamp price 19.999"), int(2));
+    let lamp =
+        [("sku", "AB-12"), ("title", "Lamp"), ("price", "20.00"), ("stock", "0"), ("tags", "{}")];
     assert_eq!(stack.hgetall("products:AB-12"), hash(&lamp));
 
     assert_eq!(stack.run("HSET __{line:7:1} sku AB-12 quantity 2"), int(2));
     let line = stack.row("select * from shop.order_lines");
     assert_eq!(line, stack.hgetall("line:7:1"));
-    assert_eq!(
-        (&*line["order_id"], &*line["line_no"], &*line["quantity"]),
-        ("7", "1", "2")
-    );
+    assert_eq!((&*line["order_id"], &*line["line_no"], &*line["quantity"]), ("7", "1", "2"));
 
-    assert_eq!(
-        stack.run("HSET __{session:5f0c} user 1 last_page /cart"),
-        int(2)
-    );
-    assert_eq!(
-        stack.one("select user_id from shop.sessions where token = '5f0c'"),
-        "1"
-    );
+    assert_eq!(stack.run("HSET __{session:5f0c} user 1 last_page /cart"), int(2));
+    assert_eq!(stack.one("select user_id from shop.sessions where token = '5f0c'"), "1");
     assert_eq!(stack.run("HGET session:5f0c last_page"), bulk("/cart"));
-    assert!(
-        (1..=1800).contains(&stack.run("TTL session:5f0c").int()),
-        "half an hour to live"
-    );
+    assert!((1..=1800).contains(&stack.run("TTL session:5f0c").int()), "half an hour to live");
 }

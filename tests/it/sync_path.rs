@@ -4,16 +4,6 @@ use crate::support::*;
 
 const WHOLE: &str = "username a email a@x pwhash h";
 
-/// The lines in a transaction; EXEC's replies.
-#[track_caller]
-fn transaction(conn: &mut Conn, lines: &[&str]) -> Vec<Reply> {
-    assert_eq!(conn.run("MULTI"), ok());
-    for line in lines {
-        assert_eq!(conn.run(line), Reply::Status("QUEUED".into()), "{line}");
-    }
-    conn.run("EXEC").array().to_vec()
-}
-
 #[test]
 fn a_transaction_answers_as_single_commands_do() {
     let s = Stack::users().start();

@@ -32,18 +32,26 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("jsonb", r#"{"b": 1,  "a":[], "b":2}"#, r#"{"a": [], "b": 2}"#),
     ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
     ("inet", "10.0.0.1/8", "10.0.0.1/8"),
+    ("inet", "2001:DB8::1", "2001:db8::1/128"),
     ("cidr", "10/8", "10.0.0.0/8"),
     ("macaddr", "08-00-2b-01-02-03", "08:00:2b:01:02:03"),
     ("int[]", "{1, 2,NULL}", "{1,2,NULL}"),
     ("text[]", r#"{a,"b c","d\"e"}"#, r#"{a,"b c","d\"e"}"#),
     ("text[][]", "{{a,b},{c,d}}", "{{a,b},{c,d}}"),
     ("int4range", "[1,5]", "[1,6)"),
+    ("numrange", "(1.5,2]", "(1.5,2]"),
+    ("daterange", "[2024-01-01,2024-01-31]", "[2024-01-01,2024-02-01)"),
+    ("tstzrange", "[2024-01-01 12:00+05,)", "[\"2024-01-01 07:00:00+00\",)"),
+    ("int4multirange", "{[1,3), [2,5]}", "{[1,6)}"),
     ("point", "1,2", "(1,2)"),
     ("bit(3)", "101", "101"),
     ("varbit", "10", "10"),
     ("mood", "happy", "happy"),
     ("posint", "7", "7"),
     ("pair", "(1,\"a b\")", "(1,\"a b\")"),
+    ("pair", "(,\"\")", "(,\"\")"),
+    ("pair[]", "{\"(1,a)\",NULL}", "{\"(1,a)\",NULL}"),
+    ("posint[]", "{1,2}", "{1,2}"),
     ("mood[]", "{sad,happy}", "{sad,happy}"),
     ("xml", "<a/>", "<a/>"),
     ("tsvector", "a b", "'a' 'b'"),
@@ -78,6 +86,22 @@ fn each_type_is_cached_as_the_database_prints_it() {
         // What the cache says can be written again, and is the same value.
         assert_eq!(s.cmd(&["HSET", &key, &column, printed]), int(0), "{name} {printed:?}");
         assert_eq!(s.hgetall(&format!("types:{i}")), expected, "{name}");
+    }
+}
+
+#[test]
+fn each_type_is_filled_once_and_cleared() {
+    let s = types_stack();
+    for (i, (name, written, printed)) in TYPES.iter().enumerate() {
+        let column = format!("c{i}");
+        let key = format!("__{{types:{i}}}");
+        assert_eq!(s.cmd(&["HSETNX", &key, &column, written]), int(1), "{name} {written:?}");
+        assert_eq!(s.cmd(&["HSETNX", &key, &column, printed]), int(0), "{name} {printed:?}");
+        let expected = hash(&[("id", &i.to_string()), (&column, printed)]);
+        assert_eq!(s.hgetall(&format!("types:{i}")), expected, "{name}");
+        assert_eq!(s.cmd(&["HDEL", &key, &column]), int(1), "{name}");
+        assert_eq!(s.hgetall(&format!("types:{i}")), hash(&[("id", &i.to_string())]), "{name}");
+        assert_eq!(s.cmd(&["HDEL", &key, &column]), int(0), "{name}");
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod builder;
+mod cached;
 mod database;
 mod eventually;
 mod find;
@@ -28,6 +29,6 @@ pub use hold::Held;
 pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
 pub use random::Lcg;
 pub use redis_server::{quoted, RedisServer};
-pub use resp::{bulk, error, int, ok, Conn, Reply};
+pub use resp::{bulk, error, int, ok, transaction, Conn, Reply};
 pub use stack::{hash, Hash, Stack};
 pub use users::{user_row, users_mapping, USERS_SQL};

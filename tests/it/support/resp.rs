@@ -216,6 +216,16 @@ impl Conn {
     }
 }
 
+/// The lines in a transaction; EXEC's replies.
+#[track_caller]
+pub fn transaction(conn: &mut Conn, lines: &[&str]) -> Vec<Reply> {
+    assert_eq!(conn.run("MULTI"), ok());
+    for line in lines {
+        assert_eq!(conn.run(line), Reply::Status("QUEUED".into()), "{line}");
+    }
+    conn.run("EXEC").array().to_vec()
+}
+
 /// The first whole reply in `wire` and its length.
 fn parse(wire: &[u8]) -> Option<(Reply, usize)> {
     let end = wire.windows(2).position(|pair| pair == b"\r\n")?;

@@ -1,0 +1,185 @@
+//! Every other command that would make or change something under a staged key: written through, or
+//! refused with a clear error; never unwritten in silence.
+
+use crate::support::*;
+
+/// Each needs only plain keys that [`prepared`] made, and would leave something at `__{users:9}` or
+/// `__{users:1}`.
+const REFUSED: &[&str] = &[
+    "SET __{users:9} x",
+    "SET __{users:1} x XX",
+    "SETNX __{users:9} x",
+    "SETEX __{users:9} 100 x",
+    "PSETEX __{users:9} 100 x",
+    "GETSET __{users:9} x",
+    "APPEND __{users:9} x",
+    "SETRANGE __{users:9} 3 x",
+    "SETBIT __{users:9} 7 1",
+    "BITFIELD __{users:9} SET u8 0 1",
+    "INCR __{users:9}",
+    "DECR __{users:9}",
+    "INCRBY __{users:9} 5",
+    "DECRBY __{users:9} 5",
+    "INCRBYFLOAT __{users:9} 0.5",
+    "MSET a 1 __{users:9} x b 2",
+    "MSETNX new 1 __{users:9} x",
+    "LPUSH __{users:9} x",
+    "RPUSH __{users:9} x",
+    "RPOPLPUSH list __{users:9}",
+    "LMOVE list __{users:9} LEFT LEFT",
+    "BLMOVE list __{users:9} LEFT LEFT 0",
+    "BRPOPLPUSH list __{users:9} 0",
+    "SADD __{users:9} x",
+    "SMOVE set __{users:9} m",
+    "SINTERSTORE __{users:9} set",
+    "SUNIONSTORE __{users:9} set",
+    "SDIFFSTORE __{users:9} set",
+    "ZADD __{users:9} 1 x",
+    "ZINCRBY __{users:9} 1 x",
+    "ZUNIONSTORE __{users:9} 1 zset",
+    "ZINTERSTORE __{users:9} 1 zset",
+    "ZDIFFSTORE __{users:9} 1 zset",
+    "ZRANGESTORE __{users:9} zset 0 -1",
+    "GEOADD __{users:9} 13 38 x",
+    "GEOSEARCHSTORE __{users:9} geo FROMMEMBER m BYRADIUS 1 km",
+    "GEORADIUS geo 13 38 1 km STORE __{users:9}",
+    "GEORADIUSBYMEMBER geo m 1 km STOREDIST __{users:9}",
+    "SORT list STORE __{users:9}",
+    "SORT list LIMIT 0 1 ALPHA store __{users:9}",
+    "BITOP NOT __{users:9} string",
+    "PFADD __{users:9} x",
+    "PFMERGE __{users:9} hll",
+    "XADD __{users:9} * a b",
+    "XGROUP CREATE __{users:9} g $ MKSTREAM",
+    // Where the server knows them.
+    "HSETEX __{users:1} FIELDS 1 first x",
+    "HSETEX __{users:1} EX 100 FIELDS 1 first x",
+    "HGETDEL __{users:1} FIELDS 1 username",
+    "HGETEX __{users:1} EX 100 FIELDS 1 username",
+    "HEXPIRE __{users:1} 100 FIELDS 1 username",
+    "HPEXPIRE __{users:1} 100 FIELDS 1 username",
+    "HEXPIREAT __{users:1} 9999999999 FIELDS 1 username",
+    "HPEXPIREAT __{users:1} 9999999999000 FIELDS 1 username",
+    "HPERSIST __{users:1} FIELDS 1 username",
+    "MSETEX 1 __{users:9} x",
+    "MSETEX 2 a 1 __{users:9} x EX 100",
+];
+
+fn prepared() -> Stack {
+    let s = Stack::users().start();
+    s.add_user(1);
+    for line in [
+        "SET string x",
+        "RPUSH list 1 2 3 4 5 6 7 8 9",
+        "SADD set m",
+        "ZADD zset 1 m",
+        "GEOADD geo 13 38 m",
+        "PFADD hll m",
+        "XADD stream 1-1 a b",
+    ] {
+        assert!(!s.run(line).is_error(), "{line}");
+    }
+    s
+}
+
+fn known(s: &Stack) -> Vec<&'static str> {
+    let known = |line: &&str| {
+        let command = line.split(' ').next().expect("a command");
+        let known = s.knows(command);
+        if !known {
+            eprintln!("skipped: this server has no {command}");
+        }
+        known
+    };
+    REFUSED.iter().copied().filter(known).collect()
+}
+
+#[test]
+fn what_cant_be_written_through_is_refused() {
+    let s = prepared();
+    for line in known(&s) {
+        s.assert_line_refused(line, "ERR writethrough: ");
+    }
+    s.assert_user_cached(1);
+}
+
+#[test]
+fn the_refusal_names_the_command() {
+    let s = prepared();
+    let text = s.assert_line_refused("SADD __{users:9} x", "ERR writethrough: ");
+    assert!(text.to_uppercase().contains("SADD"), "{text}");
+}
+
+#[test]
+fn in_a_script_too() {
+    let s = prepared();
+    for line in known(&s) {
+        let mut args = vec!["EVAL", "return redis.pcall(unpack(ARGV))", "0"];
+        args.extend(line.split_whitespace());
+        s.assert_refused(&args, "ERR writethrough: ");
+    }
+}
+
+#[test]
+fn in_a_transaction_too() {
+    let s = prepared();
+    let before = s.state();
+    let mut conn = s.conn();
+    for line in known(&s) {
+        assert_eq!(conn.run("MULTI"), ok());
+        let queued = conn.run(line);
+        let replies = conn.run("EXEC");
+        match queued.is_error() {
+            true => queued.assert_error("ERR writethrough: "),
+            false => replies.array()[0].assert_error("ERR writethrough: "),
+        };
+    }
+    assert_eq!(s.state(), before);
+}
+
+#[test]
+fn on_plain_keys_they_are_redis_own() {
+    let s = prepared();
+    assert_eq!(s.run("SET users:9 x"), ok(), "the cached key's name is no staged key's");
+    for line in known(&s) {
+        let plain = line.replace("__{users:9}", "plain").replace("__{users:1}", "users:1");
+        let reply = s.conn().cmd(&plain.split_whitespace().collect::<Vec<_>>());
+        assert!(!reply.text().contains("writethrough"), "{plain}: {reply:?}");
+        s.run("DEL plain");
+    }
+}
+
+#[test]
+fn reading_a_staged_key_is_allowed() {
+    let s = prepared();
+    assert_eq!(s.run("HGET __{users:1} username"), Reply::Nil, "nothing is in flight");
+    assert_eq!(s.run("EXISTS __{users:1}"), int(0));
+    assert_eq!(s.run("TYPE __{users:1}"), Reply::Status("none".into()));
+    assert_eq!(s.run("GET __{users:1}"), Reply::Nil);
+    assert_eq!(s.run("SORT __{users:1}"), Reply::Array(vec![]));
+}
+
+#[test]
+fn what_is_no_hash_cant_be_moved_onto_a_staged_key() {
+    let s = prepared();
+    let dump = s.run("DUMP list");
+    for line in ["RENAME list __{users:9}", "RENAMENX set __{users:9}", "COPY zset __{users:1}"] {
+        s.assert_line_refused(line, "");
+        transaction(&mut s.conn(), &[line])[0].error();
+    }
+    s.assert_refused(&[b"RESTORE".as_slice(), b"__{users:9}", b"0", dump.bytes()], "");
+    assert_eq!(s.run("EXISTS __{users:9} users:9"), int(0));
+    assert_eq!(s.run("EXISTS list set zset"), int(3));
+    s.assert_user_cached(1);
+}
+
+/// A hash with fields that expire, or the like, must not lose its fields on the way in silence.
+#[test]
+fn a_hash_is_moved_into_an_existing_row() {
+    let s = prepared();
+    assert_eq!(s.run("HSET draft first Ann"), int(1));
+    assert_eq!(s.run("RENAME draft __{users:1}"), ok());
+    assert_eq!(s.hgetall("users:1")["first"], "Ann");
+    assert_eq!(s.hgetall("users:1")["username"], "u1", "the row keeps what isn't named");
+    s.assert_user_cached(1);
+}
