@@ -245,6 +245,18 @@ fn must_agree(mapping: &Mapping, id: &[u8], column: usize, value: &[u8]) -> Resu
     ))
 }
 
+/// The uuid in the operation field of `HSET key field value …`; empty when there is none. For the
+/// acknowledgement of a write that is refused before it is understood.
+pub fn uuid<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> &'a [u8] {
+    let mut uuid: &[u8] = &[];
+    while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
+        if field == b"#" && Operation::of(value).is_ok() {
+            uuid = &value[1..];
+        }
+    }
+    uuid
+}
+
 impl Operation {
     /// The first character is the operation, the rest a uuid or nothing.
     fn of(value: &[u8]) -> Result<Operation, String> {

@@ -72,6 +72,8 @@ fn rgsyncs_operations() {
     assert_eq!((write.action, write.cache), (Action::Pass, Some(fields)));
     assert_eq!(op("-").unwrap().cache, Some(CacheOnly::Evict));
     assert_eq!(op("~").unwrap().action, Action::Delete);
+    assert_eq!(uuid([&b"a"[..], b"b", b"#", b"=6ba7"].into_iter()), b"6ba7");
+    assert_eq!(uuid([&b"#"[..], b"x6ba7"].into_iter()), b"");
     assert!(op("x").unwrap_err().starts_with("the operation field \"#\" holds \"x\", expected"));
 }
 

@@ -166,7 +166,7 @@ impl Bench {
     }
 
     /// ONLY names it, or nothing.
-    fn wants(&self, name: &str) -> bool {
+    pub fn wants(&self, name: &str) -> bool {
         let names = |only: &String| only.split('|').any(|part| name.contains(part));
         self.only.as_ref().is_none_or(names)
     }

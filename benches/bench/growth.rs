@@ -12,16 +12,37 @@ use crate::support::eventually::eventually;
 
 pub fn run(bench: &Bench, pace: Pace) -> Value {
     let pools = ["1", "2", "4", "8", "16"];
-    let pool = options(bench, pace, "pool_size, 256 clients", "POOL-SIZE", &pools);
     let sizes = ["1", "16", "64", "256", "512", "2048"];
-    let batch = options(bench, pace, "batch_max, 1024 clients", "BATCH-MAX", &sizes);
-    let keys = cached_keys(bench, pace);
-    json!({ "pool_size": pool, "batch_max": batch, "cached_keys": keys, "queue": queue(bench) })
+    let options = [
+        ("pool_size, 64 clients", "POOL-SIZE", 64, &pools[..]),
+        ("pool_size, 256 clients", "POOL-SIZE", 256, &pools),
+        ("batch_max, 1024 clients", "BATCH-MAX", 1024, &sizes),
+    ];
+    let mut results = serde_json::Map::new();
+    for (group, option, clients, values) in options {
+        if bench.wants(group) {
+            let measured = values_of(bench, pace, group, option, clients, values);
+            results.insert(group.into(), measured);
+        }
+    }
+    if bench.wants("cached keys") {
+        results.insert("cached keys".into(), cached_keys(bench, pace));
+    }
+    if bench.wants("queue") {
+        results.insert("queue".into(), queue(bench));
+    }
+    Value::Object(results)
 }
 
 /// One server for each value of an option.
-fn options(bench: &Bench, pace: Pace, group: &'static str, name: &str, values: &[&str]) -> Value {
-    let clients = if name == "POOL-SIZE" { 256 } else { 1024 };
+fn values_of(
+    bench: &Bench,
+    pace: Pace,
+    group: &'static str,
+    name: &str,
+    clients: usize,
+    values: &[&str],
+) -> Value {
     let start = |value: &&str| Node::with_module(bench.cluster.port, &[name, value]);
     let nodes: Vec<Node> = values.iter().map(start).collect();
     let contestants = nodes.iter().zip(values).map(|(node, value)| {

@@ -197,7 +197,7 @@ impl Commands {
             Shape::One => self.columns(id, n, 1 << 6),
             Shape::Mixed => self.columns(id, n, self.sets[client]),
             Shape::Hot => self.columns(1, n, 255),
-            Shape::Bad if n % 100 == 0 => {
+            Shape::Bad if n.is_multiple_of(100) => {
                 self.columns(id, n, 127);
                 self.words.add(COLUMNS[7].as_bytes());
                 self.words.add(b"12345678901234567890");

@@ -2,10 +2,13 @@
 
 use std::ffi::{c_int, CStr};
 
+use super::admit::{not_ready, refuse};
 use super::ffi::{Args, Command, Ctx, KeySpec, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
+use super::state::module;
 use super::value::Value;
 use super::{admin, deletion, report, transfer, verify, write};
 use crate::command::{hdel, hincrby, hsetnx};
+use crate::failure::Failure;
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
@@ -118,8 +121,9 @@ commands! {
 /// The answer to a command that would change a staged key in a way that has no row.
 fn refused(args: Args) -> Value {
     let name = String::from_utf8_lossy(args.get(1)).to_uppercase();
-    Value::error(format!(
-        "ERR writethrough: {name} can't be written through; a staged key takes HSET, HMSET, \
-         HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK"
-    ))
+    let failure = Failure::Input(format!(
+        "{name} can't be written through; a staged key takes HSET, HMSET, HSETNX, HINCRBY, \
+         HINCRBYFLOAT, HDEL, DEL and UNLINK"
+    ));
+    module().map_or_else(not_ready, |module| refuse(module, &failure))
 }

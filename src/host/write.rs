@@ -9,6 +9,7 @@ use super::value::Value;
 use super::{acknowledge, cache_only, flight};
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
+use crate::key;
 use crate::mapping::Mapping;
 
 /// What Redis says of a key of another type.
@@ -40,7 +41,10 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
     });
     let (mapping, staged, mut write) = match admitted {
         Ok(admitted) => admitted,
-        Err(failure) => return Some(refuse(module, &failure)),
+        Err(failure) => {
+            let refusal = refuse(module, &failure);
+            return Some(acknowledge_refusal(ctx, module, args, plain, refusal));
+        }
     };
     if plain == c"HMSET" {
         write.reply = Reply::Done;
@@ -48,7 +52,7 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
         write.reply = Reply::Changed;
     }
     if ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
-        return Some(Value::error(WRONG_TYPE));
+        return Some(acknowledge_refusal(ctx, module, args, plain, Value::error(WRONG_TYPE)));
     }
     if let Some(cache) = &write.cache {
         if !ctx.may_run(plain, args) {
@@ -66,6 +70,28 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
         return Some(error);
     }
     flight::send(ctx, module, &mapping, staged.target, write)
+}
+
+/// Acknowledges a write that was refused before it was staged, where its client waits for that.
+fn acknowledge_refusal(
+    ctx: &Ctx,
+    module: &Module,
+    args: Args,
+    plain: &CStr,
+    refusal: Value,
+) -> Value {
+    let staged = key::parse(module.config.prefix.as_bytes(), args.get(1));
+    let uuid = match plain == c"HSET" || plain == c"HMSET" {
+        true => command::uuid(args.from(2)),
+        false => &[],
+    };
+    if let Ok(staged) = staged {
+        let is_ours = ctx.db() == module.config.db;
+        if !uuid.is_empty() && is_ours && ctx.may_run(plain, args) {
+            acknowledge::send(ctx, module, staged.target, uuid, &refusal);
+        }
+    }
+    refusal
 }
 
 /// Runs the client's own command on the staged key, with the client's rights and Redis' own checks

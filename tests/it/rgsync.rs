@@ -197,3 +197,20 @@ fn a_column_may_be_named_so() {
     assert_eq!(s.run("HSET __{items:1} n + # ="), int(1));
     assert_eq!(s.hgetall("items:1"), hash(&[("n", "+")]));
 }
+
+/// A program that waits for the stream must hear of every refusal.
+#[test]
+fn a_write_that_is_refused_early_is_acknowledged_too() {
+    let s = Stack::users().start();
+    for (line, uuid) in [
+        ("HSET __{users:1} # =early-1 nofield x", "early-1"),
+        ("HMSET __{users:1} nofield x # +early-2", "early-2"),
+    ] {
+        s.run(line).assert_error("ERR writethrough: ");
+        let entry = acknowledged(&s, uuid);
+        assert_eq!(entry["status"], "failed", "{line}");
+        assert!(entry["error"].contains("nofield"), "{entry:?}");
+    }
+    s.run("HSET __{users:1} # xearly-3 first x").assert_error("ERR writethrough: ");
+    assert_eq!(s.run("EXISTS {users:1}early-3"), int(0));
+}
