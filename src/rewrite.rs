@@ -19,8 +19,8 @@ pub enum Keys {
     At(usize),
     /// Every argument.
     All,
-    /// Every other argument.
-    Pairs,
+    /// Every other argument, from this one on.
+    Pairs(usize),
     /// The argument after `STORE` or `STOREDIST`.
     Store,
 }
@@ -63,7 +63,9 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
         b"bitop" | b"rpoplpush" | b"brpoplpush" | b"lmove" | b"blmove" | b"smove" | b"xgroup" => {
             (Refuse, At(2), argc >= 3)
         }
-        b"mset" | b"msetnx" => (Refuse, Pairs, argc >= 3),
+        b"mset" | b"msetnx" => (Refuse, Pairs(1), argc >= 3),
+        // After the number of keys.
+        b"msetex" => (Refuse, Pairs(2), argc >= 4),
         b"sort" | b"georadius" | b"georadiusbymember" => (Refuse, Store, argc >= 4),
         _ => return None,
     };
@@ -85,7 +87,7 @@ impl Keys {
         match self {
             Keys::At(at) => at < argc && is_staged(arg(at)),
             Keys::All => (1..argc).any(|at| is_staged(arg(at))),
-            Keys::Pairs => (1..argc).step_by(2).any(|at| is_staged(arg(at))),
+            Keys::Pairs(first) => (first..argc).step_by(2).any(|at| is_staged(arg(at))),
             Keys::Store => {
                 (2..argc.saturating_sub(1)).any(|at| is_store(at) && is_staged(arg(at + 1)))
             }
@@ -124,6 +126,7 @@ mod tests {
         for command in [
             "SET __{u:1} x",
             "MSET a b __{u:1} x",
+            "MSETEX 2 a b __{u:1} x EX 10",
             "SORT l STORE __{u:1}",
             "GEORADIUS g 1 2 3 m STOREDIST __{u:1}",
             "BITOP AND __{u:1} a b",

@@ -1,7 +1,7 @@
 //! WT.REFRESH and WT.RELOAD.
 
 use super::admit::{self, not_ready, refuse};
-use super::ffi::{Args, Ctx};
+use super::ffi::{self, Args, Ctx};
 use super::flight;
 use super::gather::Then;
 use super::state::{module, Module};
@@ -15,6 +15,9 @@ use crate::pg::catalog::CatalogError;
 /// evicted. The answer is the number of rows.
 pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
+    if let Some(error) = must_not_write(ctx) {
+        return Some(error);
+    }
     let mut reads = Vec::new();
     for key in args.from(1) {
         match target(ctx, module, key) {
@@ -25,6 +28,17 @@ pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
         }
     }
     flight::send_all(ctx, module, reads, Then::NOTHING)
+}
+
+/// What the server itself says of commands that are flagged as writes, which these are not.
+pub fn must_not_write(ctx: &Ctx) -> Option<Value> {
+    if ffi::server_flags().is_following() {
+        return Some(Value::error("READONLY You can't write against a read only replica."));
+    }
+    // A client that can be blocked waits for the end of the pause.
+    let at_once = ctx.flags().cannot_block();
+    (at_once && ffi::avoid_replica_traffic())
+        .then(|| Value::error("ERR writethrough: the server must not write now, it is paused"))
 }
 
 fn target(

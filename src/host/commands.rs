@@ -21,8 +21,9 @@ const fn keys(flags: u32) -> KeySpec {
 }
 
 const SET: (&CStr, &CStr) = (c"write deny-oom fast", c"write hash fast");
-const ADMIN: (&CStr, &CStr) = (c"admin readonly", c"admin dangerous read");
-const ADMIN_WRITE: (&CStr, &CStr) = (c"admin write", c"admin dangerous write");
+/// Neither `readonly` nor `write`, which from 7.2 on mean @read and @write: these are for those who
+/// have @admin.
+const ADMIN: (&CStr, &CStr) = (c"admin", c"admin dangerous");
 
 /// Declares a command: its name; its flags and ACL categories; its arity; its keys; what it does.
 macro_rules! commands {
@@ -107,10 +108,10 @@ commands! {
     Mappings c"wt.mappings", ADMIN, 1, &[],
         c"The mappings: tables, keys, fields, columns, types, nullability",
         |_, _| Some(report::mappings());
-    Refresh c"wt.refresh", ADMIN_WRITE, -2, &[keys(KEY_UPDATE)],
+    Refresh c"wt.refresh", ADMIN, -2, &[keys(KEY_UPDATE)],
         c"Loads rows from PostgreSQL into their cached keys, and evicts keys without a row",
         admin::refresh;
-    Verify c"wt.verify", ADMIN_WRITE, -2, &[],
+    Verify c"wt.verify", ADMIN, -2, &[],
         c"Compares the cached keys of a mapping with the table, and repairs them",
         verify::run;
     Reload c"wt.reload", ADMIN, 1, &[],

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admin::must_not_write;
 use super::admit::{self, not_ready, refuse};
 use super::ffi::{self, Args, Blocked, Ctx, Kind, Mode, Str};
 use super::flight;
@@ -63,6 +64,9 @@ impl Verify {
 /// `WT.VERIFY name [REPAIR] [SAMPLE n]`.
 pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
+    if let Some(error) = must_not_write(ctx) {
+        return Some(error);
+    }
     match start(ctx, module, args) {
         Ok(()) => None,
         Err(failure) => Some(refuse(module, &failure)),
