@@ -1,6 +1,6 @@
 //! The servers, and the groups of contestants that run on them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::chart::Line;
@@ -45,6 +45,35 @@ impl Bench {
         summaries.extend(self.far(1, "A database 1 ms away", pace));
         summaries.extend(self.far(5, "A database 5 ms away", pace));
         summaries.extend(self.plain_commands(pace));
+        summaries
+    }
+
+    /// This build and another one, in turn: what a change of the code has gained.
+    pub fn beside(&self, base: &Path, pace: Pace) -> Vec<Summary> {
+        let base = Node::with(base, self.cluster.port, &[]);
+        let mut contestants = Vec::new();
+        for (shape, what, clients) in [
+            (Shape::Whole, "whole rows", 1),
+            (Shape::Whole, "whole rows", 64),
+            (Shape::Whole, "whole rows", 256),
+            (Shape::Mixed, "mixed column sets", 64),
+            (Shape::Hot, "one hot key", 64),
+        ] {
+            for (build, node) in [("BASE", &base), ("this", &self.node)] {
+                let name = format!("{build}: {what}, {clients}");
+                contestants.push(load(name, self.watch(node), staged(node, shape, clients)));
+            }
+        }
+        let summaries = self.run("This build beside BASE", contestants, pace);
+        for pair in summaries.chunks_exact(2) {
+            let cpu = |s: &Summary| s.cpu.map_or(0.0, |cpu| cpu.times.iter().sum());
+            println!(
+                "  {:<38} {:>8.2} times the rate, {:.2} of the CPU time",
+                pair[1].name,
+                pair[1].rate / pair[0].rate,
+                cpu(&pair[1]) / cpu(&pair[0])
+            );
+        }
         summaries
     }
 

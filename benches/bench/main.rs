@@ -3,7 +3,7 @@
 //! Every figure is a ratio of medians from interleaved rounds in one run. Settings are read from
 //! the environment: QUICK=1 (a minute), FSYNC=off (the disk's part is left out), GROWTH=1 (sizes
 //! of pool, batches, cache and queue as well), ONLY=words (contestants whose name has them),
-//! ROUNDS=n, SECONDS=x.
+//! ROUNDS=n, SECONDS=x, BASE=path (only this: the build beside another libwritethrough.so).
 
 mod chart;
 mod cluster;
@@ -65,6 +65,10 @@ fn main() {
         bench.cluster.pid,
         std::process::id()
     );
+    if let Some(base) = set("BASE") {
+        bench.beside(&PathBuf::from(base), pace);
+        return;
+    }
     let mut summaries = bench.cases(pace);
     let curve = bench.curve(pace);
     summaries.extend(curve.iter().flat_map(|line| line.points.iter().map(|p| p.1.clone())));

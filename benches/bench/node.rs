@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -23,11 +24,16 @@ pub struct Node {
 impl Node {
     /// With the module on the database at `postgres_port`, and these load arguments.
     pub fn with_module(postgres_port: u16, args: &[&str]) -> Node {
+        Node::with(&find::module(), postgres_port, args)
+    }
+
+    /// With this build of the module.
+    pub fn with(module: &Path, postgres_port: u16, args: &[&str]) -> Node {
         let document = json!({
             "url": Cluster::url(postgres_port),
             "mappings": [{ "table": "users" }, { "table": "wide" }, { "table": "docs" }],
         });
-        let module = find::module().display().to_string();
+        let module = module.display().to_string();
         let words = [&module, "JSON", &document.to_string()].map(quoted).join(" ");
         Node::start(&[format!("loadmodule {words} {}", args.join(" "))])
     }

@@ -204,3 +204,47 @@ fn a_counter_of_many_clients_on_all_paths_is_exact() {
     assert_eq!(seen, (1..=240).collect::<Vec<_>>());
     s.assert_row_cached("items", 1);
 }
+
+/// A connection that is cut leaves open whether the increment was committed. Its client is told so,
+/// and it isn't done twice.
+#[test]
+fn under_lost_connections_the_counter_counts_what_was_answered() {
+    let s = items().option("timeout_ms", 600_000).start();
+    assert_eq!(s.run("HSET __{items:1} sold 0"), int(1));
+    let clients = 6;
+    let (mut values, mut unsure) = (Vec::new(), 0);
+    std::thread::scope(|scope| {
+        let (answers, answered) = std::sync::mpsc::channel();
+        for _ in 0..clients {
+            let (s, answers) = (&s, answers.clone());
+            scope.spawn(move || {
+                let mut conn = s.conn();
+                for _ in 0..80 {
+                    answers.send(conn.run("HINCRBY __{items:1} sold 1")).expect("a test");
+                }
+            });
+        }
+        drop(answers);
+        for (n, reply) in answered.iter().enumerate() {
+            if n % 30 == 15 {
+                s.database.terminate_sessions();
+            }
+            match reply {
+                Reply::Int(value) => values.push(value),
+                Reply::Error(text) if text.starts_with("WTTIMEOUT ") => unsure += 1,
+                reply => drop(reply.assert_error("WTDOWN ")),
+            }
+        }
+    });
+    let sold: i64 = s.one("select sold from items").parse().expect("a number");
+    let done = values.len() as i64;
+    assert!(
+        (done..=done + unsure).contains(&sold),
+        "{done} answered, {unsure} unsure, {sold} sold"
+    );
+    values.sort_unstable();
+    values.dedup();
+    assert_eq!(values.len() as i64, done, "no value twice");
+    assert_eq!(s.run("HINCRBY __{items:1} sold 0"), int(sold));
+    s.assert_row_cached("items", 1);
+}

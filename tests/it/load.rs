@@ -32,7 +32,8 @@ fn refuses_args(s: &Stack, args: &[&str], why: &[&str]) {
     for words in why {
         assert!(log.contains(words), "`{words}` is missing in the log:\n{log}");
     }
-    assert_eq!(s.run("MODULE LIST"), Reply::Array(vec![]));
+    // Redis 8 and Valkey 9 come with modules of their own.
+    assert!(!s.run("MODULE LIST").text().contains("name writethrough"));
 }
 
 /// The good document with one thing changed.

@@ -35,6 +35,7 @@ mod sync_commands;
 // What the database makes of a write.
 mod database_decides;
 mod ddl;
+mod ddl_constraints;
 mod relations;
 mod swallowed;
 
