@@ -7,6 +7,7 @@ mod upsert;
 
 use crate::batch::Form;
 use crate::mapping::{Column, Mapping};
+use crate::table::TableColumn;
 
 /// `"quoted"`.
 pub fn quote(identifier: &str) -> String {
@@ -51,7 +52,7 @@ pub fn canonical_key(mapping: &Mapping) -> String {
         .enumerate()
         .map(|(i, column)| match column.info.bytea {
             true => format!("${}::bytea", i + 1),
-            false => format!("${}::text::{}::text", i + 1, column.info.cast),
+            false => as_text(&column.info, &format!("${}::text::{}", i + 1, column.info.cast)),
         })
         .collect();
     format!("SELECT {}", casts.join(", "))
@@ -120,7 +121,9 @@ impl Names<'_> {
             .key()
             .map(|c| (c, &self.mapping.columns[c].info))
             .filter(|(_, info)| !info.verbatim && !info.bytea)
-            .map(|(c, info)| format!("u.c{c}::{}::text = u.c{c}", info.cast))
+            .map(|(c, info)| {
+                format!("{} = u.c{c}", as_text(info, &format!("u.c{c}::{}", info.cast)))
+            })
             .collect();
         let condition = match odd.is_empty() {
             true => String::new(),
@@ -147,8 +150,9 @@ impl Names<'_> {
     /// Every mapped column as text, with the number of the column for a name.
     fn returning(&self, from: &str) -> String {
         join(0..self.mapping.columns.len(), ", ", |c| {
-            let cast = if self.mapping.columns[c].info.bytea { "" } else { "::text" };
-            format!("{from}.{}{cast} AS r{c}", self.column(c))
+            let value =
+                as_text(&self.mapping.columns[c].info, &format!("{from}.{}", self.column(c)));
+            format!("{value} AS r{c}")
         })
     }
 
@@ -166,6 +170,16 @@ impl Names<'_> {
             true => " OVERRIDING SYSTEM VALUE",
             false => "",
         }
+    }
+}
+
+/// The text of an expression of a column's type. `inet` is the one type whose cast says more than
+/// the database prints: `10.0.0.1/32` for `10.0.0.1`.
+fn as_text(info: &TableColumn, expression: &str) -> String {
+    match info.cast.as_str() {
+        _ if info.bytea => expression.to_string(),
+        "inet" => format!("abbrev({expression})"),
+        _ => format!("{expression}::text"),
     }
 }
 

@@ -168,3 +168,15 @@ fn a_wide_table() {
     assert_eq!(s.hgetall("wide:1").len(), 301);
     assert_eq!(s.one("select c299 from wide"), "299");
 }
+
+#[test]
+fn an_address_is_a_key_as_it_is_typed() {
+    let s = Stack::new()
+        .sql("create table hosts (address inet primary key, name text)")
+        .mapping(json!({ "table": "hosts" }))
+        .start();
+    assert_eq!(s.run("HSET __{hosts:10.0.0.1} name gate"), int(1));
+    assert_eq!(s.hgetall("hosts:10.0.0.1"), hash(&[("address", "10.0.0.1"), ("name", "gate")]));
+    assert_eq!(s.run("HSET __{hosts:2001:db8::1} name six"), int(1));
+    s.run("HSET __{hosts:10.0.0.1/32} name x").assert_error("ERR writethrough: ");
+}

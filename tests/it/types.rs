@@ -32,7 +32,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("jsonb", r#"{"b": 1,  "a":[], "b":2}"#, r#"{"a": [], "b": 2}"#),
     ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
     ("inet", "10.0.0.1/8", "10.0.0.1/8"),
-    ("inet", "2001:DB8::1", "2001:db8::1/128"),
+    ("inet", "2001:DB8::1", "2001:db8::1"),
     ("cidr", "10/8", "10.0.0.0/8"),
     ("macaddr", "08-00-2b-01-02-03", "08:00:2b:01:02:03"),
     ("int[]", "{1, 2,NULL}", "{1,2,NULL}"),
@@ -110,9 +110,13 @@ fn all_types_in_one_row() {
     let s = types_stack();
     let mut words = vec!["HSET".to_string(), "__{types:1}".to_string()];
     let mut columns = vec!["id::text".to_string()];
-    for (i, (_, written, _)) in TYPES.iter().enumerate() {
+    for (i, (name, written, _)) in TYPES.iter().enumerate() {
         words.extend([format!("c{i}"), written.to_string()]);
-        columns.push(format!("c{i}::text as c{i}"));
+        // The cast of inet alone says more than the database prints.
+        columns.push(match *name {
+            "inet" => format!("abbrev(c{i}) as c{i}"),
+            _ => format!("c{i}::text as c{i}"),
+        });
     }
     assert_eq!(s.cmd(&words), int(TYPES.len() as i64));
     let row = s.row(&format!("select {} from types", columns.join(", ")));
