@@ -21,7 +21,7 @@ demo: build ## the main job, step by step, on private servers; KEEP=1 leaves the
 
 test: deps ## all tests: the pure code, then the module on real servers
 	cargo test --no-default-features --lib
-	cargo test
+	cargo test --tests
 
 bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
 	cargo bench --bench bench
