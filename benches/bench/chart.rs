@@ -19,6 +19,8 @@ impl Line {
 }
 
 const COLORS: [&str; 4] = ["#c2410c", "#64748b", "#1d4ed8", "#7c3aed"];
+/// Where each entry of the legend begins.
+const LEGEND: [f64; 4] = [62.0, 268.0, 446.0, 720.0];
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 430.0;
 
@@ -146,7 +148,7 @@ pub fn svg(lines: &[Line], about: &str) -> String {
         rates.curve(&mut out, color, "", of, |s| s.rate);
         times.curve(&mut out, color, "", of, |s| s.p50);
         times.curve(&mut out, color, "4 4", of, |s| s.p99);
-        let x = 62.0 + 225.0 * n as f64;
+        let x = LEGEND[n % LEGEND.len()];
         let _ =
             writeln!(out, r#"<rect x="{x}" y="22" width="14" height="4" rx="2" fill="{color}"/>"#);
         let words = match of.name {
@@ -156,8 +158,9 @@ pub fn svg(lines: &[Line], about: &str) -> String {
         };
         text(&mut out, x + 20.0, 28.0, "start", "500", "#0f172a", &words);
     }
-    text(&mut out, 62.0, HEIGHT - 12.0, "start", "400", "#94a3b8", about);
-    out + "</svg>\n"
+    out += r#"<g font-size="11">"#;
+    text(&mut out, 62.0, HEIGHT - 12.0, "start", "400", "#64748b", about);
+    out + "</g>\n</svg>\n"
 }
 
 /// Whether throughput falls, or p99 grows faster than the clients, between two of [`CLIENTS`].
