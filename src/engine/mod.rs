@@ -1,4 +1,4 @@
-//! Shards, their workers, and what they need of the world: a [`Store`] and [`Completions`].
+//! The queue, its workers, and what they need of the world: a [`Store`] and [`Completions`].
 
 pub mod health;
 pub mod job;
@@ -7,7 +7,6 @@ mod queue;
 pub mod stats;
 mod worker;
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -18,7 +17,7 @@ pub use stats::Stats;
 use crate::batch::Form;
 use crate::failure::{Failure, Refusal};
 use crate::mapping::{Mapping, Mappings};
-use queue::Shard;
+use queue::Queue;
 
 /// A database, as one worker sees it.
 pub trait Store: Send {
@@ -72,7 +71,7 @@ pub struct Shared {
 
 /// The running workers.
 pub struct Engine {
-    shards: Vec<Arc<Shard>>,
+    queue: Arc<Queue>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -83,35 +82,32 @@ impl Engine {
         completions: &Arc<dyn Completions>,
         stores: Vec<Box<dyn Store>>,
     ) -> std::io::Result<Engine> {
-        let mut engine = Engine { shards: Vec::new(), workers: Vec::new() };
-        for (i, store) in stores.into_iter().enumerate() {
-            let shard = Arc::new(Shard::default());
-            let worker =
-                worker::Worker::new(shard.clone(), shared.clone(), completions.clone(), store);
-            let name = format!("wt-worker-{i}");
-            engine.workers.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
-            engine.shards.push(shard);
+        let queue = Arc::new(Queue::new(stores.len()));
+        let mut workers = Vec::with_capacity(stores.len());
+        for (seat, store) in stores.into_iter().enumerate() {
+            let (queue, shared) = (queue.clone(), shared.clone());
+            let worker = worker::Worker::new(seat, queue, shared, completions.clone(), store);
+            let thread = std::thread::Builder::new().name(format!("wt-worker-{seat}"));
+            workers.push(thread.spawn(|| worker.run())?);
         }
-        Ok(engine)
+        Ok(Engine { queue, workers })
     }
 
-    /// Hands a write to its shard: one key, one shard, so one key's writes keep their order. The
-    /// worker starts at the next [`Engine::wake`], so that writes that have come together share a
-    /// statement.
-    pub fn submit(&self, job: Job) {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&job.change.target);
-        let shard = &self.shards[(hash % self.shards.len() as u64) as usize];
-        shard.push(job);
+    /// Hands over writes of one key, in order. No earlier write of the key may be on its way: any
+    /// worker takes any write. A worker begins at the next [`Engine::wake`], so that writes that
+    /// have come together share a statement.
+    pub fn submit(&self, jobs: impl IntoIterator<Item = Job>) {
+        self.queue.push(jobs);
     }
 
-    /// Starts the workers that writes wait for.
+    /// Starts a worker for the writes that wait, where one is needed.
     pub fn wake(&self) {
-        self.shards.iter().for_each(|shard| shard.wake());
+        self.queue.wake();
     }
 
     /// Ends the workers when they have done what waits.
     pub fn close(&self) {
-        self.shards.iter().for_each(|shard| shard.close());
+        self.queue.close();
     }
 
     /// True when every worker has ended.

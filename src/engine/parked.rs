@@ -1,4 +1,4 @@
-//! Writes of rows that somebody else has locked: they wait aside, so that their shard goes on.
+//! Writes of rows that somebody else has locked: they wait aside, so that other rows go on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Line {
 }
 
 impl Parked {
-    /// Sets writes of one key aside, behind those of the same key that are aside already.
+    /// Sets writes aside, behind those of the same key that are aside already.
     pub fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
         for mut job in jobs {
             let line = self.lines.entry(job.change.target.clone()).or_insert_with(|| {
@@ -34,21 +34,16 @@ impl Parked {
         }
     }
 
-    /// True when writes of this key are aside: a later one must go behind them.
-    pub fn holds(&self, target: &[u8]) -> bool {
-        !self.lines.is_empty() && self.lines.contains_key(target)
-    }
-
     /// When the next try is due.
     pub fn next_retry(&self) -> Option<Instant> {
         self.lines.values().map(|line| line.retry).min()
     }
 
     /// Takes out the lines whose next try is due.
-    pub fn due(&mut self, now: Instant) -> Vec<Job> {
-        if self.lines.is_empty() {
-            return Vec::new();
+    pub fn due(&mut self, now: Instant, batch: &mut Vec<Job>) {
+        if !self.lines.is_empty() {
+            let due = self.lines.extract_if(|_, line| line.retry <= now);
+            batch.extend(due.flat_map(|(_, line)| line.jobs));
         }
-        self.lines.extract_if(|_, line| line.retry <= now).flat_map(|(_, line)| line.jobs).collect()
     }
 }

@@ -1,85 +1,197 @@
-//! One shard's queue: first in, first out; a worker takes all that waits.
+//! The one queue of all workers: first in, first out.
+//!
+//! The host hands over no write of a key while earlier ones of it are on their way, so any worker
+//! may take any write. How many workers share the work is decided here: a statement costs the
+//! database nearly the same for one row as for a dozen, so writes that come while one runs wait
+//! for it to end, and go together; another worker begins only where that pays.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::job::Job;
+use super::parked::Parked;
 
 /// Values in one batch, in bytes, at most: a statement's parameters are one message of less than
 /// 1 GB. A single larger write still goes, alone.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The writes of one shard that wait for its worker.
-#[derive(Default)]
-pub struct Shard {
-    queue: Mutex<Queue>,
-    arrived: Condvar,
-    /// The worker was idle when the last write came, and has not been woken yet.
-    unwoken: AtomicBool,
+/// So many waiting writes are worth another connection at once.
+const WORTH_A_WORKER: usize = 64;
+
+/// How long writes wait for a running statement to end before another worker takes them. Where
+/// statements take longer than that as a rule (a database a network away), they don't wait.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// The writes that wait for a worker.
+pub struct Queue {
+    state: Mutex<State>,
+    /// Where each worker waits.
+    seats: Vec<Condvar>,
+    /// Writes have come since the last [`Queue::wake`].
+    unannounced: AtomicBool,
 }
 
 #[derive(Default)]
-struct Queue {
+struct State {
     jobs: VecDeque<Job>,
-    idle: bool,
+    parked: Parked,
+    /// How many workers are at work.
+    busy: usize,
+    /// The others. The last one to become idle is woken first, so that few connections are used
+    /// again and again.
+    idle: Vec<usize>,
+    /// An idle worker watches for the end of [`PATIENCE`].
+    watched: bool,
+    /// Counts batches.
+    taken: u64,
+    /// How long a statement takes.
+    pace: Duration,
     closed: bool,
 }
 
-impl Shard {
-    /// Adds a write at the end, for [`Shard::wake`] to announce. A closed shard drops it, and so its ticket answers the client.
-    pub fn push(&self, job: Job) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.closed {
-            return;
-        }
-        queue.jobs.push_back(job);
-        if std::mem::take(&mut queue.idle) {
-            self.unwoken.store(true, Ordering::Release);
-        }
+impl State {
+    /// What waits is worth a worker now.
+    fn is_worth_a_worker(&self) -> bool {
+        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.pace > PATIENCE
     }
 
-    /// Wakes the worker when writes have come since it went idle.
-    pub fn wake(&self) {
-        if self.unwoken.load(Ordering::Acquire) && self.unwoken.swap(false, Ordering::AcqRel) {
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Takes what waits, at most `most` writes, into `batch`. Waits for the first one until
-    /// `until`; for ever without. False when the shard is closed and empty.
-    pub fn take(&self, most: usize, until: Option<Instant>, batch: &mut Vec<Job>) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        while queue.jobs.is_empty() {
-            if queue.closed {
-                return false;
-            }
-            queue.idle = true;
-            queue = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                Some(left) if left.is_zero() => return true,
-                Some(left) => {
-                    let woken = self.arrived.wait_timeout(queue, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-        queue.idle = false;
+    /// Takes what waits, at most `most` writes, into `batch`. The writes of one key, which have come
+    /// together, stay together.
+    fn drain(&mut self, most: usize, batch: &mut Vec<Job>) {
         let mut bytes = 0;
-        while let Some(job) = queue.jobs.front() {
+        while let Some(job) = self.jobs.front() {
             bytes += job.change.size();
-            if batch.len() >= most || (bytes > BATCH_BYTES && !batch.is_empty()) {
+            let is_full = batch.len() >= most || bytes > BATCH_BYTES;
+            if is_full && batch.last().is_some_and(|last| last.change.target != job.change.target) {
                 break;
             }
-            batch.extend(queue.jobs.pop_front());
+            batch.extend(self.jobs.pop_front());
         }
-        true
+    }
+}
+
+impl Queue {
+    /// A queue for so many workers.
+    pub fn new(workers: usize) -> Queue {
+        let state = State { busy: workers, ..State::default() };
+        let seats = (0..workers).map(|_| Condvar::new()).collect();
+        Queue { state: Mutex::new(state), seats, unannounced: AtomicBool::new(false) }
     }
 
-    /// No more writes are taken; the worker ends when it has done those that wait.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds writes of one key at the end, for [`Queue::wake`] to announce. A closed queue drops
+    /// them, and so their tickets answer the clients.
+    pub fn push(&self, jobs: impl IntoIterator<Item = Job>) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.jobs.extend(jobs);
+            self.unannounced.store(true, Ordering::Release);
+        }
+    }
+
+    /// Wakes a worker for the writes that have come, where one is needed.
+    pub fn wake(&self) {
+        if !self.unannounced.load(Ordering::Acquire) {
+            return;
+        }
+        let state = self.lock();
+        self.unannounced.store(false, Ordering::Release);
+        let is_needed = state.is_worth_a_worker() || !state.watched;
+        if let Some(&seat) = state.idle.last().filter(|_| is_needed && !state.jobs.is_empty()) {
+            self.seats[seat].notify_one();
+        }
+    }
+
+    /// The worker `seat` has done its batch; its statements take `pace`. Takes what waits, at most
+    /// `most` writes, into the empty `batch`; waits for the first. False when the queue is closed
+    /// and empty.
+    pub fn take(&self, seat: usize, pace: Duration, most: usize, batch: &mut Vec<Job>) -> bool {
+        let mut state = self.lock();
+        state.pace = pace;
+        state.busy -= 1;
+        // Who comes from work takes what waits, be it little.
+        if state.jobs.is_empty() {
+            state = self.rest(seat, state);
+        }
+        state.busy += 1;
+        state.taken += 1;
+        state.parked.due(Instant::now(), batch);
+        state.drain(most, batch);
+        !batch.is_empty()
+    }
+
+    /// Waits until there is work that is worth a worker.
+    fn rest<'a>(&'a self, seat: usize, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.idle.push(seat);
+        while !state.closed {
+            let (now, retry) = (Instant::now(), state.parked.next_retry());
+            let is_watching = !state.jobs.is_empty();
+            if retry.is_some_and(|retry| retry <= now)
+                || (is_watching && state.is_worth_a_worker())
+            {
+                break;
+            }
+            state.watched |= is_watching;
+            let patience = is_watching.then(|| now + PATIENCE);
+            let (until, taken) = (patience.into_iter().chain(retry).min(), state.taken);
+            state = self.wait(seat, state, until);
+            if is_watching {
+                state.watched = false;
+                let is_over = patience.is_some_and(|over| over <= Instant::now());
+                if is_over && state.taken == taken && !state.jobs.is_empty() {
+                    break;
+                }
+            }
+        }
+        state.idle.retain(|idle| *idle != seat);
+        state
+    }
+
+    fn wait<'a>(
+        &self,
+        seat: usize,
+        state: MutexGuard<'a, State>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
+        let seat = &self.seats[seat];
+        match until {
+            None => seat.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                seat.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// Sets writes of one row aside, since somebody else has locked it. Later ones go behind them.
+    pub fn park(&self, jobs: impl IntoIterator<Item = Job>) {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            // Their tickets answer.
+            return jobs.into_iter().for_each(drop);
+        }
+        state.parked.park(jobs);
+        // An idle worker looks at the clock for them: who parks them may be long at work.
+        if let Some(&seat) = state.idle.last() {
+            self.seats[seat].notify_one();
+        }
+    }
+
+    /// No more writes are taken; the workers end when they have done those that wait.
     pub fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        self.arrived.notify_all();
+        let parked = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.parked)
+        };
+        // Their tickets answer.
+        drop(parked);
+        self.seats.iter().for_each(Condvar::notify_one);
     }
 }

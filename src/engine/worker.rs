@@ -1,13 +1,12 @@
 //! A worker: takes what waits, plans it, runs it, and says of every write what became of it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::{Answer, Completions, Image, Job, Row, RowState, Settled};
-use super::parked::Parked;
-use super::queue::Shard;
+use super::queue::Queue;
 use super::{Outcome, Shared, Store, Trouble};
 use crate::batch::{by_form, plan, Form, Group};
 use crate::change::{increment, Action, Change};
@@ -17,34 +16,40 @@ use crate::mapping::Mappings;
 /// The pause before a statement is tried again after a conflict or a lost connection.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
-/// One shard's worker.
+/// One of the queue's workers.
 pub struct Worker {
-    shard: Arc<Shard>,
+    seat: usize,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
     completions: Arc<dyn Completions>,
     store: Box<dyn Store>,
-    parked: Parked,
+    /// Keys whose writes were set aside in this turn: later ones of the turn go behind them.
+    aside: HashSet<Arc<[u8]>>,
+    /// How long a statement takes, on average; the last ones count most.
+    pace: Duration,
 }
 
 impl Worker {
-    /// A worker of `shard` that writes to `store`.
+    /// The worker of a seat at the queue, which writes to `store`.
     pub fn new(
-        shard: Arc<Shard>,
+        seat: usize,
+        queue: Arc<Queue>,
         shared: Arc<Shared>,
         completions: Arc<dyn Completions>,
         store: Box<dyn Store>,
     ) -> Worker {
-        Worker { shard, shared, completions, store, parked: Parked::default() }
+        let (aside, pace) = (HashSet::new(), Duration::ZERO);
+        Worker { seat, queue, shared, completions, store, aside, pace }
     }
 
-    /// Works until the shard is closed. A panic answers the clients of its batch (their tickets
+    /// Works until the queue is closed. A panic answers the clients of its batch (their tickets
     /// are dropped) and ends nothing else.
     pub fn run(mut self) {
         let mut batch = Vec::new();
-        while self.shard.take(self.shared.batch_max, self.parked.next_retry(), &mut batch) {
-            let mut jobs = self.parked.due(Instant::now());
-            jobs.append(&mut batch);
+        while self.queue.take(self.seat, self.pace, self.shared.batch_max, &mut batch) {
+            let jobs = std::mem::take(&mut batch);
             self.shared.stats.waiting.sub(jobs.len());
+            self.aside.clear();
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(jobs)));
             if turn.is_err() {
                 self.shared.stats.set_last_error("a worker panicked; please report this".into());
@@ -54,9 +59,6 @@ impl Worker {
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
-        let (behind, jobs): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| self.parked.holds(&job.change.target));
-        self.park(behind);
         let jobs = self.drop_expired(jobs);
         let jobs = match self.shared.health.refusal() {
             Some(reason) => self.give_up(jobs, &reason),
@@ -77,9 +79,11 @@ impl Worker {
 
     /// Runs one statement and settles its rows. Returns what is left to run.
     fn run_group(&mut self, mut group: Group<Job>) -> Vec<Group<Job>> {
-        let held = |row: &mut Row| self.parked.holds(&row.change().target);
-        let behind: Vec<Row> = group.rows.extract_if(.., held).collect();
-        self.park(behind.into_iter().flat_map(|row| row.members));
+        if !self.aside.is_empty() {
+            let is_behind = |row: &mut Row| self.aside.contains(&row.change().target);
+            let behind: Vec<Row> = group.rows.extract_if(.., is_behind).collect();
+            self.park(behind.into_iter().flat_map(|row| row.members));
+        }
         if group.rows.is_empty() {
             return Vec::new();
         }
@@ -89,7 +93,10 @@ impl Worker {
             self.completions.push(settled.collect());
             return Vec::new();
         }
-        match self.store.apply(&group.mapping, &group.form, &group.rows) {
+        let began = Instant::now();
+        let applied = self.store.apply(&group.mapping, &group.form, &group.rows);
+        self.pace = (self.pace * 3 + began.elapsed()) / 4;
+        match applied {
             Ok(outcomes) => {
                 self.shared.stats.statements.add(1);
                 self.shared.stats.rows.add(group.rows.len());
@@ -257,8 +264,13 @@ impl Worker {
     }
 
     fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
-        let waiting = &self.shared.stats.waiting;
-        self.parked.park(jobs.into_iter().inspect(|_| waiting.add(1)));
+        let (waiting, aside) = (&self.shared.stats.waiting, &mut self.aside);
+        self.queue.park(jobs.into_iter().inspect(|job| {
+            waiting.add(1);
+            if !aside.contains(&job.change.target) {
+                aside.insert(job.change.target.clone());
+            }
+        }));
     }
 }
 

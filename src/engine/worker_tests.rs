@@ -94,14 +94,15 @@ impl Bench {
 
     /// Runs the worker until every write has its answer; sorted by number.
     fn run(&mut self) -> Vec<Answered> {
-        let shard = Arc::new(Shard::default());
+        let queue = Arc::new(Queue::new(1));
         let count = self.jobs.len();
         self.shared.stats.waiting.add(count);
-        self.jobs.drain(..).for_each(|job| shard.push(job));
-        shard.wake();
+        queue.push(self.jobs.drain(..));
+        queue.wake();
         let store = Scripted { answers: self.answers.clone(), statements: self.statements.clone() };
         let worker = Worker::new(
-            shard.clone(),
+            0,
+            queue.clone(),
             self.shared.clone(),
             self.collected.clone(),
             Box::new(store),
@@ -110,7 +111,7 @@ impl Bench {
         while self.collected.0.lock().unwrap().len() < count {
             std::thread::yield_now();
         }
-        shard.close();
+        queue.close();
         thread.join().unwrap();
         let mut answers = std::mem::take(&mut *self.collected.0.lock().unwrap());
         answers.sort_by_key(|(id, ..)| *id);

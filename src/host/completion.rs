@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Mode, Str};
-use super::state::{module, Module, Waiter};
+use super::state::{module, Module, Removed, Waiter};
 use super::value::Value;
 use super::{acknowledge, cache_only, gather, merge, verify};
 use crate::engine::{RowState, Settled};
@@ -39,18 +39,20 @@ fn run(ctx: &Ctx) {
 
 /// Merges one outcome and answers its clients.
 pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
-    let (pendings, last, epoch) = {
+    let (Removed { pendings, next, is_last }, epoch) = {
         let mut state = module.state();
-        let (pendings, last) = state.remove(&settled);
-        (pendings, last, state.epoch)
+        (state.remove(&settled), state.epoch)
     };
+    if !next.is_empty() {
+        module.engine.submit(next);
+    }
     let target = Str::new(&settled.target);
     let before = merge::before(ctx, module, &target, &settled, &pendings);
     // A server that follows another holds what its master holds; after a flush a key stays gone.
     if !ffi::server_flags().is_following() {
         let staged = || Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
         let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
-        let renamed = last
+        let renamed = is_last
             && is_visible
             && merge::rename(ctx, &staged(), &target, &settled, &pendings, &before);
         if !renamed {
@@ -70,7 +72,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
                 }
                 RowState::Present(_) | RowState::Unchanged => {}
             }
-            if last {
+            if is_last {
                 ctx.call(c"UNLINK", Mode::Propagate, &[&staged()]);
             }
         }

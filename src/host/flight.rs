@@ -15,7 +15,7 @@ use crate::engine::{Job, JobId};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 
-/// Sends a staged write to its shard. The client is blocked (`None`), or, where it can't be, the
+/// Sends a staged write to the workers. The client is blocked (`None`), or, where it can't be, the
 /// server waits and answers.
 pub fn send(
     ctx: &Ctx,
@@ -37,7 +37,7 @@ pub fn send(
     }
 }
 
-/// Hands a write to its shard.
+/// Hands a write to the workers, behind those of its key.
 pub fn submit(
     module: &Module,
     mapping: &Arc<Mapping>,
@@ -65,16 +65,18 @@ pub fn submit(
         uuid: write.uuid,
         epoch: state.epoch,
     };
-    let id = state.add(&change.target, pending);
+    let id = state.add(pending);
     if has_deadline {
         state.deadlines.push_back((deadline, id));
         if !std::mem::replace(&mut state.deadline_timer, true) {
             ffi::timer(timeout, end_of_time);
         }
     }
-    drop(state);
     module.shared.stats.waiting.add(1);
-    module.engine.submit(Job::new(id, change, deadline, module.inbox.clone()));
+    let job = Job::new(id, change, deadline, module.inbox.clone());
+    if let Some(job) = state.line_up(job) {
+        module.engine.submit([job]);
+    }
     id
 }
 
@@ -90,8 +92,8 @@ pub fn wait(
     let timeout = module.config.sync_timeout();
     let until = Instant::now() + timeout;
     let id = submit(module, mapping, target, write, Waiter::Server);
-    module.engine.wake();
     loop {
+        module.engine.wake();
         let arrived = module.inbox.wait(until);
         let mine = {
             let mut state = module.state();

@@ -12,7 +12,7 @@ use super::verify::Verify;
 use crate::change::Bytes;
 use crate::command::{CacheOnly, Named, Reply};
 use crate::config::Config;
-use crate::engine::{Engine, JobId, Settled, Shared};
+use crate::engine::{Engine, Job, JobId, Settled, Shared};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
@@ -48,8 +48,8 @@ pub fn module() -> Option<&'static Module> {
 pub struct State {
     /// Writes on their way, by number.
     pub jobs: HashMap<JobId, Pending>,
-    /// How many writes are on their way, by final key.
-    pub keys: HashMap<Arc<[u8]>, usize>,
+    /// The writes that are on their way, by final key.
+    pub keys: HashMap<Arc<[u8]>, Line>,
     /// What the workers have done and the data set does not show yet, in order.
     pub settled: VecDeque<Settled>,
     /// When clients' time is up, in order.
@@ -108,6 +108,16 @@ impl Staging {
     }
 }
 
+/// The writes of one final key that are on their way. One key, one worker: so its writes keep their
+/// order, and those that come while it is at work go together afterwards.
+#[derive(Default)]
+pub struct Line {
+    /// How many the workers have.
+    sent: usize,
+    /// Those that wait for these.
+    behind: VecDeque<Job>,
+}
+
 /// A write on its way, as the main thread remembers it.
 pub struct Pending {
     /// The table.
@@ -126,6 +136,19 @@ pub struct Pending {
     pub uuid: Vec<u8>,
     /// [`State::epoch`] when it was staged.
     pub epoch: u64,
+}
+
+/// Writes of one key that go to the workers together, at most: they stay in one batch.
+const TOGETHER_MAX: usize = 512;
+
+/// What [`State::remove`] takes out.
+pub struct Removed {
+    /// The writes; `None` for one that is not known any more.
+    pub pendings: Vec<Option<Pending>>,
+    /// The writes behind them, which go to the workers now.
+    pub next: VecDeque<Job>,
+    /// The staged key has done its duty.
+    pub is_last: bool,
 }
 
 /// Who waits for a write.
@@ -212,26 +235,47 @@ impl Module {
 }
 
 impl State {
-    /// Registers a write on its way.
-    pub fn add(&mut self, target: &Arc<[u8]>, pending: Pending) -> JobId {
+    /// Registers a write on its way, and numbers it.
+    pub fn add(&mut self, pending: Pending) -> JobId {
         self.last_id += 1;
         self.jobs.insert(self.last_id, pending);
-        *self.keys.entry(target.clone()).or_insert(0) += 1;
         self.last_id
     }
 
-    /// Takes out writes that are settled. The second value: the staged key has done its duty.
-    pub fn remove(&mut self, settled: &Settled) -> (Vec<Option<Pending>>, bool) {
-        let jobs = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
-        let Some(count) = self.keys.get_mut(&settled.target) else {
-            return (jobs, true);
+    /// Puts a write in its key's line. Returns it when it may go at once.
+    pub fn line_up(&mut self, job: Job) -> Option<Job> {
+        match self.keys.get_mut(&job.change.target) {
+            Some(line) => {
+                line.behind.push_back(job);
+                None
+            }
+            None => {
+                let line = Line { sent: 1, ..Line::default() };
+                self.keys.insert(job.change.target.clone(), line);
+                Some(job)
+            }
+        }
+    }
+
+    /// Takes out writes that are settled.
+    pub fn remove(&mut self, settled: &Settled) -> Removed {
+        let pendings = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
+        let Some(line) = self.keys.get_mut(&settled.target) else {
+            return Removed { pendings, next: VecDeque::new(), is_last: true };
         };
-        *count = count.saturating_sub(settled.answers.len());
-        let last = *count == 0;
-        if last {
+        line.sent = line.sent.saturating_sub(settled.answers.len());
+        let mut next = VecDeque::new();
+        if line.sent == 0 {
+            let rest = line.behind.split_off(line.behind.len().min(TOGETHER_MAX));
+            next = std::mem::replace(&mut line.behind, rest);
+            line.sent = next.len();
+        }
+        let is_last = line.sent == 0;
+        if is_last {
             self.keys.remove(&settled.target);
         }
-        (jobs, last && self.held.as_deref() != Some(&*settled.target))
+        let is_last = is_last && self.held.as_deref() != Some(&*settled.target);
+        Removed { pendings, next, is_last }
     }
 
     /// The mapping's hash fields as the server's strings.

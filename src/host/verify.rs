@@ -1,7 +1,7 @@
 //! WT.VERIFY: the cache held against the table, in order with the writes on their way.
 //!
-//! A turn looks at some keys of the data set and reads their rows through their shards. A row
-//! arrives in its shard's order, so what is cached then is what the row must be.
+//! A turn looks at some keys of the data set and reads their rows through the workers. A row
+//! arrives in its key's order, so what is cached then is what the row must be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

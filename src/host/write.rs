@@ -1,4 +1,4 @@
-//! A write takes off: checked, staged, and sent to its shard.
+//! A write takes off: checked, staged, and sent to the workers.
 
 use std::ffi::CStr;
 
