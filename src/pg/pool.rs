@@ -14,7 +14,7 @@ use super::error::explain;
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
 use crate::mapping::Mapping;
-use crate::sql;
+use crate::sql::{self, Rows};
 
 /// Prepared statements that one connection keeps; past it all are dropped and made anew.
 const STATEMENTS_MAX: usize = 256;
@@ -27,7 +27,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 pub struct Session {
     /// The connection.
     pub client: Client,
-    statements: HashMap<(u64, Form), Statement>,
+    statements: HashMap<(u64, Form, Rows), Statement>,
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
     limit: Duration,
@@ -39,13 +39,13 @@ impl Session {
         &mut self,
         mapping: &Mapping,
         form: &Form,
+        rows: Rows,
     ) -> Result<Statement, postgres::Error> {
-        // One look-up in the common case; the key is only cloned to be kept.
-        let key = (mapping.version, form.clone());
+        let key = (mapping.version, form.clone(), rows);
         if let Some(statement) = self.statements.get(&key) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(&sql::statement(mapping, form))?;
+        let statement = self.client.prepare(&sql::statement(mapping, form, rows))?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Refusal};
 use crate::key::Show;
 use crate::mapping::Mapping;
 use crate::mixed;
-use crate::sql;
+use crate::sql::{self, Rows};
 
 /// How often the pool is asked why there is no connection yet.
 const POOL_SLICE: Duration = Duration::from_millis(50);
@@ -134,17 +134,7 @@ fn run(
     form: &Form,
     rows: &[Row],
 ) -> Result<Vec<Outcome>, postgres::Error> {
-    let arrays = arrays(mapping, form, rows);
-    let masks: Vec<i64> = match form {
-        Form::Mixed => rows.iter().map(|row| mixed::mask(mapping, row.action())).collect(),
-        _ => Vec::new(),
-    };
-    let mut params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
-    if *form == Form::Mixed {
-        params.push(&masks);
-    }
-    let statement = session.prepare(mapping, form)?;
-    let mut images = images(mapping, rows, &session.client.query(&statement, &params)?);
+    let mut images = images(mapping, rows, &query(session, mapping, form, rows)?);
     // A read finds nothing, and what a mixed statement misses is inserted: no need to ask why.
     if !matches!(form, Form::Read | Form::Mixed) {
         for (row, image) in rows.iter().zip(&mut images).filter(|(_, image)| image.is_none()) {
@@ -161,10 +151,40 @@ fn run(
 }
 
 fn read(session: &mut Session, mapping: &Mapping, rows: &[Row]) -> Result<Images, postgres::Error> {
-    let arrays = arrays(mapping, &Form::Read, rows);
-    let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
-    let statement = session.prepare(mapping, &Form::Read)?;
-    Ok(images(mapping, rows, &session.client.query(&statement, &params)?))
+    Ok(images(mapping, rows, &query(session, mapping, &Form::Read, rows)?))
+}
+
+/// Runs the statement of a form for these rows.
+fn query(
+    session: &mut Session,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+) -> Result<Vec<postgres::Row>, postgres::Error> {
+    if let ([row], true) = (rows, *form != Form::Mixed) {
+        let values: Vec<Value> = cells(form, row).map(Value).collect();
+        let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+        let statement = session.prepare(mapping, form, Rows::One)?;
+        return session.client.query(&statement, &params);
+    }
+    let arrays = arrays(mapping, form, rows);
+    let masks: Vec<i64> = match form {
+        Form::Mixed => rows.iter().map(|row| mixed::mask(mapping, row.action())).collect(),
+        _ => Vec::new(),
+    };
+    let mut params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
+    if *form == Form::Mixed {
+        params.push(&masks);
+    }
+    let statement = session.prepare(mapping, form, Rows::Many)?;
+    session.client.query(&statement, &params)
+}
+
+/// A row's parameters: the id's parts, then the values.
+fn cells<'a>(form: &Form, row: &'a Row) -> impl Iterator<Item = &'a [u8]> {
+    // A row that is read again after a write has values too.
+    let values = (*form != Form::Read).then(|| row.action().values().map(|(_, value)| value));
+    row.change().id_parts().chain(values.into_iter().flatten())
 }
 
 /// Each row's image, at the place of the row; `None` where the statement returned none.
@@ -192,17 +212,15 @@ fn arrays<'a>(mapping: &Mapping, form: &Form, rows: &'a [Row]) -> Vec<Array<'a>>
     let mut arrays: Vec<Array> =
         (0..count).map(|_| Array(Vec::with_capacity(rows.len()))).collect();
     for row in rows {
-        let values = row.action().values();
         if *form == Form::Mixed {
             arrays.iter_mut().for_each(|array| array.0.push(None));
-            let cells = row.change().id_parts().enumerate().chain(values);
+            let cells = row.change().id_parts().enumerate().chain(row.action().values());
             cells.for_each(|(column, value)| {
                 *arrays[column].0.last_mut().expect("pushed") = Some(value)
             });
             continue;
         }
-        let cells = row.change().id_parts().chain(values.map(|(_, value)| value));
-        for (array, value) in arrays.iter_mut().zip(cells) {
+        for (array, value) in arrays.iter_mut().zip(cells(form, row)) {
             array.0.push(Some(value));
         }
     }

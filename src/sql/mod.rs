@@ -1,6 +1,6 @@
 //! SQL text: quoted identifiers, casts, one statement for any number of rows.
 //!
-//! Every value travels as an element of an array parameter, one array a column; nothing that a
+//! Every value travels as a parameter, or as an element of one: an array a column. Nothing that a
 //! client sends is ever part of a statement's text.
 
 mod upsert;
@@ -14,11 +14,20 @@ pub fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// The statement for a group of this form. Its parameters are one array a key column, then one
-/// array a value, `bytea[]` where the column is `bytea` and `text[]` elsewhere; its rows hold
-/// every column of [`Mapping::columns`].
-pub fn statement(mapping: &Mapping, form: &Form) -> String {
-    let names = Names { mapping };
+/// How many rows a statement takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// One: its parameters are the values themselves. A third faster than an array of one.
+    One,
+    /// Any number: its parameters are arrays.
+    Many,
+}
+
+/// The statement for a group of this form. Its parameters are one for each key column, then one
+/// for each value, `bytea` where the column is `bytea` and `text` elsewhere, or arrays of these;
+/// its rows hold every column of [`Mapping::columns`].
+pub fn statement(mapping: &Mapping, form: &Form, rows: Rows) -> String {
+    let names = Names { mapping, rows };
     match form {
         Form::Upsert(columns) if columns.is_empty() => upsert::touch(&names),
         Form::Upsert(columns) if upsert::can_insert_first(mapping, columns) => {
@@ -65,6 +74,7 @@ fn key_columns(mapping: &Mapping) -> impl Iterator<Item = &Column> {
 /// The names and expressions that the statements are made of. `i` is the input, `t` the table.
 struct Names<'a> {
     mapping: &'a Mapping,
+    rows: Rows,
 }
 
 impl Names<'_> {
@@ -112,9 +122,20 @@ impl Names<'_> {
         mask: &str,
     ) -> String {
         let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
-        let array = |(n, c): (usize, &usize)| {
-            let kind = if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
-            format!("${}::{kind}[]", n + 1)
+        let kind = |c: &usize| if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
+        let source = match self.rows {
+            Rows::One => format!(
+                "(SELECT {}) AS u",
+                join(all.iter().enumerate(), ", ", |(n, c)| {
+                    format!("${}::{} AS c{c}", n + 1, kind(c))
+                })
+            ),
+            Rows::Many => format!(
+                "unnest({}{mask}) AS u({}{})",
+                join(all.iter().enumerate(), ", ", |(n, c)| format!("${}::{}[]", n + 1, kind(c))),
+                join(all.iter(), ", ", |c| format!("c{c}")),
+                if mask.is_empty() { "" } else { ", mask" },
+            ),
         };
         let casts = join(all.iter(), ", ", |c| format!("u.c{c}::{} AS c{c}", cast(*c)));
         let odd: Vec<String> = self
@@ -129,15 +150,8 @@ impl Names<'_> {
             true => String::new(),
             false => format!(" WHERE {}", odd.join(" AND ")),
         };
-        let (more, named) = match mask {
-            "" => ("", ""),
-            _ => (", u.mask", ", mask"),
-        };
-        format!(
-            "(SELECT {casts}{more} FROM unnest({}{mask}) AS u({}{named}){condition}) AS i",
-            join(all.iter().enumerate(), ", ", array),
-            join(all.iter(), ", ", |c| format!("c{c}")),
-        )
+        let more = if mask.is_empty() { "" } else { ", u.mask" };
+        format!("(SELECT {casts}{more} FROM {source}{condition}) AS i")
     }
 
     /// The input for every column, with a mask of those that a row sets.
@@ -194,7 +208,7 @@ mod tests {
     use crate::table::{Table, TableColumn};
 
     fn sql(table: &Table, form: Form) -> String {
-        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form)
+        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form, Rows::Many)
     }
 
     #[test]
@@ -208,6 +222,19 @@ mod tests {
              \"username\" = excluded.\"username\", \"email\" = excluded.\"email\" RETURNING \
              t.\"id\"::text AS r0, t.\"username\"::text AS r1, t.\"email\"::text AS r2, \
              t.\"dob\"::text AS r3"
+        );
+    }
+
+    #[test]
+    fn one_row_needs_no_array() {
+        let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
+        let sql = statement(&mapping, &Form::Read, Rows::One);
+        assert!(
+            sql.contains(
+                "FROM (SELECT u.c0::integer AS c0 FROM (SELECT $1::text AS c0) AS u \
+                 WHERE u.c0::integer::text = u.c0) AS i JOIN"
+            ),
+            "{sql}"
         );
     }
 
