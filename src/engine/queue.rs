@@ -131,8 +131,7 @@ impl Queue {
         while !state.closed {
             let (now, retry) = (Instant::now(), state.parked.next_retry());
             let is_watching = !state.jobs.is_empty();
-            if retry.is_some_and(|retry| retry <= now)
-                || (is_watching && state.is_worth_a_worker())
+            if retry.is_some_and(|retry| retry <= now) || (is_watching && state.is_worth_a_worker())
             {
                 break;
             }
@@ -195,3 +194,7 @@ impl Queue {
         self.seats.iter().for_each(Condvar::notify_one);
     }
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -74,9 +74,9 @@ fn each_client_gets_its_own_running_value() {
     });
     assert_values(&replies, "", &running.collect::<Vec<_>>());
     s.assert_row_cached("items", 1);
-    // One for the row that held the worker up, one for all the rest.
-    assert!(s.info_int("batches") - batches <= 2, "{:?}", s.info());
-    assert!(s.info_int("statements") - statements <= 2, "{:?}", s.info());
+    // One for the row that held the worker up, one for the first, one for all the rest.
+    assert!(s.info_int("batches") - batches <= 3, "{:?}", s.info());
+    assert!(s.info_int("statements") - statements <= 3, "{:?}", s.info());
 }
 
 #[test]

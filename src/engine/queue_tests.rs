@@ -1,0 +1,88 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::change::{Action, Change};
+use crate::engine::job::{Completions, Settled};
+use crate::mapping::tests::{resolve, users};
+
+struct Nobody;
+
+impl Completions for Nobody {
+    fn push(&self, _: Vec<Settled>) {}
+}
+
+fn job(id: u64, user: u32) -> Job {
+    let mapping = Arc::new(resolve(r#"{"table":"users"}"#, &users()).unwrap());
+    let change = Change::new(&mapping, format!("users:{user}").as_bytes(), Action::Read);
+    Job::new(id, change, Instant::now() + Duration::from_secs(60), Arc::new(Nobody))
+}
+
+/// Takes a batch in a seat; the numbers of its writes.
+fn take(queue: &Queue, seat: usize, pace: Duration) -> Vec<u64> {
+    let mut batch = Vec::new();
+    queue.take(seat, pace, 10, &mut batch);
+    batch.iter().map(Job::id).collect()
+}
+
+#[test]
+fn a_batch_is_what_waits_in_order_up_to_its_bound() {
+    let queue = Queue::new(1);
+    (1..=12).for_each(|id| queue.push([job(id, id as u32)]));
+    assert_eq!(take(&queue, 0, Duration::ZERO), (1..=10).collect::<Vec<_>>());
+    assert_eq!(take(&queue, 0, Duration::ZERO), [11, 12]);
+}
+
+#[test]
+fn writes_of_one_key_are_never_parted() {
+    let queue = Queue::new(1);
+    (1..=9).for_each(|id| queue.push([job(id, id as u32)]));
+    queue.push((10..=15).map(|id| job(id, 10)));
+    queue.push([job(16, 11)]);
+    assert_eq!(take(&queue, 0, Duration::ZERO), (1..=15).collect::<Vec<_>>());
+    assert_eq!(take(&queue, 0, Duration::ZERO), [16]);
+}
+
+/// What an idle worker takes when something comes while another one is at work and stays there.
+fn taken_beside_a_busy_worker(pace: Duration, jobs: u64) -> usize {
+    let queue = Queue::new(2);
+    queue.push([job(1, 1)]);
+    assert_eq!(take(&queue, 0, pace), [1]);
+    std::thread::scope(|scope| {
+        let idle = scope.spawn(|| take(&queue, 1, pace));
+        (2..2 + jobs).for_each(|id| queue.push([job(id, id as u32)]));
+        queue.wake();
+        idle.join().unwrap().len()
+    })
+}
+
+#[test]
+fn a_worker_that_is_stuck_holds_up_no_other_key() {
+    assert_eq!(taken_beside_a_busy_worker(Duration::ZERO, 1), 1);
+    assert_eq!(taken_beside_a_busy_worker(Duration::ZERO, 64), 10);
+    assert_eq!(taken_beside_a_busy_worker(Duration::from_millis(5), 1), 1);
+}
+
+#[test]
+fn a_row_set_aside_comes_back_by_itself() {
+    let queue = Queue::new(2);
+    queue.push([job(1, 1), job(2, 1)]);
+    let mut batch = Vec::new();
+    assert!(queue.take(0, Duration::ZERO, 10, &mut batch));
+    std::thread::scope(|scope| {
+        // An idle worker takes it, though the one that parked it never comes back.
+        let idle = scope.spawn(|| take(&queue, 1, Duration::ZERO));
+        queue.park(batch);
+        assert_eq!(idle.join().unwrap(), [1, 2]);
+    });
+}
+
+#[test]
+fn a_closed_queue_takes_nothing_and_gives_what_it_has() {
+    let queue = Queue::new(1);
+    queue.push([job(1, 1)]);
+    queue.close();
+    queue.push([job(2, 2)]);
+    assert_eq!(take(&queue, 0, Duration::ZERO), [1]);
+    assert!(take(&queue, 0, Duration::ZERO).is_empty());
+}
