@@ -18,11 +18,14 @@ use super::parked::Parked;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// So many waiting writes are worth another connection at once.
-const WORTH_A_WORKER: usize = 64;
+const WORTH_A_WORKER: usize = 128;
 
-/// How long writes wait for a running statement to end before another worker takes them. Where
-/// statements take longer than that as a rule (a database a network away), they don't wait.
+/// How long writes wait for a running statement to end before another worker takes them.
 const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Where statements take longer than this as a rule (a database a network away), writes don't wait
+/// for one to end.
+const SLOW: Duration = Duration::from_millis(3);
 
 /// The writes that wait for a worker.
 pub struct Queue {
@@ -54,7 +57,7 @@ struct State {
 impl State {
     /// What waits is worth a worker now.
     fn is_worth_a_worker(&self) -> bool {
-        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.pace > PATIENCE
+        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.pace > SLOW * 3
     }
 
     /// Takes what waits, at most `most` writes, into `batch`. The writes of one key, which have come

@@ -59,7 +59,7 @@ fn taken_beside_a_busy_worker(pace: Duration, jobs: u64) -> usize {
 #[test]
 fn a_worker_that_is_stuck_holds_up_no_other_key() {
     assert_eq!(taken_beside_a_busy_worker(Duration::ZERO, 1), 1);
-    assert_eq!(taken_beside_a_busy_worker(Duration::ZERO, 64), 10);
+    assert_eq!(taken_beside_a_busy_worker(Duration::ZERO, 128), 10);
     assert_eq!(taken_beside_a_busy_worker(Duration::from_millis(5), 1), 1);
 }
 
