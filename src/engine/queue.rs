@@ -20,12 +20,9 @@ const BATCH_BYTES: usize = 8 << 20;
 /// So many waiting writes are worth another connection at once.
 const WORTH_A_WORKER: usize = 128;
 
-/// How long writes wait for a running statement to end before another worker takes them.
+/// How long writes wait for a running statement to end before another worker takes them. Where the
+/// round trip alone takes longer than that (a database a network away), they don't wait.
 const PATIENCE: Duration = Duration::from_millis(1);
-
-/// Where statements take longer than this as a rule (a database a network away), writes don't wait
-/// for one to end.
-const SLOW: Duration = Duration::from_millis(3);
 
 /// The writes that wait for a worker.
 pub struct Queue {
@@ -49,15 +46,15 @@ struct State {
     watched: bool,
     /// Counts batches.
     taken: u64,
-    /// How long a statement takes.
-    pace: Duration,
+    /// How long a statement takes besides its rows.
+    round_trip: Duration,
     closed: bool,
 }
 
 impl State {
     /// What waits is worth a worker now.
     fn is_worth_a_worker(&self) -> bool {
-        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.pace > SLOW * 3
+        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.round_trip > PATIENCE * 3
     }
 
     /// Takes what waits, at most `most` writes, into `batch`. The writes of one key, which have come
@@ -110,12 +107,18 @@ impl Queue {
         }
     }
 
-    /// The worker `seat` has done its batch; its statements take `pace`. Takes what waits, at most
-    /// `most` writes, into the empty `batch`; waits for the first. False when the queue is closed
-    /// and empty.
-    pub fn take(&self, seat: usize, pace: Duration, most: usize, batch: &mut Vec<Job>) -> bool {
+    /// The worker `seat` has done its batch; its statements take `round_trip` besides their rows.
+    /// Takes what waits, at most `most` writes, into the empty `batch`; waits for the first. False
+    /// when the queue is closed and empty.
+    pub fn take(
+        &self,
+        seat: usize,
+        round_trip: Duration,
+        most: usize,
+        batch: &mut Vec<Job>,
+    ) -> bool {
         let mut state = self.lock();
-        state.pace = pace;
+        state.round_trip = round_trip;
         state.busy -= 1;
         // Who comes from work takes what waits, be it little.
         if state.jobs.is_empty() {

@@ -19,9 +19,9 @@ fn job(id: u64, user: u32) -> Job {
 }
 
 /// Takes a batch in a seat; the numbers of its writes.
-fn take(queue: &Queue, seat: usize, pace: Duration) -> Vec<u64> {
+fn take(queue: &Queue, seat: usize, round_trip: Duration) -> Vec<u64> {
     let mut batch = Vec::new();
-    queue.take(seat, pace, 10, &mut batch);
+    queue.take(seat, round_trip, 10, &mut batch);
     batch.iter().map(Job::id).collect()
 }
 
@@ -44,12 +44,12 @@ fn writes_of_one_key_are_never_parted() {
 }
 
 /// What an idle worker takes when something comes while another one is at work and stays there.
-fn taken_beside_a_busy_worker(pace: Duration, jobs: u64) -> usize {
+fn taken_beside_a_busy_worker(round_trip: Duration, jobs: u64) -> usize {
     let queue = Queue::new(2);
     queue.push([job(1, 1)]);
-    assert_eq!(take(&queue, 0, pace), [1]);
+    assert_eq!(take(&queue, 0, round_trip), [1]);
     std::thread::scope(|scope| {
-        let idle = scope.spawn(|| take(&queue, 1, pace));
+        let idle = scope.spawn(|| take(&queue, 1, round_trip));
         (2..2 + jobs).for_each(|id| queue.push([job(id, id as u32)]));
         queue.wake();
         idle.join().unwrap().len()

@@ -16,6 +16,9 @@ use crate::mapping::Mappings;
 /// The pause before a statement is tried again after a conflict or a lost connection.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
+/// What PostgreSQL takes for a row of a statement, about: 10 to 20 µs were measured on two busy cores.
+const ROW_TIME: Duration = Duration::from_micros(20);
+
 /// One of the queue's workers.
 pub struct Worker {
     seat: usize,
@@ -25,8 +28,8 @@ pub struct Worker {
     store: Box<dyn Store>,
     /// Keys whose writes were set aside in this turn: later ones of the turn go behind them.
     aside: HashSet<Arc<[u8]>>,
-    /// How long a statement takes, on average; the last ones count most.
-    pace: Duration,
+    /// How long a statement takes besides its rows; the last ones count most.
+    round_trip: Duration,
 }
 
 impl Worker {
@@ -38,15 +41,15 @@ impl Worker {
         completions: Arc<dyn Completions>,
         store: Box<dyn Store>,
     ) -> Worker {
-        let (aside, pace) = (HashSet::new(), Duration::ZERO);
-        Worker { seat, queue, shared, completions, store, aside, pace }
+        let (aside, round_trip) = (HashSet::new(), Duration::ZERO);
+        Worker { seat, queue, shared, completions, store, aside, round_trip }
     }
 
     /// Works until the queue is closed. A panic answers the clients of its batch (their tickets
     /// are dropped) and ends nothing else.
     pub fn run(mut self) {
         let mut batch = Vec::new();
-        while self.queue.take(self.seat, self.pace, self.shared.batch_max, &mut batch) {
+        while self.queue.take(self.seat, self.round_trip, self.shared.batch_max, &mut batch) {
             let jobs = std::mem::take(&mut batch);
             self.shared.stats.waiting.sub(jobs.len());
             self.aside.clear();
@@ -95,7 +98,8 @@ impl Worker {
         }
         let began = Instant::now();
         let applied = self.store.apply(&group.mapping, &group.form, &group.rows);
-        self.pace = (self.pace * 3 + began.elapsed()) / 4;
+        let besides_rows = began.elapsed().saturating_sub(ROW_TIME * group.rows.len() as u32);
+        self.round_trip = (self.round_trip * 3 + besides_rows) / 4;
         match applied {
             Ok(outcomes) => {
                 self.shared.stats.statements.add(1);
