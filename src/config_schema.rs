@@ -50,7 +50,8 @@ impl Transform for Plain {
     fn transform(&mut self, schema: &mut Schema) {
         if let Some(object) = schema.as_object_mut() {
             object.remove("format");
-            object.retain(|key, value| key != "default" || !(value.is_null() || value == &json!([])));
+            object
+                .retain(|key, value| key != "default" || !(value.is_null() || value == &json!([])));
             let types = object.get_mut("type").and_then(Value::as_array_mut);
             if let Some(types) = types {
                 types.retain(|name| name != "null");
@@ -64,7 +65,8 @@ impl Transform for Plain {
 
 fn schema() -> Value {
     let settings = SchemaSettings::draft07().with(|s| s.inline_subschemas = true);
-    let generated = settings.with_transform(Plain).into_generator().into_root_schema_for::<Config>();
+    let generated =
+        settings.with_transform(Plain).into_generator().into_root_schema_for::<Config>();
     let mut schema = generated.to_value();
     schema["title"] = json!("writethrough");
     schema["description"] = json!("The document of CONFIG and JSON: the options and the mappings.");

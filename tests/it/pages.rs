@@ -101,6 +101,17 @@ fn every_file_that_is_named_exists() {
 }
 
 #[test]
+fn every_source_file_in_the_picture_exists() {
+    let picture = read("docs/architecture.svg");
+    let words = picture.split(|c: char| c.is_whitespace() || "<>".contains(c));
+    let files: Vec<&str> = words.filter(|word| word.ends_with(".rs")).collect();
+    assert!(files.len() > 12, "{files:?}");
+    for file in files {
+        assert!(repository(&format!("src/{file}")).exists(), "docs/architecture.svg: {file}");
+    }
+}
+
+#[test]
 fn every_make_target_exists() {
     let makefile = read("Makefile");
     let targets: BTreeSet<&str> = makefile
