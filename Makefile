@@ -9,7 +9,7 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench fmt lint clean deps
+.PHONY: help build test demo bench schema fmt lint clean deps
 
 help: ## this list
 	@echo 'make …'
@@ -28,6 +28,9 @@ bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FS
 
 build: deps ## the module, for use: target/release/libwritethrough.so
 	cargo build --release
+
+schema: ## write examples/writethrough.schema.json, which a test holds against src/config.rs
+	WRITE_SCHEMA=1 cargo test --no-default-features --lib config::schema
 
 fmt: ## format the code
 	cargo fmt

@@ -32,8 +32,12 @@ impl ConfigError {
 
 /// The whole document with its defaults filled in.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// This document's JSON Schema, for editors. The module doesn't read it.
+    #[serde(default, rename = "$schema")]
+    pub schema: Option<String>,
     /// PostgreSQL URL; `${NAME}` is replaced from the environment. Default: `$WRITETHROUGH_URL`.
     #[serde(default)]
     pub url: Option<String>,
@@ -92,6 +96,7 @@ fn default_connect_timeout() -> u64 {
 
 /// One table, as the document describes it.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MappingConfig {
     /// The part of the key before the first `:`. Default: the table's name without its schema.
@@ -101,6 +106,7 @@ pub struct MappingConfig {
     pub table: String,
     /// The columns that the id in the key stands for. Default: the table's primary key.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[cfg_attr(test, schemars(with = "schema::OneOrMany"))]
     pub key: Vec<String>,
     /// Hash field → column. Default: every column under its own name.
     #[serde(default)]
@@ -115,6 +121,7 @@ pub struct MappingConfig {
 
 /// What happens to a field that is not mapped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub enum Unmapped {
     /// The write is refused.
@@ -306,6 +313,10 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
     }
     deserializer.deserialize_any(OneOrMany)
 }
+
+#[cfg(test)]
+#[path = "config_schema.rs"]
+mod schema;
 
 #[cfg(test)]
 #[path = "config_tests.rs"]

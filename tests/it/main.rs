@@ -8,8 +8,11 @@
 
 mod support;
 
+mod clients;
 mod harness;
+mod pages;
 mod readme;
+mod schema;
 
 // The write itself.
 mod bad_input;

@@ -15,12 +15,12 @@ use serde_json::Value;
 
 use crate::support::*;
 
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// README.md and the pages in `docs/`.
-fn pages() -> Vec<String> {
+pub fn pages() -> Vec<String> {
     let docs = std::fs::read_dir(repository("docs")).into_iter().flatten();
     let names = docs.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
     let mut pages: Vec<String> =
@@ -30,7 +30,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     let path = repository(path);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
@@ -51,14 +51,14 @@ struct Step {
 
 /// A fenced block: where it begins, its language, its lines without their indentation, and the
 /// number of the `##` section it is in.
-struct Block {
-    line: usize,
+pub struct Block {
+    pub line: usize,
     section: usize,
-    language: String,
-    lines: Vec<String>,
+    pub language: String,
+    pub lines: Vec<String>,
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+pub fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut open: Option<usize> = None; // the fence's indentation
     let mut section = 0;
@@ -208,36 +208,6 @@ fn the_pages_answer_as_they_show() {
         assert!(page != "README.md" || compared > 5, "no console blocks any more?");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// The anchors of a page's headings, as GitHub makes them.
-fn anchors(text: &str) -> Vec<String> {
-    let anchor = |title: &str| -> String {
-        let kept = title.to_lowercase().replace(' ', "-");
-        kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
-    };
-    let titles = text.lines().filter_map(|line| Some(line.strip_prefix("##")?.split_once(' ')?.1));
-    titles.map(anchor).collect()
-}
-
-#[test]
-fn the_pages_link_to_what_exists() {
-    for page in pages() {
-        let text = read(&page);
-        let folder = Path::new(&page).parent().expect("a folder");
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| !target.contains("://")) {
-            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let file = match file {
-                "" => PathBuf::from(&page),
-                file => folder.join(file),
-            };
-            let file = file.display().to_string();
-            assert!(repository(&file).exists(), "{page}: no file {target}");
-            let found = anchor.is_empty() || anchors(&read(&file)).iter().any(|a| a == anchor);
-            assert!(found, "{page}: no section {target}");
-        }
-    }
 }
 
 /// A stack with the table of an example, and the module loaded with its document as it is.
