@@ -9,6 +9,7 @@ use crate::report;
 use crate::rounds::{interleave, Contestant, Pace, Summary};
 use crate::shapes::Shape;
 use crate::support::eventually::eventually;
+use crate::support::resp::Conn;
 
 pub fn run(bench: &Bench, pace: Pace) -> Value {
     let pools = ["1", "2", "4", "8", "16"];
@@ -74,14 +75,33 @@ fn measure(bench: &Bench, pace: Pace, group: &'static str, all: Vec<Contestant>)
     summaries.iter().map(value).collect()
 }
 
-/// As many waiting writes as this process may have sockets for: the memory of each, and what
-/// plain commands notice of them.
+/// Many waiting writes: the memory of each, what plain commands notice of them, how they drain.
 fn queue(bench: &Bench) -> Value {
-    const WAITING: usize = 8000;
-    let patience = ["TIMEOUT-MS", "60000"];
-    let node = Node::with_module(bench.cluster.port, &patience);
+    let set = |n: usize| {
+        format!("HSET __{{users:{}}} first_name Ann last_name Lee logins {n} balance 2.25 date_of_birth 1990-05-17", n + 1)
+    };
+    // One client can only wait for many writes by a command that names many keys.
+    let delete = |n: usize| {
+        let keys = (0..100).map(|k| format!("__{{users:{}}}", 10_000_000 + 100 * n + k));
+        format!("UNLINK {}", keys.collect::<Vec<_>>().join(" "))
+    };
+    json!([
+        waiting(bench, "8,000 clients, a write each", 8000, 1, set),
+        waiting(bench, "1,000 clients, 100 writes each", 1000, 100, delete),
+    ])
+}
+
+fn waiting(
+    bench: &Bench,
+    what: &str,
+    clients: usize,
+    writes_each: usize,
+    command: impl Fn(usize) -> String,
+) -> Value {
+    let writes = clients * writes_each;
+    let node = Node::with_module(bench.cluster.port, &["TIMEOUT-MS", "60000"]);
     let mut control = node.conn();
-    control.run(&format!("CONFIG SET maxclients {}", WAITING + 1000));
+    control.run(&format!("CONFIG SET maxclients {}", clients + 1000));
     let pace = Pace {
         rounds: 1,
         warm: std::time::Duration::from_millis(100),
@@ -93,41 +113,33 @@ fn queue(bench: &Bench) -> Value {
         let one = vec![load(name.into(), bench.watch(&node), made)];
         interleave("Queue", one, pace, || {}).remove(0).rate
     };
-    let memory = |control: &mut crate::support::resp::Conn| -> i64 {
-        let info = control.run("INFO memory").text();
-        let line = info.lines().find_map(|l| l.strip_prefix("used_memory:"));
+    let number = |control: &mut Conn, section: &str, field: &str| -> usize {
+        let info = control.run(&format!("INFO {section}")).text();
+        let line = info.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
         line.and_then(|n| n.trim().parse().ok()).unwrap_or_default()
     };
-    let mut conns: Vec<_> = (0..WAITING).map(|_| node.conn()).collect();
+    let mut conns: Vec<_> = (0..clients).map(|_| node.conn()).collect();
     conns.iter_mut().for_each(|conn| drop(conn.run("PING")));
-    let (before, alone) = (memory(&mut control), plain("plain commands, nothing waits"));
+    let before = number(&mut control, "memory", "used_memory");
+    let alone = plain("plain commands, nothing waits");
     let lock = bench.cluster.lock_users();
-    for (n, conn) in conns.iter_mut().enumerate() {
-        conn.send_line(&format!("HSET __{{users:{}}} first_name Ann last_name Lee logins {n} balance 2.25 date_of_birth 1990-05-17", n + 1));
-    }
-    let waiting = |control: &mut crate::support::resp::Conn| -> usize {
-        let info = control.run("INFO writethrough").text();
-        let line = info.lines().find_map(|l| l.strip_prefix("writethrough_in_flight:"));
-        line.and_then(|n| n.trim().parse().ok()).unwrap_or_default()
-    };
-    eventually("all wait", || waiting(&mut control) == WAITING);
-    let after = memory(&mut control);
-    let beside = plain("plain commands, 8000 writes wait");
+    conns.iter_mut().enumerate().for_each(|(n, conn)| conn.send_line(&command(n)));
+    eventually("all wait", || {
+        number(&mut control, "writethrough", "writethrough_in_flight") == writes
+    });
+    let each = (number(&mut control, "memory", "used_memory") - before) / writes;
+    let ratio = plain("plain commands, while they wait") / alone;
     let began = std::time::Instant::now();
     drop(lock);
-    let failed = conns.iter_mut().filter_map(|conn| {
-        let reply = conn.receive();
-        reply.is_error().then(|| reply.text())
-    });
-    let failed: Vec<String> = failed.collect();
-    let (each, drained) = ((after - before) / WAITING as i64, began.elapsed().as_secs_f64());
+    let replies = conns.iter_mut().map(|conn| conn.receive());
+    let failed: Vec<String> = replies.filter(|r| r.is_error()).map(|r| r.text()).collect();
+    let drained = began.elapsed().as_secs_f64();
     println!(
-        "\nQueue: {WAITING} writes wait: {each} bytes each; plain commands at {:.2} of their speed; \
+        "\nQueue: {what}: {each} bytes a write; plain commands at {ratio:.2} of their speed; \
          drained in {drained:.2} s, {} failed {:?}",
-        beside / alone,
         failed.len(),
         failed.first()
     );
-    json!({ "waiting": WAITING, "bytes_each": each, "plain_ratio": beside / alone,
+    json!({ "writes": writes, "clients": clients, "bytes_each": each, "plain_ratio": ratio,
             "drained_in_seconds": drained, "failed": failed.len() })
 }
