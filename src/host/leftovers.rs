@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Kind, Mode, Str};
-use super::flight;
+use super::{flight, sync};
 use super::state::{module, Module, State, Waiter};
 use crate::command::{self, Reply, Write};
 use crate::key;
@@ -36,7 +36,7 @@ pub fn swapped(module: &Module, other: i32) {
     state.strays.extend(strays);
     drop(state);
     ffi::timer(Duration::ZERO, remove_strays);
-    look();
+    sync::doubt();
 }
 
 /// A timer: removes staged keys from where they don't belong.
@@ -123,7 +123,8 @@ fn read(ctx: &Ctx) {
             continue;
         }
         let read = Write::read(Reply::Done);
-        flight::submit(module, mapping, staged.target, read, Waiter::Nobody);
+        module.state().reading();
+        flight::submit(module, mapping, staged.target, read, Waiter::Sync);
     }
     if !module.state().leftovers.is_empty() {
         ffi::timer(Duration::from_millis(1), read);

@@ -16,6 +16,7 @@ mod lifecycle;
 mod merge;
 mod report;
 mod state;
+mod sync;
 mod transfer;
 mod value;
 mod verify;

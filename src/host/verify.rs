@@ -180,16 +180,23 @@ pub fn compare(
     if ctx.open(target).kind() == Kind::Empty || is_equal(ctx, target, &settled.mapping, image) {
         return;
     }
-    let repair = {
-        let mut state = module.state();
-        let Some(verify) = &mut state.verify else { return };
+    let waits = |waiter: fn(&Waiter) -> bool| pendings.iter().flatten().any(|p| waiter(&p.waiter));
+    let mut repair = waits(|waiter| matches!(waiter, Waiter::Sync));
+    let mut state = module.state();
+    if repair {
+        state.repaired();
+    }
+    if let Some(verify) =
+        state.verify.as_mut().filter(|_| waits(|waiter| matches!(waiter, Waiter::Verify)))
+    {
         verify.differing += 1;
         if verify.keys.len() < SHOWN {
             verify.keys.push(settled.target.to_vec());
         }
-        verify.repaired += usize::from(verify.repair);
-        verify.repair
-    };
+        repair |= verify.repair;
+        verify.repaired += usize::from(repair);
+    }
+    drop(state);
     match image {
         Some(image) if repair => {
             merge::row(ctx, module, target, &settled.mapping, image, pendings, before);

@@ -2,6 +2,9 @@
 
 pub mod catalog;
 pub mod error;
+pub mod feed;
+pub mod history;
+pub mod journal;
 pub mod monitor;
 pub mod pool;
 pub mod store;

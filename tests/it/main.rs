@@ -57,6 +57,8 @@ mod consistency;
 mod disturbed;
 mod host;
 mod in_flight;
+mod in_sync;
+mod journal;
 mod one_by_one;
 mod outage;
 mod persistence;

@@ -1,0 +1,336 @@
+//! The cache held against the table after a fault: a restart, a promotion, a failover.
+//!
+//! What the data set holds may be older than the table then. The journal names the keys that have
+//! changed meanwhile; without one, every cached key is looked at. Rows are read through the
+//! workers, in order with the writes of their keys, some at a time, so that clients are served.
+//! With a journal, what others write is followed afterwards in the same way.
+
+use std::time::Duration;
+
+use super::ffi::{self, Ctx, Kind, Mode, Str};
+use super::state::{module, Module, State, Waiter};
+use super::{flight, leftovers};
+use crate::command::{self, Reply, Write};
+use crate::engine::JobId;
+use crate::failure::Failure;
+use crate::mapping::Mappings;
+use crate::pg::feed::News;
+use crate::pg::journal::Position;
+
+/// Keys looked at in one turn.
+const TURN: usize = 500;
+const SCAN_COUNT: &[u8] = b"500";
+
+/// The pause while the database is away, or others have to end first.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The hash that holds the data set's position in the journal. It is replicated and persisted with
+/// the data set that it speaks of.
+const POSITION: &[u8] = b"{writethrough}:applied";
+
+/// How the cache stands to the table.
+#[derive(Default)]
+pub struct Sync {
+    phase: Phase,
+    /// Where the SCAN is, while every key is looked at.
+    cursor: Option<Vec<u8>>,
+    /// Final keys to be read.
+    keys: Vec<Vec<u8>>,
+    /// Reads on their way.
+    outstanding: usize,
+    checked: usize,
+    repaired: usize,
+    /// A timer for the next step is set.
+    is_stepping: bool,
+    /// A position, and the last write that was sent before it was known: when all up to it are
+    /// settled, the data set is there.
+    reached: Option<(Position, JobId)>,
+    /// The journal is followed.
+    is_following: bool,
+    /// Histories of the database that were dealt with.
+    histories: u64,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is known yet.
+    #[default]
+    Waiting,
+    /// The keys in doubt are being read.
+    Running,
+    /// Every cached hash is its row.
+    Done,
+}
+
+impl State {
+    /// Takes note of a difference that was repaired.
+    pub fn repaired(&mut self) {
+        self.sync.repaired += 1;
+    }
+
+    /// Registers a read whose waiter is [`Waiter::Sync`].
+    pub fn reading(&mut self) {
+        self.sync.outstanding += 1;
+    }
+}
+
+/// True when every cached hash is known to be its row: writes on their way apart.
+pub fn is_in_sync(module: &Module) -> bool {
+    let is_done = {
+        let state = module.state();
+        state.sync.phase == Phase::Done && state.sync.histories == module.manager.history.changes()
+    };
+    is_done
+        && module.shared.health.is_up()
+        && module.shared.stats.unsettled.get() == 0
+        && !ffi::server_flags().is_following()
+}
+
+/// For INFO and WT.STATUS.
+pub fn progress(module: &Module) -> String {
+    let state = module.state();
+    let Sync { phase, cursor, keys, outstanding, checked, repaired, .. } = &state.sync;
+    match phase {
+        _ if ffi::server_flags().is_following() => "following another server".into(),
+        _ if !module.shared.health.is_up() => "waiting for the database".into(),
+        Phase::Waiting => "waiting for earlier statements to end".into(),
+        Phase::Done => "done".into(),
+        Phase::Running => {
+            let left = match cursor {
+                Some(_) => "scanning".to_string(),
+                None => format!("{} left", keys.len() + outstanding),
+            };
+            format!("{checked} checked, {repaired} repaired, {left}")
+        }
+    }
+}
+
+/// The data set may be older than the table, or newer: at load, and after a fault.
+pub fn doubt() {
+    let Some(module) = module() else { return };
+    module.feed.stop();
+    {
+        let mut state = module.state();
+        let (outstanding, is_stepping) = (state.sync.outstanding, state.sync.is_stepping);
+        let histories = module.manager.history.changes();
+        state.sync = Sync { outstanding, is_stepping, histories, ..Sync::default() };
+    }
+    leftovers::look();
+    ffi::timer(Duration::ZERO, begin);
+}
+
+/// The database tells another history; any thread may say so.
+pub fn history_changed() {
+    ffi::wake(doubt);
+}
+
+/// The monitor has news.
+pub fn news_arrived() {
+    ffi::wake(|| ffi::timer(Duration::ZERO, news));
+}
+
+/// A timer: asks the monitor what has changed.
+fn begin(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    // In a cluster no key stays with its server for ever.
+    let has_position = module.feed.has_journal() && !ctx.flags().is_cluster();
+    let position = match has_position {
+        true => stored(ctx),
+        false => None,
+    };
+    if !has_position && ctx.open(&Str::new(POSITION)).kind() != Kind::Empty {
+        // Writes that are not noted make it untrue.
+        module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(POSITION)]));
+    }
+    let is_empty = ctx.call(c"DBSIZE", Mode::Read, &[]).integer() == 0;
+    if is_empty {
+        module.state().sync.phase = Phase::Done;
+    }
+    if !is_empty || module.feed.has_journal() {
+        module.feed.start(position);
+        module.shared.health.nudge();
+    }
+}
+
+fn stored(ctx: &Ctx) -> Option<Position> {
+    let args = [POSITION, b"history", b"snapshot"].map(Str::new);
+    let reply = ctx.call(c"HMGET", Mode::Read, &args.each_ref());
+    let texts: Vec<String> =
+        reply.texts().into_iter().map(|text| String::from_utf8_lossy(text).into()).collect();
+    let [history, snapshot] = <[String; 2]>::try_from(texts).ok()?;
+    (!snapshot.is_empty()).then_some(Position { history, snapshot })
+}
+
+/// A timer: takes the monitor's news.
+fn news(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    match module.feed.take() {
+        None => return,
+        Some(News::Changed(mut keys, position)) => {
+            keys.retain(|key| ctx.open(&Str::new(key)).kind() == Kind::Hash);
+            let mut state = module.state();
+            state.sync.keys.append(&mut keys);
+            state.reach(position);
+            if state.sync.phase == Phase::Waiting {
+                state.sync.phase = Phase::Running;
+            }
+        }
+        Some(News::Unknown(position)) => {
+            let mut state = module.state();
+            // It was followed, and the journal has been cut off or replaced.
+            if state.sync.phase == Phase::Done && state.sync.is_following {
+                drop(state);
+                return doubt();
+            }
+            if let Some(position) = position {
+                state.reach(position);
+            }
+            if state.sync.phase == Phase::Waiting {
+                state.sync.phase = Phase::Running;
+                state.sync.cursor = Some(b"0".to_vec());
+            }
+        }
+    }
+    module.state().sync.is_following = true;
+    step_after(module, Duration::ZERO);
+}
+
+impl State {
+    /// The data set is at this position once the writes that are on their way now are settled. An
+    /// earlier one goes first.
+    fn reach(&mut self, position: Position) {
+        let last = self.last_id();
+        self.sync.reached.get_or_insert((position, last));
+    }
+}
+
+fn step_after(module: &Module, pause: Duration) {
+    if !std::mem::replace(&mut module.state().sync.is_stepping, true) {
+        ffi::timer(pause, step);
+    }
+}
+
+/// A timer: sends the next reads, or ends.
+fn step(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    module.state().sync.is_stepping = false;
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    let mappings = match module.catalog.mappings() {
+        Ok(mappings) if module.shared.health.is_up() => mappings,
+        _ => return step_after(module, PAUSE),
+    };
+    if module.state().sync.outstanding > 0 {
+        return;
+    }
+    if module.state().sync.keys.is_empty() {
+        scan(ctx, module, &mappings);
+    }
+    let some = {
+        let mut state = module.state();
+        let rest = state.sync.keys.len().saturating_sub(TURN);
+        state.sync.keys.split_off(rest)
+    };
+    for key in some {
+        read(ctx, module, &mappings, &key);
+    }
+    let is_idle = module.state().sync.outstanding == 0;
+    if is_idle {
+        rest(ctx, module);
+    }
+}
+
+/// Adds the keys that the SCAN finds in one go.
+fn scan(ctx: &Ctx, module: &Module, mappings: &Mappings) {
+    let Some(cursor) = module.state().sync.cursor.take() else { return };
+    let args = [&cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
+    let reply = ctx.call(c"SCAN", Mode::Read, &args.each_ref());
+    let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
+    let found = reply.element(1);
+    let keys = found.texts().into_iter().filter(|key| is_mapped(mappings, key));
+    let mut state = module.state();
+    state.sync.keys.extend(keys.map(<[u8]>::to_vec));
+    state.sync.cursor = (!next.is_empty() && next != b"0").then_some(next);
+}
+
+fn is_mapped(mappings: &Mappings, key: &[u8]) -> bool {
+    let colon = key.iter().position(|&b| b == b':');
+    colon.is_some_and(|colon| mappings.get(&key[..colon]).is_some())
+}
+
+fn read(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
+    let Some(colon) = key.iter().position(|&b| b == b':') else { return };
+    let Some(mapping) = mappings.get(&key[..colon]) else { return };
+    if ctx.open(&Str::new(key)).kind() != Kind::Hash
+        || command::check_id(mapping, &key[colon + 1..]).is_err()
+    {
+        return;
+    }
+    module.state().reading();
+    flight::submit(module, mapping, key, Write::read(Reply::Done), Waiter::Sync);
+}
+
+/// Nothing is on its way: more follows, or all is done.
+fn rest(ctx: &Ctx, module: &Module) {
+    let mut state = module.state();
+    if !state.sync.keys.is_empty() || state.sync.cursor.is_some() {
+        drop(state);
+        return step_after(module, Duration::ZERO);
+    }
+    let has_leftovers = state.scan.is_some() || !state.leftovers.is_empty();
+    if state.sync.phase == Phase::Running && has_leftovers {
+        drop(state);
+        return step_after(module, PAUSE);
+    }
+    if state.sync.phase == Phase::Running {
+        state.sync.phase = Phase::Done;
+        let (checked, repaired) = (state.sync.checked, state.sync.repaired);
+        drop(state);
+        let text = format!("in sync: {checked} cached keys checked, {repaired} repaired");
+        ffi::log(ffi::Level::Notice, &text);
+        state = module.state();
+    }
+    let Some((position, last)) = &state.sync.reached else { return };
+    // What these writes have committed is part of the position.
+    if state.jobs.keys().any(|id| id <= last) {
+        drop(state);
+        return step_after(module, PAUSE);
+    }
+    let fields = [
+        POSITION,
+        b"history",
+        position.history.as_bytes(),
+        b"snapshot",
+        position.snapshot.as_bytes(),
+    ];
+    let args = fields.map(Str::new);
+    state.sync.reached = None;
+    drop(state);
+    if !ctx.flags().is_cluster() {
+        module.apply(|| ctx.call(c"HSET", Mode::Propagate, &args.each_ref()));
+    }
+}
+
+/// A row has been read, and the cache is as it is; or it could not be read.
+pub fn done(module: &Module, target: &[u8], failure: Option<Failure>) {
+    let failed = failure.is_some_and(|failure| !matches!(failure, Failure::Refused(_)));
+    let left = {
+        let mut state = module.state();
+        state.sync.outstanding = state.sync.outstanding.saturating_sub(1);
+        match failed {
+            true => state.sync.keys.push(target.to_vec()),
+            false => state.sync.checked += 1,
+        }
+        state.sync.outstanding
+    };
+    if left == 0 {
+        step_after(module, if failed { PAUSE } else { Duration::ZERO });
+    }
+}

@@ -1,0 +1,140 @@
+//! After a restart or a promotion, the cache is held against the table before it is `in_sync`.
+
+use crate::support::*;
+
+impl Stack {
+    pub fn is_in_sync(&self) -> bool {
+        self.info_int("in_sync") == 1
+    }
+
+    pub fn wait_until_in_sync(&self) {
+        eventually("it is in sync", || self.is_in_sync());
+    }
+
+    /// Every cached user is its row, and nothing is staged.
+    #[track_caller]
+    pub fn assert_users_are_rows(&self) {
+        for key in self.keys().iter().filter(|key| key.starts_with("users:")) {
+            let id = key["users:".len()..].parse().expect("a number");
+            assert_eq!(self.hgetall(key), user_row(self, id), "{key}");
+        }
+        assert_eq!(self.run("KEYS __*"), Reply::Array(vec![]));
+    }
+
+    /// A statement of another writethrough that has not ended: a sync waits for it.
+    pub fn orphan(&self) -> OpenTransaction {
+        self.database.hold("set application_name = 'writethrough'; select pg_current_xact_id()")
+    }
+}
+
+#[test]
+fn an_empty_data_set_is_in_sync_at_once() {
+    let s = Stack::users().start();
+    s.wait_until_in_sync();
+    assert_eq!(s.info()["writethrough_sync"], "done");
+    s.add_user(1);
+    assert!(s.is_in_sync());
+}
+
+#[test]
+fn an_old_snapshot_is_brought_up_to_the_table() {
+    let s = Stack::users().start();
+    (1..=700).for_each(|id| s.add_user(id));
+    assert_eq!(s.run("HSET plain a b"), int(1));
+    assert_eq!(s.run("HSET users:x a b"), int(1));
+    assert_eq!(s.run("SAVE"), ok());
+    assert_eq!(s.run("HSET __{users:1} username new first x"), int(1));
+    assert_eq!(s.run("DEL __{users:2}"), int(1));
+    assert_eq!(s.run("DEL users:3"), int(1));
+    s.execute("update users set username = 'other' where id = 4");
+    s.execute("delete from users where id = 5");
+    let orphan = s.orphan();
+    s.restart_redis("KILL");
+    assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
+    assert!(!s.is_in_sync());
+    assert_eq!(s.info()["writethrough_sync"], "waiting for earlier statements to end");
+    // Clients are served meanwhile, and a write brings its whole row.
+    assert_eq!(s.run("HSET __{users:1} last y"), int(1));
+    s.assert_user_cached(1);
+    assert_eq!(s.run("HGET users:4 username"), bulk("u4"));
+    assert!(!s.is_in_sync());
+    orphan.commit();
+    s.wait_until_in_sync();
+    s.assert_users_are_rows();
+    assert_eq!(s.run("HGET users:4 username"), bulk("other"));
+    assert_eq!(s.run("EXISTS users:2 users:5 users:x"), int(0), "they stand for no row");
+    assert_eq!(s.run("HGET plain a"), bulk("b"));
+    s.wait_for_log("in sync: 7");
+}
+
+#[test]
+fn the_progress_can_be_seen() {
+    let s = Stack::users().patient().start();
+    (1..=10).for_each(|id| s.add_user(id));
+    assert_eq!(s.run("SAVE"), ok());
+    let lock = s.database.hold("lock table users in access exclusive mode");
+    s.restart_redis("KILL");
+    eventually("it waits for the rows", || {
+        let sync = &s.info()["writethrough_sync"];
+        sync == "0 checked, 0 repaired, 10 left"
+    });
+    assert!(!s.is_in_sync());
+    let status = s.run("WT.STATUS");
+    let mut pairs = status.array().chunks(2);
+    assert_eq!(pairs.find(|pair| pair[0].text() == "in_sync").expect("in_sync")[1], int(0));
+    lock.rollback();
+    s.wait_until_in_sync();
+    assert_eq!(s.info()["writethrough_sync"], "done");
+}
+
+#[test]
+fn a_database_that_is_away_is_waited_for() {
+    let server = std::sync::Arc::new(PostgresServer::start_new());
+    let s = Stack::users().option("timeout_ms", 500).postgres(&server).start();
+    s.add_user(1);
+    assert_eq!(s.run("SAVE"), ok());
+    assert_eq!(s.run("HSET __{users:1} username new"), int(0));
+    server.stop_fast();
+    s.restart_redis("KILL");
+    assert!(!s.is_in_sync());
+    assert_eq!(s.info()["writethrough_sync"], "waiting for the database");
+    server.start_again();
+    s.wait_until_in_sync();
+    assert_eq!(s.run("HGET users:1 username"), bulk("new"));
+}
+
+#[test]
+fn a_promoted_replica_is_brought_up_to_the_table() {
+    let master = Stack::users().start();
+    let replica = Stack::users().without_module().start();
+    let args = ["JSON", &master.document.to_string()].map(str::to_string);
+    assert_eq!(replica.load_with(&args.each_ref().map(String::as_str)), ok());
+    (1..=5).for_each(|id| master.add_user(id));
+    assert_eq!(replica.run(&format!("REPLICAOF 127.0.0.1 {}", master.redis.port())), ok());
+    eventually("it has it all", || replica.run("DEBUG DIGEST") == master.run("DEBUG DIGEST"));
+    assert!(!replica.is_in_sync(), "a replica can't know");
+    assert_eq!(replica.info()["writethrough_sync"], "following another server");
+    // What the master commits and the replica does not get.
+    assert_eq!(master.run("CLIENT KILL TYPE replica").int(), 1);
+    assert_eq!(replica.run("REPLICAOF 127.0.0.1 1"), ok());
+    assert_eq!(master.run("HSET __{users:2} username new"), int(0));
+    master.redis.stop("KILL");
+    assert_eq!(replica.run("REPLICAOF NO ONE"), ok());
+    replica.wait_until_in_sync();
+    assert_eq!(replica.run("HGET users:2 username"), bulk("new"));
+    assert_eq!(replica.run("DBSIZE"), int(5));
+}
+
+#[test]
+fn another_data_set_is_held_against_the_table() {
+    let s = Stack::users().start();
+    s.add_user(1);
+    assert_eq!(s.run("COPY users:1 users:1 DB 1"), int(1));
+    assert_eq!(s.run("HSET __{users:1} username new"), int(0));
+    assert_eq!(s.run("SWAPDB 0 1"), ok());
+    eventually("the cache is the row", || s.run("HGET users:1 username") == bulk("new"));
+    s.wait_until_in_sync();
+    assert_eq!(s.run("DEBUG RELOAD"), ok());
+    s.wait_until_in_sync();
+    s.assert_user_cached(1);
+}
