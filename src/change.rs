@@ -56,10 +56,6 @@ impl Action {
         matches!(self, Action::Read | Action::Pass)
     }
 
-    /// True when doing it twice is the same as doing it once, but for the answer.
-    pub fn is_idempotent(&self) -> bool {
-        !matches!(self, Action::Add(..))
-    }
 }
 
 impl Change {

@@ -1,5 +1,6 @@
 //! Loading, and what happens to the server afterwards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     let shared = Arc::new(Shared {
         health: Health::new(grace(&config)),
         stats: Stats::default(),
+        demoted: AtomicBool::new(false),
         batch_max: config.batch_max,
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone()));
@@ -151,7 +153,14 @@ pub fn event(_: &Ctx, event: Event) {
             drop(state);
             sync::doubt();
         }
-        Event::Promoted => sync::doubt(),
+        Event::Promoted => {
+            module.shared.demoted.store(false, Ordering::Release);
+            sync::doubt();
+        }
+        Event::Demoted => {
+            module.shared.demoted.store(true, Ordering::Release);
+            module.feed.stop();
+        }
         Event::Shutdown => shutdown(module),
         Event::Idle => module.engine.wake(),
     }

@@ -63,7 +63,11 @@ impl Counter<'_> {
                 Value::Bytes(cell(pending, self.settled, *column).unwrap_or_default().to_vec())
             }
             Reply::Filled => Value::Integer((extra_cell(self.settled) == Some(b"t")).into()),
-            Reply::Existed => Value::Integer(matches!(state, RowState::Deleted).into()),
+            // The first try may have deleted it; then the cache remembers the row.
+            Reply::Existed => Value::Integer(i64::from(
+                matches!(state, RowState::Deleted)
+                    || (self.settled.unsure && self.kind == Kind::Hash),
+            )),
             Reply::Found => Value::Integer(matches!(state, RowState::Present(_)).into()),
             Reply::Number(n) => Value::Integer(*n),
             // The answer of what changes the cache only comes with the change.

@@ -6,11 +6,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The history's name: cluster, database and timeline. NULL on a standby, which has no say.
+/// The history's name: cluster, database and timeline. NULL on a standby, which has no say. Where
+/// commits don't wait for the disk, a crash can lose some; it resets the statistics.
 pub const SQL: &str = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE
     (SELECT system_identifier FROM pg_control_system())
     || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())
-    || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) END";
+    || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    || CASE WHEN current_setting('synchronous_commit') = 'off'
+       THEN '/' || (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter) ELSE '' END END";
 
 /// What the connections have seen.
 #[derive(Debug)]

@@ -7,5 +7,6 @@ pub mod history;
 pub mod journal;
 pub mod monitor;
 pub mod pool;
+mod resolve;
 pub mod store;
 mod wire;

@@ -15,6 +15,7 @@ use super::error::explain;
 use super::history::{self, History};
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
+use crate::engine::Backend;
 use crate::mapping::Mapping;
 use crate::sql::{self, Rows};
 
@@ -38,15 +39,6 @@ pub struct Session {
     origin: Option<i64>,
     /// It leaves the pool: the server is of no use any more.
     retired: bool,
-}
-
-/// A process of the database server's. Numbers are given again; the time tells them apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// Its number.
-    pub pid: i32,
-    /// When it was started, in seconds since 1970, as text.
-    pub started: String,
 }
 
 impl Session {
@@ -178,7 +170,8 @@ impl Manager {
         let set_up = format!(
             "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
              SET idle_in_transaction_session_timeout = {timeout}; \
-             SELECT pid, extract(epoch FROM backend_start), {} \
+             SELECT pid, extract(epoch FROM backend_start), {}, \
+                    (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter) \
              FROM pg_stat_activity WHERE pid = pg_backend_pid()",
             LOCK_TIMEOUT.as_millis(),
             history::SQL,
@@ -230,8 +223,9 @@ impl Manager {
         });
         let cell = |at| told.and_then(|row| row.get(at));
         self.history.note(cell(2));
+        let text = |at| cell(at).unwrap_or_default().to_string();
         let pid = cell(0).and_then(|pid| pid.parse().ok()).unwrap_or(0);
-        let backend = Backend { pid, started: cell(1).unwrap_or_default().into() };
+        let backend = Backend { pid, started: text(1), history: text(2), period: text(3) };
         let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
         let (limit, origin, retired) = (self.limit, self.origin, false);
         Ok(Session { client, statements, texts, last_used, limit, backend, origin, retired })

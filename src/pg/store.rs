@@ -7,11 +7,13 @@ use postgres::types::ToSql;
 use r2d2::{Pool, PooledConnection};
 
 use super::catalog::Catalog;
-use super::error::classify;
+use super::error::{classify, classify_connect, explain};
 use super::pool::{Manager, Session};
+use super::resolve;
 use super::wire::{Array, Cell, Value};
 use crate::batch::Form;
-use crate::engine::{Image, Outcome, Row, Store, Trouble};
+use crate::engine::lost::Transaction;
+use crate::engine::{Fate, Image, Lost, Outcome, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
 use crate::mapping::Mapping;
@@ -53,7 +55,7 @@ impl PgStore {
             // The pool goes on trying; its last error is known before its time is up.
             let cause = reason.strip_prefix("timed out waiting for connection: ");
             if cause.is_some() || Instant::now() >= until {
-                return Err(Trouble::Down(cause.unwrap_or(&reason).to_string()));
+                return Err(classify_connect(cause.unwrap_or(&reason)));
             }
         }
     }
@@ -72,17 +74,24 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
         }
-        let result = run(&mut session, mapping, form, rows);
+        let result = match form.is_once() {
+            true => once(&mut session, mapping, form, rows),
+            false => all(&mut session, mapping, form, rows)
+                .map_err(|error| classify(&error, &session.backend)),
+        };
         let trouble = match result {
             Ok(outcomes) => {
                 self.session = Some(session);
                 return Ok(outcomes);
             }
-            Err(error) => classify(&error),
+            Err(trouble) => trouble,
         };
         let trouble = match trouble {
-            // A lost connection leaves the pool when it is dropped.
-            Trouble::Lost(_) => return Err(trouble),
+            // The connection leaves the pool when it is dropped.
+            Trouble::Lost(_) | Trouble::Retry(_) => {
+                session.retire();
+                return Err(trouble);
+            }
             Trouble::Conflict(_) => {
                 // The statement itself may be what is out of date.
                 session.forget_statements();
@@ -99,6 +108,14 @@ impl Store for PgStore {
         };
         self.session = Some(session);
         Err(trouble)
+    }
+
+    fn resolve(&mut self, lost: &Lost, mapping: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
+        let mut session = self.connect()?;
+        let fate = resolve::fate(&mut session, lost, mapping, rows)
+            .map_err(|error| Trouble::Down(explain(&error)))?;
+        self.session = Some(session);
+        Ok(fate)
     }
 
     fn release(&mut self) {
@@ -126,8 +143,78 @@ fn names_a_row(refusal: &Refusal) -> bool {
     ["22", "23", "P0"].contains(&refusal.sqlstate.get(..2).unwrap_or_default())
 }
 
-/// One statement, its own transaction. Where triggers come after it, the rows are read again when
-/// it is committed: a deferred trigger runs at the commit.
+/// One statement, its own transaction.
+fn all(
+    session: &mut Session,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+) -> Result<Vec<Outcome>, postgres::Error> {
+    let mut outcomes = run(session, mapping, form, rows)?;
+    if !matches!(form, Form::Read | Form::Delete) {
+        reread(session, mapping, rows, &mut outcomes)?;
+    }
+    Ok(outcomes)
+}
+
+/// One statement that must not be done twice: its transaction's number is known before COMMIT is
+/// sent, so that it can be asked for. What is lost before that was not committed.
+fn once(
+    session: &mut Session,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+) -> Result<Vec<Outcome>, Trouble> {
+    let backend = session.backend.clone();
+    let not_committed = |error: postgres::Error| match classify(&error, &backend) {
+        Trouble::Lost(lost) => Trouble::Retry(lost.reason),
+        trouble => trouble,
+    };
+    session.client.batch_execute("BEGIN").map_err(not_committed)?;
+    let mut outcomes = match run(session, mapping, form, rows) {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            if session.client.batch_execute("ROLLBACK").is_err() {
+                session.retire();
+            }
+            return Err(not_committed(error));
+        }
+    };
+    let mut done = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()?.as_ref());
+    let xid = done.find_map(|image| image.get(image.width() - 1));
+    let xid = String::from_utf8_lossy(xid.unwrap_or_default()).into_owned();
+    let commit = session.client.batch_execute("COMMIT");
+    let result = match commit {
+        Ok(()) => reread(session, mapping, rows, &mut outcomes),
+        Err(error) if error.as_db_error().is_some() => return Err(not_committed(error)),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => Ok(outcomes),
+        Err(error) => {
+            let commit = (!xid.is_empty()).then_some(Transaction { xid, outcomes });
+            Err(Trouble::Lost(Lost { reason: explain(&error), backend, commit }))
+        }
+    }
+}
+
+/// Where triggers come after the statement, the rows are read again when it is committed: a deferred
+/// trigger runs at the commit.
+pub fn reread(
+    session: &mut Session,
+    mapping: &Mapping,
+    rows: &[Row],
+    outcomes: &mut [Outcome],
+) -> Result<(), postgres::Error> {
+    if mapping.reread {
+        for (outcome, reread) in outcomes.iter_mut().zip(read(session, mapping, rows)?) {
+            take_over(outcome, reread);
+        }
+    }
+    Ok(())
+}
+
+/// The statement.
 fn run(
     session: &mut Session,
     mapping: &Mapping,
@@ -141,16 +228,11 @@ fn run(
             *image = left_out(session, mapping, form, row)?.map(Err);
         }
     }
-    let mut outcomes: Vec<Outcome> = images.into_iter().map(Option::transpose).collect();
-    if mapping.reread && !matches!(form, Form::Read | Form::Delete) {
-        for (outcome, reread) in outcomes.iter_mut().zip(read(session, mapping, rows)?) {
-            take_over(outcome, reread);
-        }
-    }
-    Ok(outcomes)
+    Ok(images.into_iter().map(Option::transpose).collect())
 }
 
-fn read(session: &mut Session, mapping: &Mapping, rows: &[Row]) -> Result<Images, postgres::Error> {
+/// The rows as they are.
+pub fn read(session: &mut Session, mapping: &Mapping, rows: &[Row]) -> Result<Images, postgres::Error> {
     Ok(images(mapping, rows, &query(session, mapping, &Form::Read, rows)?))
 }
 
@@ -188,7 +270,7 @@ fn cells<'a>(form: &Form, row: &'a Row) -> impl Iterator<Item = &'a [u8]> {
 }
 
 /// Each row's image, at the place of the row; `None` where the statement returned none.
-type Images = Vec<Option<Result<Image, Failure>>>;
+pub type Images = Vec<Option<Result<Image, Failure>>>;
 
 /// The row as it is after the triggers, with the cells that only the statement returned.
 fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {

@@ -37,8 +37,8 @@ pub fn statement(mapping: &Mapping, form: &Form, rows: Rows, origin: Option<i64>
         Form::Upsert(columns) => upsert::update_first(&names, columns),
         Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
-        Form::Add(column) => upsert::add(&names, *column),
-        Form::Fill(column) => upsert::fill(&names, *column),
+        Form::Add(column) => upsert::add(&names, *column).numbered(),
+        Form::Fill(column) => upsert::fill(&names, *column).numbered(),
         Form::Delete => Text::of(format!(
             "DELETE FROM {} AS t USING {} WHERE {} RETURNING {}",
             names.table(),
@@ -80,6 +80,12 @@ impl Text {
             "" => self.rows,
             with => format!("WITH {with} {}", self.rows),
         }
+    }
+
+    /// The same, with the transaction's number as the last cell.
+    fn numbered(mut self) -> Text {
+        self.rows = format!("SELECT x.*, pg_current_xact_id()::text FROM ({}) AS x", self.rows);
+        self
     }
 
     /// The same, with an entry in the journal for each row that it returns.

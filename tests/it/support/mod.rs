@@ -8,6 +8,7 @@
 
 mod builder;
 mod cached;
+mod cutter;
 mod database;
 mod eventually;
 mod find;
@@ -23,6 +24,7 @@ mod supervisor;
 mod users;
 
 pub use builder::Builder;
+pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
 pub use hold::Held;
