@@ -138,3 +138,66 @@ fn another_data_set_is_held_against_the_table() {
     s.wait_until_in_sync();
     s.assert_user_cached(1);
 }
+
+/// What a demoted master has not sent is not written over what the new one writes.
+#[test]
+fn a_demoted_master_writes_nothing_that_waited() {
+    let s = Stack::users().one_worker().start();
+    let other = Stack::users().without_module().start();
+    s.add_user(1);
+    let held = s.database.hold("select pg_advisory_xact_lock(77)");
+    let _holder = s.send("HSET __{hold:1} v x");
+    eventually("the worker is held up", || {
+        let sleeping = "select count(*) from pg_stat_activity
+                        where wait_event = 'PgSleep' and datname = current_database()";
+        s.one(sleeping) == "1"
+    });
+    let mut writer = s.send("HSET __{users:1} username old");
+    s.wait_for_blocked(2);
+    assert_eq!(s.run(&format!("REPLICAOF 127.0.0.1 {}", other.redis.port())), ok());
+    assert!(writer.receive().is_error(), "the server itself says so");
+    s.execute("update users set username = 'new' where id = 1");
+    held.rollback();
+    eventually("nothing is in flight", || s.info_int("in_flight") == 0);
+    assert_eq!(s.one("select username from users"), "new");
+    eventually("it follows", || s.info_of("replication")["master_link_status"] == "up");
+    assert_eq!(s.run("REPLICAOF NO ONE"), ok());
+    s.wait_until_in_sync();
+    assert_eq!(s.run("HSET __{users:1} first x"), int(1));
+    s.assert_user_cached(1);
+}
+
+#[test]
+fn a_shutdown_waits_for_no_lock() {
+    let s = Stack::users().patient().redis_conf("appendonly yes").start();
+    (1..=3).for_each(|id| s.add_user(id));
+    let lock = s.lock_user(1);
+    let _blocked = s.send("HSET __{users:1} username never");
+    s.database.wait_for_lock_waiters(1);
+    let started = std::time::Instant::now();
+    let _client = s.send("SHUTDOWN");
+    s.redis.wait_until_dead();
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "it is bounded");
+    lock.rollback();
+    s.restart_redis("KILL");
+    s.wait_until_in_sync();
+    s.assert_users_are_rows();
+}
+
+#[test]
+fn a_node_of_a_cluster_syncs_what_it_holds() {
+    for journal in [false, true] {
+        let s = Stack::users().option("journal", journal).redis_conf("cluster-enabled yes").start();
+        assert_eq!(s.run("CLUSTER ADDSLOTSRANGE 0 16383"), ok());
+        eventually("the slots are served", || s.run("SET sign 1") == ok());
+        (1..=10).for_each(|id| s.add_user(id));
+        assert_eq!(s.run("SAVE"), ok());
+        assert_eq!(s.run("HSET __{users:1} username new"), int(0));
+        s.restart_redis("KILL");
+        eventually("the slots are served", || s.run("SET sign 1") == ok());
+        s.wait_until_in_sync();
+        s.assert_users_are_rows();
+        assert_eq!(s.run("HGET users:1 username"), bulk("new"));
+        assert_eq!(s.run("EXISTS {writethrough}:applied"), int(0), "no slot is its own for ever");
+    }
+}

@@ -65,3 +65,4 @@ mod one_by_one;
 mod outage;
 mod persistence;
 mod replication;
+mod retry;
