@@ -65,10 +65,19 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
                 }
                 RowState::Present(image) if is_visible => {
                     let mapping = &settled.mapping;
-                    merge::row(ctx, module, &target, mapping, image, &pendings, &before);
+                    merge::row(
+                        ctx,
+                        module,
+                        (&target, &settled.target),
+                        mapping,
+                        image,
+                        &pendings,
+                        &before,
+                    );
                 }
                 RowState::Deleted | RowState::Absent | RowState::Unknown => {
-                    ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
+                    let called = ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
+                    sync::check(module, &settled.target, &called);
                 }
                 RowState::Present(_) | RowState::Unchanged => {}
             }

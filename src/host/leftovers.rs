@@ -39,6 +39,16 @@ pub fn swapped(module: &Module, other: i32) {
     sync::doubt();
 }
 
+/// A staged key has come from another node of the cluster. Its write is on its way there, and not to
+/// be done again here; how it ends is seen in the row, when it must have ended.
+pub fn migrated(module: &Module, name: &[u8]) {
+    if let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) {
+        sync::doubt_key_later(module, staged.target, module.config.timeout() * 2);
+    }
+    module.state().leftovers.push(name.to_vec());
+    ffi::timer(Duration::ZERO, read);
+}
+
 /// A timer: removes staged keys from where they don't belong.
 fn remove_strays(ctx: &Ctx) {
     let Some(module) = module() else { return };

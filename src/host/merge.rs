@@ -2,6 +2,7 @@
 
 use super::ffi::{Ctx, Key, Kind, Mode, Str};
 use super::state::{Module, Pending};
+use super::sync;
 use super::value::Value;
 use crate::command::{Named, Reply};
 use crate::config;
@@ -130,7 +131,9 @@ pub fn rename(
             return false;
         }
     }
-    ctx.call(c"RENAME", Mode::Propagate, &[staged, target]);
+    if ctx.call(c"RENAME", Mode::Propagate, &[staged, target]).error().is_some() {
+        return false;
+    }
     expire(ctx, target, mapping);
     true
 }
@@ -200,7 +203,7 @@ impl Unmapped {
 pub fn row(
     ctx: &Ctx,
     module: &Module,
-    target: &Str,
+    (target, name): (&Str, &[u8]),
     mapping: &Mapping,
     image: &Image,
     pendings: &[Option<Pending>],
@@ -228,7 +231,7 @@ pub fn row(
     args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
     args.extend(kept.iter().flat_map(|(name, value)| [name, value]));
     if args.len() > 1 {
-        ctx.call(c"HSET", Mode::Propagate, &args);
+        sync::check(module, name, &ctx.call(c"HSET", Mode::Propagate, &args));
     }
     // Columns that are NULL now leave the hash, and so does what is no column any more. The
     // hash's length says whether there can be any.

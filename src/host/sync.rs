@@ -5,9 +5,10 @@
 //! workers, in order with the writes of their keys, some at a time, so that clients are served.
 //! With a journal, what others write is followed afterwards in the same way.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use super::ffi::{self, Ctx, Kind, Mode, Str};
+use super::ffi::{self, Ctx, Kind, Mode, Reply as Called, Str};
 use super::state::{module, Module, State, Waiter};
 use super::{flight, leftovers};
 use crate::command::{self, Reply, Write};
@@ -36,6 +37,8 @@ pub struct Sync {
     cursor: Option<Vec<u8>>,
     /// Final keys to be read.
     keys: Vec<Vec<u8>>,
+    /// Final keys to be read when this time has come.
+    later: VecDeque<(Instant, Vec<u8>)>,
     /// Reads on their way.
     outstanding: usize,
     checked: usize,
@@ -45,6 +48,8 @@ pub struct Sync {
     /// A position, and the last write that was sent before it was known: when all up to it are
     /// settled, the data set is there.
     reached: Option<(Position, JobId)>,
+    /// The position that the data set holds.
+    stored: Option<Position>,
     /// The journal is followed.
     is_following: bool,
     /// Histories of the database that were dealt with.
@@ -117,6 +122,38 @@ pub fn doubt() {
     }
     leftovers::look();
     ffi::timer(Duration::ZERO, begin);
+}
+
+/// What a key holds may not be its row: it is read again.
+pub fn doubt_key(module: &Module, target: &[u8]) {
+    let mut state = module.state();
+    state.sync.keys.push(target.to_vec());
+    if state.sync.phase == Phase::Done {
+        state.sync.phase = Phase::Running;
+    }
+    drop(state);
+    step_after(module, PAUSE);
+}
+
+/// The same, after a while.
+pub fn doubt_key_later(module: &Module, target: &[u8], pause: Duration) {
+    let mut state = module.state();
+    state.sync.later.push_back((Instant::now() + pause, target.to_vec()));
+    if state.sync.phase == Phase::Done {
+        state.sync.phase = Phase::Running;
+    }
+    drop(state);
+    step_after(module, PAUSE);
+}
+
+/// What the server says to a change of a key. A node of a cluster that is down refuses it, and has
+/// to make up for it.
+pub fn check(module: &Module, target: &[u8], called: &Called) {
+    const DOWN: &[u8] = b"while the cluster is down";
+    let is_down = |error: &[u8]| error.windows(DOWN.len()).any(|words| words == DOWN);
+    if called.error().is_some_and(is_down) {
+        doubt_key(module, target);
+    }
 }
 
 /// The database tells another history; any thread may say so.
@@ -230,6 +267,13 @@ fn step(ctx: &Ctx) {
     if module.state().sync.outstanding > 0 {
         return;
     }
+    {
+        let mut state = module.state();
+        let now = Instant::now();
+        let due = state.sync.later.iter().take_while(|(due, _)| *due <= now).count();
+        let due: Vec<_> = state.sync.later.drain(..due).map(|(_, key)| key).collect();
+        state.sync.keys.extend(due);
+    }
     if module.state().sync.keys.is_empty() {
         scan(ctx, module, &mappings);
     }
@@ -284,7 +328,8 @@ fn rest(ctx: &Ctx, module: &Module) {
         drop(state);
         return step_after(module, Duration::ZERO);
     }
-    let has_leftovers = state.scan.is_some() || !state.leftovers.is_empty();
+    let has_leftovers =
+        state.scan.is_some() || !state.leftovers.is_empty() || !state.sync.later.is_empty();
     if state.sync.phase == Phase::Running && has_leftovers {
         drop(state);
         return step_after(module, PAUSE);
@@ -303,6 +348,10 @@ fn rest(ctx: &Ctx, module: &Module) {
         drop(state);
         return step_after(module, PAUSE);
     }
+    if state.sync.stored.as_ref() == Some(position) || ctx.flags().is_cluster() {
+        state.sync.reached = None;
+        return;
+    }
     let fields = [
         POSITION,
         b"history",
@@ -311,11 +360,9 @@ fn rest(ctx: &Ctx, module: &Module) {
         position.snapshot.as_bytes(),
     ];
     let args = fields.map(Str::new);
-    state.sync.reached = None;
+    state.sync.stored = state.sync.reached.take().map(|(position, _)| position);
     drop(state);
-    if !ctx.flags().is_cluster() {
-        module.apply(|| ctx.call(c"HSET", Mode::Propagate, &args.each_ref()));
-    }
+    module.apply(|| ctx.call(c"HSET", Mode::Propagate, &args.each_ref()));
 }
 
 /// A row has been read, and the cache is as it is; or it could not be read.

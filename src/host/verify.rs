@@ -14,6 +14,7 @@ use super::flight;
 use super::leftovers::escape_glob;
 use super::merge::{self, Before};
 use super::state::{module, Module, Pending, Waiter};
+use super::sync;
 use super::value::Value;
 use crate::command::{self, Reply, Write};
 use crate::config::Unmapped;
@@ -199,10 +200,12 @@ pub fn compare(
     drop(state);
     match image {
         Some(image) if repair => {
+            let target = (target, &*settled.target);
             merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
         }
         None if repair => {
-            ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+            let called = ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+            sync::check(module, &settled.target, &called);
         }
         _ => {}
     }

@@ -23,6 +23,9 @@ const RUNNING: &str = "
       AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
       AND state <> 'idle' AND coalesce(xact_start, query_start) < to_timestamp($1)";
 
+/// Nobody signs with it.
+const NOBODY: i64 = i64::MIN;
+
 /// What the main thread reads.
 #[derive(Debug)]
 pub enum News {
@@ -112,9 +115,10 @@ impl Feed {
             }
             (inner.asked.clone(), inner.start)
         };
-        let from = match asked {
+        let (from, except) = match asked {
             Asked::Nothing => return Ok(()),
-            Asked::Following(position) => Some(position),
+            // The data set has what this server itself writes.
+            Asked::Following(position) => (Some(position), self.origin),
             Asked::Since(from, since) => {
                 let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
                 let since = match since {
@@ -125,14 +129,14 @@ impl Feed {
                     self.answer(start, Asked::Since(from, Some(since)), None);
                     return Ok(());
                 }
-                from
+                (from, Some(NOBODY))
             }
         };
-        let Some(origin) = self.origin else {
+        let Some(except) = except.filter(|_| self.has_journal()) else {
             self.answer(start, Asked::Nothing, Some(News::Unknown(None)));
             return Ok(());
         };
-        let Some((entries, position)) = journal::read(session, origin, from.as_ref(), mappings)?
+        let Some((entries, position)) = journal::read(session, except, from.as_ref(), mappings)?
         else {
             return Ok(());
         };

@@ -108,11 +108,11 @@ pub fn create(client: &mut Client) -> Result<(), CatalogError> {
     }
 }
 
-/// What others than `origin` have changed since `from`, and the position after that. One statement,
+/// What others than `except` have changed since `from`, and the position after that. One statement,
 /// so one snapshot.
 pub fn read(
     session: &mut Session,
-    origin: i64,
+    except: i64,
     from: Option<&Position>,
     mappings: &Mappings,
 ) -> Result<Option<(Entries, Position)>, postgres::Error> {
@@ -130,7 +130,7 @@ pub fn read(
     let (xmin, xmax, running) = parts.unwrap_or((i64::MIN, i64::MAX, Vec::new()));
     let types = [Type::INT8_ARRAY, Type::INT8, Type::INT8, Type::INT8];
     let statement = session.client.prepare_typed(&sql, &types)?;
-    let rows = session.client.query(&statement, &[&running, &xmax, &origin, &xmin])?;
+    let rows = session.client.query(&statement, &[&running, &xmax, &except, &xmin])?;
     let Some(first) = rows.first() else { return Ok(None) };
     // A standby has no history, and nothing to say.
     let Some(history) = first.get::<_, Option<String>>(1) else { return Ok(None) };

@@ -184,12 +184,65 @@ fn a_shutdown_waits_for_no_lock() {
     s.assert_users_are_rows();
 }
 
+fn node(builder: Builder) -> Builder {
+    let port = format!("cluster-port {}", free_port());
+    builder.redis_conf("cluster-enabled yes").redis_conf(&port)
+}
+
+fn own_all_slots(s: &Stack) {
+    assert_eq!(s.run("CLUSTER ADDSLOTSRANGE 0 16383"), ok());
+    eventually("the slots are served", || s.run("SET sign 1") == ok());
+}
+
+/// The write goes on where it began; the node that gets its keys does not do it again.
+#[test]
+fn a_slot_that_moves_with_a_write_in_flight_loses_nothing() {
+    let sql = "create table items (id int primary key, stock int)";
+    let items = || Stack::new().mapping(serde_json::json!({ "table": "items" }));
+    let a = node(items().sql(sql)).option("timeout_ms", 3000).start();
+    let b = node(Stack::new()).without_module().start();
+    let args = ["JSON", &a.document.to_string()].map(str::to_string);
+    assert_eq!(b.load_with(&args.each_ref().map(String::as_str)), ok());
+    own_all_slots(&a);
+    let bus = |s: &Stack| s.run("CONFIG GET cluster-port").array()[1].text();
+    let (port, b_bus) = (b.redis.port(), bus(&b));
+    assert_eq!(a.run(&format!("CLUSTER MEET 127.0.0.1 {port} {b_bus}")), ok());
+    eventually("they know each other", || {
+        let is_ready = |s: &Stack| {
+            let info = s.run("CLUSTER INFO").text();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+        };
+        is_ready(&a) && is_ready(&b)
+    });
+    let (a_id, b_id) = (a.run("CLUSTER MYID").text(), b.run("CLUSTER MYID").text());
+    let slot = a.run("CLUSTER KEYSLOT items:1").int();
+    assert_eq!(a.run("HSET __{items:1} stock 10"), int(1));
+
+    let lock = a.database.hold("select from items where id = 1 for update");
+    let mut writer = a.send("HINCRBY __{items:1} stock 5");
+    a.database.wait_for_lock_waiters(1);
+    assert_eq!(b.run(&format!("CLUSTER SETSLOT {slot} IMPORTING {a_id}")), ok());
+    assert_eq!(a.run(&format!("CLUSTER SETSLOT {slot} MIGRATING {b_id}")), ok());
+    let migrate = format!("MIGRATE 127.0.0.1 {port} \"\" 0 5000 KEYS __{{items:1}} items:1");
+    let words: Vec<&str> = migrate.split(' ').map(|w| if w == "\"\"" { "" } else { w }).collect();
+    assert_eq!(a.cmd(&words), ok());
+    for s in [&b, &a] {
+        assert_eq!(s.run(&format!("CLUSTER SETSLOT {slot} NODE {b_id}")), ok());
+    }
+    lock.rollback();
+    assert_eq!(writer.receive(), int(15));
+    assert_eq!(a.one("select stock from items"), "15");
+    b.wait_until_in_sync();
+    assert_eq!(b.hgetall("items:1"), hash(&[("id", "1"), ("stock", "15")]));
+    assert_eq!(b.run("EXISTS __{items:1}"), int(0));
+    assert_eq!(b.run("HINCRBY __{items:1} stock 1"), int(16));
+}
+
 #[test]
 fn a_node_of_a_cluster_syncs_what_it_holds() {
     for journal in [false, true] {
-        let s = Stack::users().option("journal", journal).redis_conf("cluster-enabled yes").start();
-        assert_eq!(s.run("CLUSTER ADDSLOTSRANGE 0 16383"), ok());
-        eventually("the slots are served", || s.run("SET sign 1") == ok());
+        let s = node(Stack::users().option("journal", journal)).start();
+        own_all_slots(&s);
         (1..=10).for_each(|id| s.add_user(id));
         assert_eq!(s.run("SAVE"), ok());
         assert_eq!(s.run("HSET __{users:1} username new"), int(0));

@@ -28,6 +28,7 @@ pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
 pub use hold::Held;
+pub use ports::free_port;
 pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
 pub use random::Lcg;
 pub use redis_server::{quoted, RedisServer};
