@@ -25,6 +25,9 @@ const MOST_DOUBLINGS: u32 = 5;
 /// What PostgreSQL takes for a row of a statement, about: 10 to 20 µs were measured on two busy cores.
 const ROW_TIME: Duration = Duration::from_micros(20);
 
+/// After so many tries, the writes wait aside, so that other rows go on.
+const TRIES_AT_ONCE: u32 = 2;
+
 /// One of the queue's workers.
 pub struct Worker {
     seat: usize,
@@ -197,6 +200,10 @@ impl Worker {
         self.store.release();
         let mut jobs = members(group);
         let tries = jobs.iter().map(|job| job.tries).max().unwrap_or(0);
+        if tries >= TRIES_AT_ONCE {
+            self.park(jobs);
+            return Vec::new();
+        }
         jobs.iter_mut().for_each(|job| job.tries += 1);
         std::thread::sleep(pause(tries));
         plan(self.drop_expired(jobs))

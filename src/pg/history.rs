@@ -15,6 +15,9 @@ pub const SQL: &str = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE
     || CASE WHEN current_setting('synchronous_commit') = 'off'
        THEN '/' || (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter) ELSE '' END END";
 
+/// Where the server doesn't tell.
+pub const HIDDEN: &str = "hidden";
+
 /// What the connections have seen.
 #[derive(Debug)]
 pub struct History {
@@ -30,8 +33,11 @@ impl History {
     }
 
     /// A new connection says so. It is noted before a statement runs on it.
-    pub fn note(&self, told: Option<&str>) {
-        let Some(told) = told else { return };
+    /// A standby says nothing.
+    pub fn note(&self, told: &str) {
+        if told.is_empty() {
+            return;
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_deref() == Some(told) {
             return;
@@ -55,11 +61,11 @@ mod tests {
     #[test]
     fn only_another_history_is_a_change() {
         let history = History::new(|| ());
-        history.note(Some("7/5/00000001"));
-        history.note(None);
-        history.note(Some("7/5/00000001"));
+        history.note("7/5/00000001");
+        history.note("");
+        history.note("7/5/00000001");
         assert_eq!(history.changes(), 0);
-        history.note(Some("7/5/00000002"));
+        history.note("7/5/00000002");
         assert_eq!(history.changes(), 1);
     }
 }

@@ -170,11 +170,10 @@ impl Manager {
         let set_up = format!(
             "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
              SET idle_in_transaction_session_timeout = {timeout}; \
-             SELECT pid, extract(epoch FROM backend_start), {}, \
+             SELECT pid, extract(epoch FROM backend_start), \
                     (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter) \
              FROM pg_stat_activity WHERE pid = pg_backend_pid()",
             LOCK_TIMEOUT.as_millis(),
-            history::SQL,
             timeout = config.timeout().as_millis(),
         );
         // Each host has its time.
@@ -216,16 +215,17 @@ impl Manager {
 
     fn attempt(&self) -> Result<Session, ConnectError> {
         let mut client = self.inner.connect()?;
-        let answers = client.simple_query(&self.set_up)?;
-        let told = answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let cell = |at| told.and_then(|row| row.get(at));
-        self.history.note(cell(2));
-        let text = |at| cell(at).unwrap_or_default().to_string();
-        let pid = cell(0).and_then(|pid| pid.parse().ok()).unwrap_or(0);
-        let backend = Backend { pid, started: text(1), history: text(2), period: text(3) };
+        let set_up = client.simple_query(&self.set_up)?;
+        let text = |at| cell(&set_up, at).unwrap_or_default().to_string();
+        let (pid, started, period) = (text(0).parse().unwrap_or(0), text(1), text(2));
+        let history = match client.simple_query(&format!("SELECT {}", history::SQL)) {
+            Ok(told) => cell(&told, 0).unwrap_or_default().to_string(),
+            // A service that is no plain PostgreSQL may hide it.
+            Err(error) if error.as_db_error().is_some() => history::HIDDEN.into(),
+            Err(error) => return Err(error.into()),
+        };
+        self.history.note(&history);
+        let backend = Backend { pid, started, history, period };
         let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
         let (limit, origin, retired) = (self.limit, self.origin, false);
         Ok(Session { client, statements, texts, last_used, limit, backend, origin, retired })
@@ -243,4 +243,12 @@ impl Manager {
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(self)
     }
+}
+
+/// A cell of the only row.
+fn cell(answers: &[SimpleQueryMessage], at: usize) -> Option<&str> {
+    answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(at),
+        _ => None,
+    })
 }

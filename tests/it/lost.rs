@@ -73,6 +73,32 @@ fn what_was_set_or_deleted_is_answered_as_if_nothing_had_happened() {
     assert_eq!(s.keys(), [""; 0]);
 }
 
+/// The database can't be asked in the client's time: the cache follows as soon as it can.
+#[test]
+fn what_is_not_known_in_time_is_in_doubt_until_the_database_is_back() {
+    for (line, cut, result) in [
+        ("HINCRBY __{counters:1} n 1", Cut::After("COMMIT"), "2"),
+        ("HINCRBY __{counters:1} n 1", Cut::Before("COMMIT"), "1"),
+        ("HSET __{counters:1} n 2", Cut::After("\0\0\0\x011"), "2"),
+    ] {
+        let (s, cutter) = with_cutter(|b| b.option("timeout_ms", 800).option("pool_size", 1));
+        assert_eq!(s.run("HSET __{counters:1} n 1"), int(1));
+        s.wait_until_in_sync();
+        cutter.refuse(true);
+        cutter.cut(cut);
+        s.run(line).assert_error("WTTIMEOUT ");
+        assert!(!s.is_in_sync());
+        assert_eq!(s.run("HGET counters:1 n"), bulk("1"), "as it was");
+        assert_eq!(s.one("select n from counters"), result);
+        cutter.refuse(false);
+        s.wait_until_in_sync();
+        eventually("nothing is in flight", || s.info_int("in_flight") == 0);
+        assert_eq!(n(&s, 1), (result.into(), bulk(result)), "{line} {cut:?}");
+        assert_eq!(s.run("EXISTS __{counters:1}"), int(0));
+        assert_eq!(s.run("HINCRBY __{counters:1} n 5").int(), result.parse::<i64>().unwrap() + 5);
+    }
+}
+
 /// The server's process goes on when the wire is cut: its late commit must not overtake what comes
 /// after it.
 #[test]

@@ -27,6 +27,8 @@ struct Shared {
     server: u16,
     cut: Mutex<Option<Cut>>,
     cuts: AtomicUsize,
+    /// No new wire is made.
+    refuses: AtomicBool,
     /// Connections that the server believes in.
     held: Mutex<Vec<TcpStream>>,
 }
@@ -36,12 +38,15 @@ impl Cutter {
     pub fn to(server: u16) -> Cutter {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let (cut, cuts, held) = Default::default();
-        let shared = Arc::new(Shared { server, cut, cuts, held });
+        let (cut, cuts, refuses, held) = Default::default();
+        let shared = Arc::new(Shared { server, cut, cuts, refuses, held });
         let for_wires = shared.clone();
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), shared) = (client, for_wires.clone()) else { return };
+                if shared.refuses.load(Ordering::Acquire) {
+                    continue;
+                }
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server)) {
                     wire(shared, client, server);
                 }
@@ -57,6 +62,11 @@ impl Cutter {
     /// Cuts at the next message that holds the text.
     pub fn cut(&self, cut: Cut) {
         *self.shared.cut.lock().unwrap() = Some(cut);
+    }
+
+    /// Whether new wires are made: the server can't be reached while they are not.
+    pub fn refuse(&self, refuses: bool) {
+        self.shared.refuses.store(refuses, Ordering::Release);
     }
 
     /// How often it was cut.
