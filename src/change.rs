@@ -55,7 +55,6 @@ impl Action {
     pub fn only_looks(&self) -> bool {
         matches!(self, Action::Read | Action::Pass)
     }
-
 }
 
 impl Change {

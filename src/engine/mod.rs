@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use health::Health;
-pub use lost::{Backend, Fate, Lost};
 pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
+pub use lost::{Backend, Fate, Lost};
 pub use stats::Stats;
 
 use crate::batch::Form;

@@ -1,10 +1,10 @@
 //! A worker: takes what waits, plans it, runs it, and says of every write what became of it.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::job::{Answer, Completions, Image, Job, Row, RowState, Settled};

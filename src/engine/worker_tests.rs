@@ -82,7 +82,12 @@ impl Bench {
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
         Bench {
             mapping: Mappings::new(vec![mapping]).get(b"users").unwrap().clone(),
-            shared: Arc::new(Shared { health, stats: Stats::default(), demoted: AtomicBool::new(false), batch_max: 100 }),
+            shared: Arc::new(Shared {
+                health,
+                stats: Stats::default(),
+                demoted: AtomicBool::new(false),
+                batch_max: 100,
+            }),
             answers: Answers::default(),
             fates: Fates::default(),
             statements: Arc::default(),

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Kind, Mode, Str};
-use super::{flight, sync};
 use super::state::{module, Module, State, Waiter};
+use super::{flight, sync};
 use crate::command::{self, Reply, Write};
 use crate::key;
 

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use postgres::error::{DbError, SqlState};
+use postgres::error::{DbError, Severity, SqlState};
 use postgres::Error;
 
 use crate::engine::{Backend, Lost, Trouble};
@@ -15,7 +15,7 @@ pub fn classify(error: &Error, backend: &Backend) -> Trouble {
         let (reason, backend) = (explain(error), backend.clone());
         Trouble::Lost(Lost { reason, backend, commit: None })
     };
-    let Some(db) = error.as_db_error() else {
+    let Some(db) = error.as_db_error().filter(|_| !is_end(error)) else {
         return lost();
     };
     match db.code() {
@@ -29,11 +29,17 @@ pub fn classify(error: &Error, backend: &Backend) -> Trouble {
         }
         &SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
         &SqlState::QUERY_CANCELED => Trouble::Canceled,
-        &SqlState::CRASH_SHUTDOWN => lost(),
-        // The server says so in place of the statement's answer: it was not committed.
+        // The statement itself says so: it was not committed.
         code if is_connection(code) => Trouble::Retry(explain(error)),
         _ => Trouble::Refused(refusal(db)),
     }
+}
+
+/// True when the connection has ended, with or without a word. A session that is told to end can say
+/// so after it has committed, in place of the answer.
+pub fn is_end(error: &Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    severity != Some(Severity::Error)
 }
 
 /// Why no connection could be had. Too many are open: there may be one later.
@@ -51,6 +57,7 @@ fn is_connection(code: &SqlState) -> bool {
         || matches!(
             code,
             &SqlState::ADMIN_SHUTDOWN
+                | &SqlState::CRASH_SHUTDOWN
                 | &SqlState::CANNOT_CONNECT_NOW
                 | &SqlState::DATABASE_DROPPED
                 | &SqlState::TOO_MANY_CONNECTIONS

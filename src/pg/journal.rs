@@ -199,9 +199,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_has_three_parts() {
-        let parts = |text: &str| {
-            Position { history: String::new(), snapshot: text.into() }.parts()
-        };
+        let parts = |text: &str| Position { history: String::new(), snapshot: text.into() }.parts();
         assert_eq!(parts("10:20:10,14"), Some((10, 20, vec![10, 14])));
         assert_eq!(parts("10:10:"), Some((10, 10, vec![])));
         assert_eq!(parts("10"), None);

@@ -147,11 +147,7 @@ impl ManageConnection for Manager {
 
 impl Manager {
     /// Reads the URL; connects to nothing.
-    pub fn new(
-        config: &Config,
-        url: &str,
-        history: Arc<History>,
-    ) -> Result<Manager, ConfigError> {
+    pub fn new(config: &Config, url: &str, history: Arc<History>) -> Result<Manager, ConfigError> {
         let mut pg: postgres::Config =
             url.parse().map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
         if pg.get_ssl_mode() == SslMode::Require {

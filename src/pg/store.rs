@@ -7,7 +7,7 @@ use postgres::types::ToSql;
 use r2d2::{Pool, PooledConnection};
 
 use super::catalog::Catalog;
-use super::error::{classify, classify_connect, explain};
+use super::error::{classify, classify_connect, explain, is_end};
 use super::pool::{Manager, Session};
 use super::resolve;
 use super::wire::{Array, Cell, Value};
@@ -186,7 +186,7 @@ fn once(
     let commit = session.client.batch_execute("COMMIT");
     let result = match commit {
         Ok(()) => reread(session, mapping, rows, &mut outcomes),
-        Err(error) if error.as_db_error().is_some() => return Err(not_committed(error)),
+        Err(error) if !is_end(&error) => return Err(not_committed(error)),
         Err(error) => Err(error),
     };
     match result {
@@ -232,7 +232,11 @@ fn run(
 }
 
 /// The rows as they are.
-pub fn read(session: &mut Session, mapping: &Mapping, rows: &[Row]) -> Result<Images, postgres::Error> {
+pub fn read(
+    session: &mut Session,
+    mapping: &Mapping,
+    rows: &[Row],
+) -> Result<Images, postgres::Error> {
     Ok(images(mapping, rows, &query(session, mapping, &Form::Read, rows)?))
 }
 

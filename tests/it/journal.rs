@@ -38,7 +38,8 @@ fn each_change_is_noted_in_its_own_transaction() {
     s.run("HSET __{users:1} dob never").assert_error("WTERR 22007 ");
     assert_eq!(s.run("HINCRBY __{tags:x:y:z} n 5"), int(5));
     assert_eq!(s.run("DEL __{users:1} __{users:2}"), int(1));
-    let noted = "select string_agg(name || ' ' || key, ', ' order by xid) from writethrough.journal";
+    let noted =
+        "select string_agg(name || ' ' || key, ', ' order by xid) from writethrough.journal";
     let users = "users 1, users 1, users 1, users 1";
     assert_eq!(s.one(noted), format!("{users}, tags x:793a7a, users 1"));
     let signed = "select count(distinct origin) from writethrough.journal where origin <> 0";

@@ -167,3 +167,67 @@ fn a_stopped_process_holds_its_own_row_only() {
     assert_eq!(s.run("HGET counters:1 n"), bulk("3"));
     assert_eq!(n(&s, 1).0, "3");
 }
+
+/// Crashes of the server, where transactions' numbers are given again, and ended sessions.
+#[test]
+fn increments_count_once_while_the_database_crashes() {
+    let server = std::sync::Arc::new(PostgresServer::start_new());
+    let s = Stack::new().sql(SQL).mapping(serde_json::json!({ "table": "counters" }));
+    let s = s.option("timeout_ms", 2000).postgres(&server).start();
+    const CLIENTS: usize = 12;
+    // How many increments each client has been acknowledged, and how many may have counted.
+    let told: Vec<std::sync::Mutex<(i64, i64)>> =
+        (0..CLIENTS).map(|_| Default::default()).collect();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let more = |n: i64| {
+        let start: Vec<i64> = told.iter().map(|told| told.lock().unwrap().0).collect();
+        eventually("each client is acknowledged again", || {
+            told.iter().zip(&start).all(|(told, start)| told.lock().unwrap().0 >= start + n)
+        });
+    };
+    std::thread::scope(|scope| {
+        for (id, told) in told.iter().enumerate() {
+            let (s, stop) = (&s, &stop);
+            scope.spawn(move || {
+                let mut conn = s.conn();
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let reply = conn.run(&format!("HINCRBY __{{counters:{id}}} n 1"));
+                    let mut told = told.lock().unwrap();
+                    match reply {
+                        Reply::Int(n) => {
+                            told.0 += 1;
+                            assert!((told.0..=told.0 + told.1).contains(&n), "{n} after {told:?}");
+                        }
+                        reply if reply.error().contains("may ") => told.1 += 1,
+                        reply => assert!(reply.error().starts_with("WT"), "{reply:?}"),
+                    }
+                }
+            });
+        }
+        struct Ending<'a>(&'a std::sync::atomic::AtomicBool);
+        impl Drop for Ending<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let _ending = Ending(&stop);
+        for _ in 0..4 {
+            more(5);
+            server.stop_immediate();
+            server.start_again();
+            more(5);
+            s.database.terminate_sessions();
+        }
+        more(5);
+    });
+    s.wait_until_in_sync();
+    for (id, told) in told.iter().enumerate() {
+        let (acknowledged, unknown) = *told.lock().unwrap();
+        let stored: i64 = n(&s, id as i64).0.parse().unwrap();
+        assert!(
+            (acknowledged..=acknowledged + unknown).contains(&stored),
+            "counters:{id} holds {stored}, {acknowledged} were acknowledged, {unknown} unknown"
+        );
+        assert_eq!(n(&s, id as i64).1, bulk(stored.to_string()));
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{members, pause, Worker};
 use crate::batch::{Form, Group};
 use crate::engine::lost::{Doubt, Fate, Lost};
-use crate::engine::Job;
+use crate::engine::{Job, Trouble};
 use crate::failure::Failure;
 
 impl Worker {
@@ -43,6 +43,7 @@ impl Worker {
                     let group = mark(group, &doubt);
                     return self.again(group);
                 }
+                Err(Trouble::Down(reason)) => self.report_down(&reason),
                 Ok(Fate::Running) | Err(_) => {}
             }
             // The database is away for long: others need the worker to be told so.

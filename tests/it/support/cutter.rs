@@ -87,7 +87,8 @@ fn wire(shared: Arc<Shared>, client: TcpStream, server: TcpStream) {
             let cut = {
                 let mut cut = shared.cut.lock().unwrap();
                 let holds = |text: &str| {
-                    text.is_empty() || buffer[..len].windows(text.len()).any(|w| w == text.as_bytes())
+                    text.is_empty()
+                        || buffer[..len].windows(text.len()).any(|w| w == text.as_bytes())
                 };
                 cut.take_if(|cut| match cut {
                     Cut::Before(text) | Cut::After(text) | Cut::Silently(text) => holds(text),

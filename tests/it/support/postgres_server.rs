@@ -57,7 +57,18 @@ impl PostgresServer {
         let dir = server_dir("wt-pg-", user);
         let data = dir.join("data");
         let mut command = Command::new(find::postgres_program("pg_basebackup"));
-        command.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "stream", "-c", "fast", "-R", "-N"]);
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "-R",
+            "-N",
+        ]);
         command.args(["-p", &primary.port.to_string(), "-D"]).arg(&data).current_dir("/");
         if let Some((uid, gid)) = user {
             command.uid(uid).gid(gid);
