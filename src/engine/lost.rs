@@ -11,7 +11,7 @@ pub struct Lost {
     /// How it was lost.
     pub reason: String,
     /// Who ran it.
-    pub backend: Backend,
+    pub backend: Arc<Backend>,
     /// Where only the answer to COMMIT is missing: the transaction.
     pub commit: Option<Transaction>,
 }

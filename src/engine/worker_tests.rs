@@ -110,7 +110,7 @@ impl Bench {
 
     /// The connection of the next statement is lost, and this comes out, one look after the other.
     fn will_lose(&self, fates: impl IntoIterator<Item = Fate>) {
-        let (reason, backend) = ("reset".to_string(), Backend::default());
+        let (reason, backend) = ("reset".to_string(), Arc::new(Backend::default()));
         self.will(Trouble::Lost(Lost { reason, backend, commit: None }));
         self.fates.lock().unwrap().extend(fates);
     }

@@ -1,6 +1,7 @@
 //! SQLSTATE → what it means for a write.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use postgres::error::{DbError, Severity, SqlState};
 use postgres::Error;
@@ -10,7 +11,7 @@ use crate::failure::Refusal;
 
 /// What a failed statement means. The one place where "try again" is decided: at once, on another
 /// connection, later, or never.
-pub fn classify(error: &Error, backend: &Backend) -> Trouble {
+pub fn classify(error: &Error, backend: &Arc<Backend>) -> Trouble {
     let lost = || {
         let (reason, backend) = (explain(error), backend.clone());
         Trouble::Lost(Lost { reason, backend, commit: None })

@@ -35,7 +35,7 @@ pub struct Session {
     last_used: Instant,
     limit: Duration,
     /// The server's process that serves it.
-    pub backend: Backend,
+    pub backend: Arc<Backend>,
     origin: Option<i64>,
     /// It leaves the pool: the server is of no use any more.
     retired: bool,
@@ -221,7 +221,7 @@ impl Manager {
             Err(error) => return Err(error.into()),
         };
         self.history.note(&history);
-        let backend = Backend { pid, started, history, period };
+        let backend = Arc::new(Backend { pid, started, history, period });
         let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
         let (limit, origin, retired) = (self.limit, self.origin, false);
         Ok(Session { client, statements, texts, last_used, limit, backend, origin, retired })
