@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::ffi::{self, Ctx, Kind, Mode, Reply as Called, Str};
 use super::state::{module, Module, State, Waiter};
-use super::{flight, leftovers};
+use super::{flight, leftovers, position};
 use crate::command::{self, Reply, Write};
 use crate::engine::JobId;
 use crate::failure::Failure;
@@ -24,10 +24,6 @@ const SCAN_COUNT: &[u8] = b"500";
 
 /// The pause while the database is away, or others have to end first.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// The hash that holds the data set's position in the journal. It is replicated and persisted with
-/// the data set that it speaks of.
-const POSITION: &[u8] = b"{writethrough}:applied";
 
 /// How the cache stands to the table.
 #[derive(Default)]
@@ -175,13 +171,13 @@ fn begin(ctx: &Ctx) {
     // In a cluster no key stays with its server for ever.
     let has_position = module.feed.has_journal() && !ctx.flags().is_cluster();
     let position = match has_position {
-        true => stored(ctx),
-        false => None,
+        true => position::stored(ctx),
+        false => {
+            // Writes that are not noted make it untrue.
+            position::forget(ctx, module);
+            None
+        }
     };
-    if !has_position && ctx.open(&Str::new(POSITION)).kind() != Kind::Empty {
-        // Writes that are not noted make it untrue.
-        module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(POSITION)]));
-    }
     let is_empty = ctx.call(c"DBSIZE", Mode::Read, &[]).integer() == 0;
     if is_empty {
         module.state().sync.phase = Phase::Done;
@@ -190,15 +186,6 @@ fn begin(ctx: &Ctx) {
         module.feed.start(position);
         module.shared.health.nudge();
     }
-}
-
-fn stored(ctx: &Ctx) -> Option<Position> {
-    let args = [POSITION, b"history", b"snapshot"].map(Str::new);
-    let reply = ctx.call(c"HMGET", Mode::Read, &args.each_ref());
-    let texts: Vec<String> =
-        reply.texts().into_iter().map(|text| String::from_utf8_lossy(text).into()).collect();
-    let [history, snapshot] = <[String; 2]>::try_from(texts).ok()?;
-    (!snapshot.is_empty()).then_some(Position { history, snapshot })
 }
 
 /// A timer: takes the monitor's news.
@@ -352,17 +339,11 @@ fn rest(ctx: &Ctx, module: &Module) {
         state.sync.reached = None;
         return;
     }
-    let fields = [
-        POSITION,
-        b"history",
-        position.history.as_bytes(),
-        b"snapshot",
-        position.snapshot.as_bytes(),
-    ];
-    let args = fields.map(Str::new);
-    state.sync.stored = state.sync.reached.take().map(|(position, _)| position);
+    let position = position.clone();
+    state.sync.reached = None;
+    state.sync.stored = Some(position.clone());
     drop(state);
-    module.apply(|| ctx.call(c"HSET", Mode::Propagate, &args.each_ref()));
+    position::store(ctx, module, &position);
 }
 
 /// A row has been read, and the cache is as it is; or it could not be read.

@@ -9,4 +9,5 @@ pub mod monitor;
 pub mod pool;
 mod resolve;
 pub mod store;
+mod transaction;
 mod wire;

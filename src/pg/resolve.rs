@@ -6,7 +6,8 @@
 use postgres::error::SqlState;
 
 use super::pool::Session;
-use super::store::{read, reread};
+use super::store::read;
+use super::transaction::reread;
 use crate::engine::{Fate, Lost, Outcome, Row};
 use crate::mapping::Mapping;
 

@@ -7,12 +7,11 @@ use postgres::types::ToSql;
 use r2d2::{Pool, PooledConnection};
 
 use super::catalog::Catalog;
-use super::error::{classify, classify_connect, explain, is_end};
+use super::error::{classify_connect, explain};
 use super::pool::{Manager, Session};
-use super::resolve;
 use super::wire::{Array, Cell, Value};
+use super::{resolve, transaction};
 use crate::batch::Form;
-use crate::engine::lost::Transaction;
 use crate::engine::{Fate, Image, Lost, Outcome, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
@@ -74,12 +73,7 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
         }
-        let result = match form.is_once() {
-            true => once(&mut session, mapping, form, rows),
-            false => all(&mut session, mapping, form, rows)
-                .map_err(|error| classify(&error, &session.backend)),
-        };
-        let trouble = match result {
+        let trouble = match transaction::apply(&mut session, mapping, form, rows) {
             Ok(outcomes) => {
                 self.session = Some(session);
                 return Ok(outcomes);
@@ -143,79 +137,8 @@ fn names_a_row(refusal: &Refusal) -> bool {
     ["22", "23", "P0"].contains(&refusal.sqlstate.get(..2).unwrap_or_default())
 }
 
-/// One statement, its own transaction.
-fn all(
-    session: &mut Session,
-    mapping: &Mapping,
-    form: &Form,
-    rows: &[Row],
-) -> Result<Vec<Outcome>, postgres::Error> {
-    let mut outcomes = run(session, mapping, form, rows)?;
-    if !matches!(form, Form::Read | Form::Delete) {
-        reread(session, mapping, rows, &mut outcomes)?;
-    }
-    Ok(outcomes)
-}
-
-/// One statement that must not be done twice: its transaction's number is known before COMMIT is
-/// sent, so that it can be asked for. What is lost before that was not committed.
-fn once(
-    session: &mut Session,
-    mapping: &Mapping,
-    form: &Form,
-    rows: &[Row],
-) -> Result<Vec<Outcome>, Trouble> {
-    let backend = session.backend.clone();
-    let not_committed = |error: postgres::Error| match classify(&error, &backend) {
-        Trouble::Lost(lost) => Trouble::Retry(lost.reason),
-        trouble => trouble,
-    };
-    session.client.batch_execute("BEGIN").map_err(not_committed)?;
-    let mut outcomes = match run(session, mapping, form, rows) {
-        Ok(outcomes) => outcomes,
-        Err(error) => {
-            if session.client.batch_execute("ROLLBACK").is_err() {
-                session.retire();
-            }
-            return Err(not_committed(error));
-        }
-    };
-    let mut done = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()?.as_ref());
-    let xid = done.find_map(|image| image.get(image.width() - 1));
-    let xid = String::from_utf8_lossy(xid.unwrap_or_default()).into_owned();
-    let commit = session.client.batch_execute("COMMIT");
-    let result = match commit {
-        Ok(()) => reread(session, mapping, rows, &mut outcomes),
-        Err(error) if !is_end(&error) => return Err(not_committed(error)),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => Ok(outcomes),
-        Err(error) => {
-            let commit = (!xid.is_empty()).then_some(Transaction { xid, outcomes });
-            Err(Trouble::Lost(Lost { reason: explain(&error), backend, commit }))
-        }
-    }
-}
-
-/// Where triggers come after the statement, the rows are read again when it is committed: a deferred
-/// trigger runs at the commit.
-pub fn reread(
-    session: &mut Session,
-    mapping: &Mapping,
-    rows: &[Row],
-    outcomes: &mut [Outcome],
-) -> Result<(), postgres::Error> {
-    if mapping.reread {
-        for (outcome, reread) in outcomes.iter_mut().zip(read(session, mapping, rows)?) {
-            take_over(outcome, reread);
-        }
-    }
-    Ok(())
-}
-
-/// The statement.
-fn run(
+/// Runs the statement, and looks for the reason where it left a row out.
+pub fn run(
     session: &mut Session,
     mapping: &Mapping,
     form: &Form,
@@ -277,7 +200,7 @@ fn cells<'a>(form: &Form, row: &'a Row) -> impl Iterator<Item = &'a [u8]> {
 pub type Images = Vec<Option<Result<Image, Failure>>>;
 
 /// The row as it is after the triggers, with the cells that only the statement returned.
-fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {
+pub fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {
     if let Ok(written) = outcome {
         let cells = written.take();
         *written = reread.and_then(Result::ok);
