@@ -16,6 +16,9 @@ const NUMBERS: &[&str] = &[
     "connect_timeout_ms",
 ];
 
+/// Options that are `true` or `false`.
+const SWITCHES: &[&str] = &["journal"];
+
 /// Options that hold one text.
 const TEXTS: &[&str] = &["url", "url_file", "prefix"];
 
@@ -66,7 +69,13 @@ fn scalar(name: &str, value: &str) -> Result<(String, Value), ConfigError> {
         })?;
         return Ok((key, Value::from(number)));
     }
-    let known = ["config", "json"].iter().chain(NUMBERS).chain(TEXTS);
+    if SWITCHES.contains(&key.as_str()) {
+        let switch: bool = value.to_ascii_lowercase().parse().map_err(|_| {
+            ConfigError::at(name, format!("{value:?} is neither \"true\" nor \"false\""))
+        })?;
+        return Ok((key, Value::from(switch)));
+    }
+    let known = ["config", "json"].iter().chain(NUMBERS).chain(SWITCHES).chain(TEXTS);
     let names: Vec<String> = known.map(|n| n.to_ascii_uppercase().replace('_', "-")).collect();
     Err(ConfigError::at(
         name,
@@ -90,6 +99,7 @@ mod tests {
         let config = parse_str(&["json", JSON, "pool-size", "8", "Timeout_MS", "70"]).unwrap();
         assert_eq!(config.pool_size, 8);
         assert_eq!(config.timeout().as_millis(), 70);
+        assert!(parse_str(&["JSON", JSON, "JOURNAL", "true"]).unwrap().journal);
     }
 
     #[test]
@@ -108,6 +118,10 @@ mod tests {
         assert_eq!(
             error(&["JSON", JSON, "JSON", JSON]),
             "JSON: give one document, by CONFIG or by JSON"
+        );
+        assert_eq!(
+            error(&["JSON", JSON, "JOURNAL", "1"]),
+            "JOURNAL: \"1\" is neither \"true\" nor \"false\""
         );
         assert!(error(&["CONFIG", "/nowhere/x.json"]).starts_with("CONFIG: /nowhere/x.json: No"));
         assert!(error(&["JSON", JSON, "POOL-SIZE", "-1"]).starts_with("pool_size: invalid value"));

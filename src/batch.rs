@@ -66,6 +66,11 @@ impl Form {
         }
     }
 
+    /// True when doing it twice differs from doing it once, in the row or in the answer.
+    pub fn is_once(&self) -> bool {
+        matches!(self, Form::Add(_) | Form::Fill(_))
+    }
+
     /// `*self == Form::of(action)`, without making one.
     fn is_of(&self, action: &Action) -> bool {
         match (self, action) {

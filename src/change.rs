@@ -55,11 +55,6 @@ impl Action {
     pub fn only_looks(&self) -> bool {
         matches!(self, Action::Read | Action::Pass)
     }
-
-    /// True when doing it twice is the same as doing it once, but for the answer.
-    pub fn is_idempotent(&self) -> bool {
-        !matches!(self, Action::Add(..))
-    }
 }
 
 impl Change {

@@ -52,6 +52,9 @@ pub struct Config {
     pub db: i32,
     /// The tables.
     pub mappings: Vec<MappingConfig>,
+    /// Note changed keys in a table of the module's own, `writethrough.journal`.
+    #[serde(default)]
+    pub journal: bool,
     /// Connections, and worker threads.
     #[serde(default = "default_pool_size")]
     pub pool_size: usize,

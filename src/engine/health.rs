@@ -18,6 +18,8 @@ struct Outage {
     since: Option<Instant>,
     reason: String,
     closed: bool,
+    /// The probe is asked to look at once.
+    nudged: bool,
 }
 
 impl Health {
@@ -27,7 +29,7 @@ impl Health {
         Health {
             grace,
             up: AtomicBool::new(false),
-            outage: Mutex::new(Outage { since: None, reason, closed: false }),
+            outage: Mutex::new(Outage { since: None, reason, closed: false, nudged: false }),
             changed: Condvar::new(),
         }
     }
@@ -81,15 +83,23 @@ impl Health {
         self.outage().closed
     }
 
+    /// Ends the probe's pause.
+    pub fn nudge(&self) {
+        self.outage().nudged = true;
+        self.changed.notify_all();
+    }
+
     /// What a probe does between two attempts: waits `away` while the database is away, and `up`
     /// at most while it is up. False when closed.
     pub fn wait_to_probe(&self, away: Duration, up: Duration) -> bool {
         let outage = self.outage();
         let was_up = self.is_up();
         let most = if was_up { up } else { away };
-        let wait = |o: &mut Outage| !o.closed && self.is_up() == was_up;
+        let wait = |o: &mut Outage| !o.closed && !o.nudged && self.is_up() == was_up;
         let woken = self.changed.wait_timeout_while(outage, most, wait);
-        !woken.unwrap_or_else(PoisonError::into_inner).0.closed
+        let mut outage = woken.unwrap_or_else(PoisonError::into_inner).0;
+        outage.nudged = false;
+        !outage.closed
     }
 
     /// Waits until the database is up or its grace is over. True when it is up.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::lost::Doubt;
 use crate::batch;
 use crate::change::Change;
 use crate::failure::Failure;
@@ -19,9 +20,9 @@ pub struct Job {
     pub change: Change,
     /// When its client is told that its time is up.
     pub deadline: Instant,
-    /// A statement with this write was sent and its outcome is not known.
-    pub unsure: bool,
-    /// How often it was set aside because its row was locked.
+    /// A statement with this write was lost: it may be committed.
+    pub unsure: Option<Arc<Doubt>>,
+    /// How often it was tried in vain.
     pub tries: u32,
     ticket: Ticket,
 }
@@ -48,6 +49,8 @@ pub struct Settled {
     pub state: RowState,
     /// The only write set every field that the row has, each to the very text that came back.
     pub as_written: bool,
+    /// A first try may have done before what this one found done.
+    pub unsure: bool,
 }
 
 /// A write's answer: what later writes of the same statement have added to the number that it
@@ -117,7 +120,7 @@ impl Job {
             mapping: change.mapping.clone(),
             completions: Some(completions),
         };
-        Job { change, deadline, unsure: false, tries: 0, ticket }
+        Job { change, deadline, unsure: None, tries: 0, ticket }
     }
 
     /// Its number; later writes have higher ones.
@@ -161,6 +164,7 @@ impl Drop for Ticket {
                 answers: vec![(self.id, Err(failure))],
                 state: RowState::Unknown,
                 as_written: false,
+                unsure: true,
             }]);
         }
     }

@@ -2,16 +2,19 @@
 
 pub mod health;
 pub mod job;
+pub mod lost;
 mod parked;
 mod queue;
 pub mod stats;
 mod worker;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use health::Health;
 pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
+pub use lost::{Backend, Fate, Lost};
 pub use stats::Stats;
 
 use crate::batch::Form;
@@ -29,6 +32,10 @@ pub trait Store: Send {
         form: &Form,
         rows: &[Row],
     ) -> Result<Vec<Outcome>, Trouble>;
+
+    /// Finds out what became of a statement for these rows whose connection was lost, and makes sure
+    /// that it does nothing any more.
+    fn resolve(&mut self, lost: &Lost, mapping: &Mapping, rows: &[Row]) -> Result<Fate, Trouble>;
 
     /// The batch is done: the connection may serve others.
     fn release(&mut self);
@@ -55,8 +62,10 @@ pub enum Trouble {
     Stale(Arc<Mappings>),
     /// No connection could be had; nothing was sent.
     Down(String),
+    /// The connection is of no more use, or there is none just now. Nothing was written.
+    Retry(String),
     /// The connection was lost after the statement was sent: its outcome is not known.
-    Lost(String),
+    Lost(Lost),
 }
 
 /// What the workers share.
@@ -65,6 +74,8 @@ pub struct Shared {
     pub health: Health,
     /// What happened.
     pub stats: Stats,
+    /// This server follows another one: what was not sent is not written any more.
+    pub demoted: AtomicBool,
     /// Writes in one batch at most.
     pub batch_max: usize,
 }

@@ -1,4 +1,5 @@
-//! Writes of rows that somebody else has locked: they wait aside, so that other rows go on.
+//! Writes that wait aside, so that other rows go on: somebody else has locked their row, or they
+//! have failed again and again.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -43,6 +43,8 @@ pub struct Stats {
     pub sync: Counter,
     /// Writes that wait in a queue now.
     pub waiting: Counter,
+    /// Writes that may be committed or not: their connection was lost.
+    pub unsettled: Counter,
     /// Batches that workers took.
     pub batches: Counter,
     /// Statements that were committed.

@@ -1,7 +1,9 @@
 //! A worker: takes what waits, plans it, runs it, and says of every write what became of it.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +15,18 @@ use crate::change::{increment, Action, Change};
 use crate::failure::{Failure, Refusal};
 use crate::mapping::Mappings;
 
-/// The pause before a statement is tried again after a conflict or a lost connection.
+mod doubts;
+
+/// The pause before a statement is tried again after a conflict or a lost connection; each further
+/// one doubles it.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
+const MOST_DOUBLINGS: u32 = 5;
 
 /// What PostgreSQL takes for a row of a statement, about: 10 to 20 µs were measured on two busy cores.
 const ROW_TIME: Duration = Duration::from_micros(20);
+
+/// After so many tries, the writes wait aside, so that other rows go on.
+const TRIES_AT_ONCE: u32 = 2;
 
 /// One of the queue's workers.
 pub struct Worker {
@@ -62,6 +71,11 @@ impl Worker {
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
+        if self.shared.demoted.load(Ordering::Acquire) {
+            let reason = "this server follows another one now; nothing was written";
+            return self.fail(jobs, &Failure::Down(reason.into()));
+        }
+        let jobs = self.settle_doubts(jobs);
         let jobs = self.drop_expired(jobs);
         let jobs = match self.shared.health.refusal() {
             Some(reason) => self.give_up(jobs, &reason),
@@ -146,25 +160,12 @@ impl Worker {
                 Vec::new()
             }
             Trouble::Stale(mappings) => plan(self.adopt(members(group), &mappings)),
-            Trouble::Lost(reason) => self.lost(group, reason),
+            Trouble::Retry(reason) => {
+                self.shared.stats.set_last_error(reason);
+                self.again(group)
+            }
+            Trouble::Lost(lost) => self.lost(group, lost),
         }
-    }
-
-    /// The connection was lost after the statement was sent. What can be done twice is done again;
-    /// an increment can't, and its client is told.
-    fn lost(&mut self, mut group: Group<Job>, reason: String) -> Vec<Group<Job>> {
-        let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
-        all.for_each(|job| job.unsure |= !job.change.action.only_looks());
-        if group.rows.iter().all(|row| row.action().is_idempotent()) {
-            self.shared.stats.set_last_error(reason);
-            return self.again(group);
-        }
-        let failure =
-            Failure::TimedOut(format!("{reason}; the increment may or may not be committed"));
-        self.shared.stats.set_last_error(reason);
-        self.store.release();
-        self.fail(members(group), &failure);
-        Vec::new()
     }
 
     /// The table has changed: the writes are for the table as it is now.
@@ -197,8 +198,15 @@ impl Worker {
     fn again(&mut self, group: Group<Job>) -> Vec<Group<Job>> {
         self.shared.stats.retries.add(1);
         self.store.release();
-        std::thread::sleep(RETRY_PAUSE);
-        plan(self.drop_expired(members(group)))
+        let mut jobs = members(group);
+        let tries = jobs.iter().map(|job| job.tries).max().unwrap_or(0);
+        if tries >= TRIES_AT_ONCE {
+            self.park(jobs);
+            return Vec::new();
+        }
+        jobs.iter_mut().for_each(|job| job.tries += 1);
+        std::thread::sleep(pause(tries));
+        plan(self.drop_expired(jobs))
     }
 
     /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.
@@ -235,7 +243,7 @@ impl Worker {
 
     fn fail(&self, jobs: Vec<Job>, failure: &Failure) {
         let settle = |job: Job| {
-            let state = if job.unsure { RowState::Unknown } else { RowState::Unchanged };
+            let state = if job.unsure.is_some() { RowState::Unknown } else { RowState::Unchanged };
             settle_all(vec![job], |_| Err(failure.clone()), state)
         };
         self.completions.push(jobs.into_iter().map(settle).collect());
@@ -246,7 +254,7 @@ impl Worker {
     fn drop_expired(&self, jobs: Vec<Job>) -> Vec<Job> {
         let now = Instant::now();
         let (expired, mut rest): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.deadline <= now && !job.unsure);
+            jobs.into_iter().partition(|job| job.deadline <= now && job.unsure.is_none());
         for job in rest.iter_mut().filter(|job| job.deadline <= now) {
             job.change.action = Action::Read;
         }
@@ -257,7 +265,8 @@ impl Worker {
 
     /// Refuses what was never sent. Returns the writes whose outcome is not known.
     fn give_up(&self, jobs: Vec<Job>, reason: &str) -> Vec<Job> {
-        let (unsure, refused): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.unsure);
+        let (unsure, refused): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.unsure.is_some());
         self.fail(refused, &Failure::Down(reason.to_string()));
         unsure
     }
@@ -276,6 +285,13 @@ impl Worker {
             }
         }));
     }
+}
+
+/// A pause that grows with the tries, and differs: who failed together need not come back together.
+fn pause(tries: u32) -> Duration {
+    let pause = RETRY_PAUSE * (1 << tries.min(MOST_DOUBLINGS));
+    let share = (RandomState::new().hash_one(tries) % 1024) as u32;
+    pause / 2 + pause * share / 1024
 }
 
 fn members(group: Group<Job>) -> Vec<Job> {
@@ -303,8 +319,9 @@ fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState)
         (RowState::Present(image), [job]) => is_as_written(image, &job.change),
         _ => false,
     };
+    let unsure = jobs.iter().any(|job| job.unsure.is_some());
     let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
-    Settled { target, mapping, answers: answers.collect(), state, as_written }
+    Settled { target, mapping, answers: answers.collect(), state, as_written, unsure }
 }
 
 fn is_as_written(image: &Image, change: &Change) -> bool {

@@ -1,15 +1,20 @@
 use super::*;
-use crate::engine::{Health, Stats};
+use crate::engine::{Backend, Fate, Health, Lost, Stats};
 use crate::mapping::tests::{resolve, users};
 use crate::mapping::{Mapping, Mappings};
+use std::sync::atomic::AtomicBool;
 use std::sync::Mutex;
 
 /// What a statement is answered with, by a script.
 type Answers = Arc<Mutex<VecDeque<Result<(), Trouble>>>>;
 
+/// What became of lost statements, by a script; they have ended when it is empty.
+type Fates = Arc<Mutex<VecDeque<Fate>>>;
+
 /// Says what the script says; a row whose username is "bad" is refused, and "panic" panics.
 struct Scripted {
     answers: Answers,
+    fates: Fates,
     statements: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
@@ -37,6 +42,10 @@ impl Store for Scripted {
         Ok(rows.iter().map(|_| Ok(Some(image.clone()))).collect())
     }
 
+    fn resolve(&mut self, _: &Lost, _: &Mapping, _: &[Row]) -> Result<Fate, Trouble> {
+        Ok(self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Ended))
+    }
+
     fn release(&mut self) {}
 }
 
@@ -60,6 +69,7 @@ struct Bench {
     mapping: Arc<Mapping>,
     shared: Arc<Shared>,
     answers: Answers,
+    fates: Fates,
     statements: Arc<Mutex<Vec<Vec<String>>>>,
     collected: Arc<Collected>,
     jobs: Vec<Job>,
@@ -72,8 +82,14 @@ impl Bench {
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
         Bench {
             mapping: Mappings::new(vec![mapping]).get(b"users").unwrap().clone(),
-            shared: Arc::new(Shared { health, stats: Stats::default(), batch_max: 100 }),
+            shared: Arc::new(Shared {
+                health,
+                stats: Stats::default(),
+                demoted: AtomicBool::new(false),
+                batch_max: 100,
+            }),
             answers: Answers::default(),
+            fates: Fates::default(),
             statements: Arc::default(),
             collected: Arc::default(),
             jobs: Vec::new(),
@@ -92,6 +108,13 @@ impl Bench {
         self.answers.lock().unwrap().push_back(Err(trouble));
     }
 
+    /// The connection of the next statement is lost, and this comes out, one look after the other.
+    fn will_lose(&self, fates: impl IntoIterator<Item = Fate>) {
+        let (reason, backend) = ("reset".to_string(), Arc::new(Backend::default()));
+        self.will(Trouble::Lost(Lost { reason, backend, commit: None }));
+        self.fates.lock().unwrap().extend(fates);
+    }
+
     /// Runs the worker until every write has its answer; sorted by number.
     fn run(&mut self) -> Vec<Answered> {
         let queue = Arc::new(Queue::new(1));
@@ -99,7 +122,8 @@ impl Bench {
         self.shared.stats.waiting.add(count);
         queue.push(self.jobs.drain(..));
         queue.wake();
-        let store = Scripted { answers: self.answers.clone(), statements: self.statements.clone() };
+        let (answers, fates) = (self.answers.clone(), self.fates.clone());
+        let store = Scripted { answers, fates, statements: self.statements.clone() };
         let worker = Worker::new(
             0,
             queue.clone(),
@@ -136,20 +160,47 @@ fn a_conflict_and_a_lost_connection_are_tried_again() {
     let mut bench = Bench::new();
     bench.write(1, "a", LONG);
     bench.will(Trouble::Conflict(Refusal::default()));
-    bench.will(Trouble::Lost("reset".into()));
+    bench.will(Trouble::Retry("57P01".into()));
+    bench.will_lose([Fate::Running, Fate::Ended]);
     assert_eq!(bench.run(), [(1, Ok(0), false)]);
-    assert_eq!(bench.shared.stats.retries.get(), 2);
+    assert_eq!(bench.shared.stats.retries.get(), 3);
+    assert_eq!(bench.shared.stats.unsettled.get(), 0);
+}
+
+/// What comes of an increment whose connection is lost, and how many statements it took.
+fn lost_increment(fates: Vec<Fate>, patience: Duration) -> (Vec<Answered>, usize) {
+    let mut bench = Bench::new();
+    bench.write(1, "a", patience);
+    bench.jobs[0].change.action = Action::Add(3, b"1"[..].into());
+    bench.will_lose(fates);
+    let answers = bench.run();
+    assert_eq!(bench.shared.stats.unsettled.get(), 0);
+    let statements = bench.statements.lock().unwrap().len();
+    (answers, statements)
+}
+
+#[test]
+fn a_lost_increment_is_answered_by_what_became_of_it() {
+    let image = || vec![Ok(Some(Image::default()))];
+    let committed = lost_increment(vec![Fate::Running, Fate::Committed(image())], LONG);
+    assert_eq!(committed, (vec![(1, Ok(0), false)], 1), "it is not done again");
+    let not_committed = lost_increment(vec![Fate::NotCommitted], LONG);
+    assert_eq!(not_committed, (vec![(1, Ok(0), false)], 2), "it is done again");
 }
 
 #[test]
 fn an_increment_is_never_repeated_blindly() {
-    let mut bench = Bench::new();
-    bench.write(1, "a", LONG);
-    bench.jobs[0].change.action = Action::Add(3, b"1"[..].into());
-    bench.will(Trouble::Lost("reset".into()));
-    let answers = bench.run();
+    let (answers, statements) = lost_increment(vec![Fate::Ended], LONG);
     assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
-    assert_eq!(bench.statements.lock().unwrap().len(), 1);
+    assert_eq!(statements, 1);
+}
+
+/// Its row is read when it has ended, not before: it may change it until then.
+#[test]
+fn what_is_not_known_in_time_is_read_when_it_has_ended() {
+    let running = || vec![Fate::Running, Fate::Running, Fate::Running];
+    let (answers, statements) = lost_increment(running(), Duration::from_millis(1));
+    assert_eq!((answers, statements), (vec![(1, Ok(0), false)], 2));
 }
 
 #[test]
@@ -183,6 +234,15 @@ fn a_write_whose_time_is_up_is_not_begun() {
     bench.write(1, "a", Duration::ZERO);
     let answers = bench.run();
     assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), false)]), "{answers:?}");
+    assert!(bench.statements.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_was_not_sent_is_not_written_after_a_demotion() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", LONG);
+    bench.shared.demoted.store(true, Ordering::Release);
+    assert!(matches!(&bench.run()[..], [(1, Err(Failure::Down(_)), false)]));
     assert!(bench.statements.lock().unwrap().is_empty());
 }
 

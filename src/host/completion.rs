@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Mode, Str};
-use super::state::{module, Module, Removed, Waiter};
+use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{acknowledge, cache_only, gather, merge, verify};
+use super::{acknowledge, cache_only, gather, merge, sync, verify};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -56,8 +56,8 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             && is_visible
             && merge::rename(ctx, &staged(), &target, &settled, &pendings, &before);
         if !renamed {
-            let mut writes =
-                pendings.iter().flatten().filter(|p| !matches!(p.waiter, Waiter::Verify));
+            let compares = |p: &&Pending| matches!(p.waiter, Waiter::Verify | Waiter::Sync);
+            let mut writes = pendings.iter().flatten().filter(|p| !compares(p));
             let only_verifies = !pendings.is_empty() && writes.next().is_none();
             match &settled.state {
                 _ if only_verifies => {
@@ -65,10 +65,19 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
                 }
                 RowState::Present(image) if is_visible => {
                     let mapping = &settled.mapping;
-                    merge::row(ctx, module, &target, mapping, image, &pendings, &before);
+                    merge::row(
+                        ctx,
+                        module,
+                        (&target, &settled.target),
+                        mapping,
+                        image,
+                        &pendings,
+                        &before,
+                    );
                 }
                 RowState::Deleted | RowState::Absent | RowState::Unknown => {
-                    ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
+                    let called = ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
+                    sync::check(module, &settled.target, &called);
                 }
                 RowState::Present(_) | RowState::Unchanged => {}
             }
@@ -92,6 +101,10 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             Waiter::Nobody => continue,
             Waiter::Verify => {
                 verify::done(ctx, module, answer.err());
+                continue;
+            }
+            Waiter::Sync => {
+                sync::done(module, &settled.target, answer.err());
                 continue;
             }
             Waiter::Client(client) => client.answer(value),

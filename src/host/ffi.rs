@@ -739,6 +739,8 @@ pub enum Event {
     Loaded,
     /// This server is a master now.
     Promoted,
+    /// This server follows another one now.
+    Demoted,
     /// The server ends.
     Shutdown,
     /// All commands that have come are executed; the server is about to wait for more.
@@ -830,6 +832,10 @@ unsafe fn decode(id: u64, sub: u64, data: *mut c_void) -> Option<Event> {
             raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
             raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER,
         ) => Some(Event::Promoted),
+        (
+            raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+            raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA,
+        ) => Some(Event::Demoted),
         (raw::REDISMODULE_EVENT_SHUTDOWN, _) => Some(Event::Shutdown),
         (raw::REDISMODULE_EVENT_EVENTLOOP, raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP) => {
             Some(Event::Idle)

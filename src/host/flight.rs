@@ -49,7 +49,7 @@ pub fn submit(
         Waiter::Server => module.config.sync_timeout(),
         Waiter::Client(_) | Waiter::Part(_) => module.config.timeout(),
         // Nobody's patience ends.
-        Waiter::Verify | Waiter::Nobody => Duration::from_secs(365 * 24 * 3600),
+        Waiter::Verify | Waiter::Sync | Waiter::Nobody => Duration::from_secs(365 * 24 * 3600),
     };
     let deadline = Instant::now() + timeout;
     let change = Change::new(mapping, target, write.action);
@@ -189,7 +189,7 @@ fn end_of_time(ctx: &Ctx) {
         match waiter {
             Waiter::Client(client) => client.answer(refuse(module, &failure)),
             Waiter::Part(gather) => gather::add(ctx, module, &gather, refuse(module, &failure)),
-            Waiter::Server | Waiter::Verify | Waiter::Nobody => {}
+            Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
         }
     }
 }

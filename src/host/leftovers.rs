@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::ffi::{self, Ctx, Kind, Mode, Str};
-use super::flight;
 use super::state::{module, Module, State, Waiter};
+use super::{flight, sync};
 use crate::command::{self, Reply, Write};
 use crate::key;
 
@@ -36,7 +36,17 @@ pub fn swapped(module: &Module, other: i32) {
     state.strays.extend(strays);
     drop(state);
     ffi::timer(Duration::ZERO, remove_strays);
-    look();
+    sync::doubt();
+}
+
+/// A staged key has come from another node of the cluster. Its write is on its way there, and not to
+/// be done again here; how it ends is seen in the row, when it must have ended.
+pub fn migrated(module: &Module, name: &[u8]) {
+    if let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) {
+        sync::doubt_key_later(module, staged.target, module.config.timeout() * 2);
+    }
+    module.state().leftovers.push(name.to_vec());
+    ffi::timer(Duration::ZERO, read);
 }
 
 /// A timer: removes staged keys from where they don't belong.
@@ -123,7 +133,8 @@ fn read(ctx: &Ctx) {
             continue;
         }
         let read = Write::read(Reply::Done);
-        flight::submit(module, mapping, staged.target, read, Waiter::Nobody);
+        module.state().reading();
+        flight::submit(module, mapping, staged.target, read, Waiter::Sync);
     }
     if !module.state().leftovers.is_empty() {
         ffi::timer(Duration::from_millis(1), read);

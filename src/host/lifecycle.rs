@@ -1,5 +1,6 @@
 //! Loading, and what happens to the server afterwards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,14 @@ use redis_module::{RedisString, Status};
 
 use super::ffi::{log, Ctx, Event, Level};
 use super::inbox::Inbox;
-use super::leftovers;
 use super::state::{module, Module};
-use super::{commands, completion};
+use super::{commands, completion, leftovers, sync};
 use crate::args;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Store};
 use crate::pg::catalog::Catalog;
+use crate::pg::feed::Feed;
+use crate::pg::history::History;
 use crate::pg::monitor::Monitor;
 use crate::pg::pool::Manager;
 use crate::pg::store::PgStore;
@@ -62,14 +64,17 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     let shared = Arc::new(Shared {
         health: Health::new(grace(&config)),
         stats: Stats::default(),
+        demoted: AtomicBool::new(false),
         batch_max: config.batch_max,
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone()));
-    let manager = Manager::new(&config, &url)?;
+    let manager = Manager::new(&config, &url, Arc::new(History::new(sync::history_changed)))?;
+    let feed = Arc::new(Feed::new(manager.origin, sync::news_arrived));
     let monitor = Monitor {
         manager: manager.clone(),
         catalog: catalog.clone(),
         shared: shared.clone(),
+        feed: feed.clone(),
         log: |line| log(Level::Warning, line),
     };
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
@@ -96,8 +101,8 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
             config.db,
         ),
     );
-    Module::new(config, catalog, shared, inbox, engine, manager).install();
-    leftovers::look();
+    Module::new(config, catalog, shared, inbox, engine, manager, feed).install();
+    sync::doubt();
     Ok(())
 }
 
@@ -146,9 +151,16 @@ pub fn event(_: &Ctx, event: Event) {
             let epoch = state.epoch;
             state.jobs.values_mut().for_each(|pending| pending.epoch = epoch);
             drop(state);
-            leftovers::look();
+            sync::doubt();
         }
-        Event::Promoted => leftovers::look(),
+        Event::Promoted => {
+            module.shared.demoted.store(false, Ordering::Release);
+            sync::doubt();
+        }
+        Event::Demoted => {
+            module.shared.demoted.store(true, Ordering::Release);
+            module.feed.stop();
+        }
         Event::Shutdown => shutdown(module),
         Event::Idle => module.engine.wake(),
     }

@@ -2,6 +2,7 @@
 
 use super::ffi::{Ctx, Key, Kind, Mode, Str};
 use super::state::{Module, Pending};
+use super::sync;
 use super::value::Value;
 use crate::command::{Named, Reply};
 use crate::config;
@@ -63,7 +64,11 @@ impl Counter<'_> {
                 Value::Bytes(cell(pending, self.settled, *column).unwrap_or_default().to_vec())
             }
             Reply::Filled => Value::Integer((extra_cell(self.settled) == Some(b"t")).into()),
-            Reply::Existed => Value::Integer(matches!(state, RowState::Deleted).into()),
+            // The first try may have deleted it; then the cache remembers the row.
+            Reply::Existed => Value::Integer(i64::from(
+                matches!(state, RowState::Deleted)
+                    || (self.settled.unsure && self.kind == Kind::Hash),
+            )),
             Reply::Found => Value::Integer(matches!(state, RowState::Present(_)).into()),
             Reply::Number(n) => Value::Integer(*n),
             // The answer of what changes the cache only comes with the change.
@@ -126,7 +131,9 @@ pub fn rename(
             return false;
         }
     }
-    ctx.call(c"RENAME", Mode::Propagate, &[staged, target]);
+    if ctx.call(c"RENAME", Mode::Propagate, &[staged, target]).error().is_some() {
+        return false;
+    }
     expire(ctx, target, mapping);
     true
 }
@@ -196,7 +203,7 @@ impl Unmapped {
 pub fn row(
     ctx: &Ctx,
     module: &Module,
-    target: &Str,
+    (target, name): (&Str, &[u8]),
     mapping: &Mapping,
     image: &Image,
     pendings: &[Option<Pending>],
@@ -224,7 +231,7 @@ pub fn row(
     args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
     args.extend(kept.iter().flat_map(|(name, value)| [name, value]));
     if args.len() > 1 {
-        ctx.call(c"HSET", Mode::Propagate, &args);
+        sync::check(module, name, &ctx.call(c"HSET", Mode::Propagate, &args));
     }
     // Columns that are NULL now leave the hash, and so does what is no column any more. The
     // hash's length says whether there can be any.

@@ -14,8 +14,10 @@ mod inbox;
 mod leftovers;
 mod lifecycle;
 mod merge;
+mod position;
 mod report;
 mod state;
+mod sync;
 mod transfer;
 mod value;
 mod verify;
@@ -84,7 +86,10 @@ impl ffi::Host for Server {
             b"expire",
             b"persist",
         ];
-        if !leaves.contains(&event) && !ctx.flags().is_following() {
+        // A client's RESTORE is a command of ours; MIGRATE's is not.
+        if event == b"restore" && ctx.flags().is_cluster() && !ctx.flags().is_following() {
+            leftovers::migrated(module, name);
+        } else if !leaves.contains(&event) && !ctx.flags().is_following() {
             transfer::changed_elsewhere(ctx, module, event, name);
         }
     }

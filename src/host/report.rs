@@ -3,15 +3,17 @@
 use super::admit::not_ready;
 use super::ffi::Info;
 use super::state::{module, Module};
+use super::sync;
 use super::value::Value;
 use super::verify::Verify;
 use crate::mapping::{Column, Mapping};
 
 /// What INFO and WT.STATUS show, once.
-fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 15] {
+fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 16] {
     let stats = &module.shared.stats;
     let in_flight = module.state().jobs.len() as u64;
     [
+        (c"in_sync", sync::is_in_sync(module).into()),
         (c"writes_acknowledged", stats.acknowledged.get()),
         (
             c"writes_refused",
@@ -33,13 +35,14 @@ fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 15] {
     ]
 }
 
-fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 4] {
+fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 5] {
     let verify = module.state().verify.as_ref().map(Verify::progress);
     let database = if module.shared.health.is_up() { "up" } else { "down" };
     [
         (c"version", env!("CARGO_PKG_VERSION").to_string()),
         (c"database", database.to_string()),
         (c"last_error", module.shared.stats.last_error()),
+        (c"sync", sync::progress(module)),
         (c"verify", verify.unwrap_or_else(|| "idle".into())),
     ]
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::ffi::{Blocked, Str};
 use super::gather::Gather;
 use super::inbox::Inbox;
+use super::sync::Sync;
 use super::value::Value;
 use super::verify::Verify;
 use crate::change::Bytes;
@@ -16,6 +17,7 @@ use crate::engine::{Engine, Job, JobId, Settled, Shared};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
+use crate::pg::feed::Feed;
 use crate::pg::pool::Manager;
 
 /// The loaded module.
@@ -32,6 +34,8 @@ pub struct Module {
     pub engine: Engine,
     /// Makes connections outside the pool.
     pub manager: Manager,
+    /// What the database tells of changed keys.
+    pub feed: Arc<Feed>,
     /// What only the main thread knows.
     state: Mutex<State>,
 }
@@ -74,6 +78,8 @@ pub struct State {
     pub strays: Vec<(i32, Vec<u8>)>,
     /// The verification that is running.
     pub verify: Option<Verify>,
+    /// How the cache stands to the table.
+    pub sync: Sync,
     /// The hash fields of each mapping as the server's strings, by the mapping's version.
     pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
     last_id: JobId,
@@ -161,6 +167,8 @@ pub enum Waiter {
     Server,
     /// WT.VERIFY.
     Verify,
+    /// The cache held against the table after a fault.
+    Sync,
     /// Nobody any more.
     Nobody,
 }
@@ -185,8 +193,9 @@ impl Module {
         inbox: Arc<Inbox>,
         engine: Engine,
         manager: Manager,
+        feed: Arc<Feed>,
     ) -> Module {
-        Module { config, catalog, shared, inbox, engine, manager, state: Mutex::default() }
+        Module { config, catalog, shared, inbox, engine, manager, feed, state: Mutex::default() }
     }
 
     /// Makes it the instance. Once.
@@ -239,6 +248,11 @@ impl State {
     pub fn add(&mut self, pending: Pending) -> JobId {
         self.last_id += 1;
         self.jobs.insert(self.last_id, pending);
+        self.last_id
+    }
+
+    /// The number of the last write.
+    pub fn last_id(&self) -> JobId {
         self.last_id
     }
 

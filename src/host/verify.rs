@@ -14,6 +14,7 @@ use super::flight;
 use super::leftovers::escape_glob;
 use super::merge::{self, Before};
 use super::state::{module, Module, Pending, Waiter};
+use super::sync;
 use super::value::Value;
 use crate::command::{self, Reply, Write};
 use crate::config::Unmapped;
@@ -180,22 +181,31 @@ pub fn compare(
     if ctx.open(target).kind() == Kind::Empty || is_equal(ctx, target, &settled.mapping, image) {
         return;
     }
-    let repair = {
-        let mut state = module.state();
-        let Some(verify) = &mut state.verify else { return };
+    let waits = |waiter: fn(&Waiter) -> bool| pendings.iter().flatten().any(|p| waiter(&p.waiter));
+    let mut repair = waits(|waiter| matches!(waiter, Waiter::Sync));
+    let mut state = module.state();
+    if repair {
+        state.repaired();
+    }
+    if let Some(verify) =
+        state.verify.as_mut().filter(|_| waits(|waiter| matches!(waiter, Waiter::Verify)))
+    {
         verify.differing += 1;
         if verify.keys.len() < SHOWN {
             verify.keys.push(settled.target.to_vec());
         }
-        verify.repaired += usize::from(verify.repair);
-        verify.repair
-    };
+        repair |= verify.repair;
+        verify.repaired += usize::from(repair);
+    }
+    drop(state);
     match image {
         Some(image) if repair => {
+            let target = (target, &*settled.target);
             merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
         }
         None if repair => {
-            ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+            let called = ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+            sync::check(module, &settled.target, &called);
         }
         _ => {}
     }

@@ -100,6 +100,9 @@ const RELATION: &str = "
     WITH triggers AS (
         SELECT g.tgtype FROM pg_trigger g
         WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
+          -- Those that note changes in the journal make nothing of a write.
+          AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace
+                          WHERE p.oid = g.tgfoid AND s.nspname = 'writethrough')
           AND (g.tgrelid = to_regclass($1)
                OR g.tgrelid IN (SELECT relid FROM pg_partition_tree(to_regclass($1)))))
     SELECT c.oid, n.nspname, c.relname, c.relkind::text,

@@ -1,17 +1,23 @@
 //! SQLSTATE → what it means for a write.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
-use postgres::error::{DbError, SqlState};
+use postgres::error::{DbError, Severity, SqlState};
 use postgres::Error;
 
-use crate::engine::Trouble;
+use crate::engine::{Backend, Lost, Trouble};
 use crate::failure::Refusal;
 
-/// What a failed statement means. The one place where "try again" is decided.
-pub fn classify(error: &Error) -> Trouble {
-    let Some(db) = error.as_db_error() else {
-        return Trouble::Lost(explain(error));
+/// What a failed statement means. The one place where "try again" is decided: at once, on another
+/// connection, later, or never.
+pub fn classify(error: &Error, backend: &Arc<Backend>) -> Trouble {
+    let lost = || {
+        let (reason, backend) = (explain(error), backend.clone());
+        Trouble::Lost(Lost { reason, backend, commit: None })
+    };
+    let Some(db) = error.as_db_error().filter(|_| !is_end(error)) else {
+        return lost();
     };
     match db.code() {
         &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED => {
@@ -24,12 +30,29 @@ pub fn classify(error: &Error) -> Trouble {
         }
         &SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
         &SqlState::QUERY_CANCELED => Trouble::Canceled,
-        code if is_connection(code) => Trouble::Lost(explain(error)),
+        // The statement itself says so: it was not committed.
+        code if is_connection(code) => Trouble::Retry(explain(error)),
         _ => Trouble::Refused(refusal(db)),
     }
 }
 
-/// The connection is of no more use: shut down, starting up, dropped, or broken.
+/// True when the connection has ended, with or without a word. A session that is told to end can say
+/// so after it has committed, in place of the answer.
+pub fn is_end(error: &Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    severity != Some(Severity::Error)
+}
+
+/// Why no connection could be had. Too many are open: there may be one later.
+pub fn classify_connect(reason: &str) -> Trouble {
+    match reason.starts_with(SqlState::TOO_MANY_CONNECTIONS.code()) {
+        true => Trouble::Retry(reason.to_string()),
+        false => Trouble::Down(reason.to_string()),
+    }
+}
+
+/// The connection is of no more use: shut down, starting up, dropped, broken, or to a server that
+/// is a standby now.
 fn is_connection(code: &SqlState) -> bool {
     code.code().starts_with("08")
         || matches!(
@@ -40,6 +63,8 @@ fn is_connection(code: &SqlState) -> bool {
                 | &SqlState::DATABASE_DROPPED
                 | &SqlState::TOO_MANY_CONNECTIONS
                 | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+                | &SqlState::IDLE_SESSION_TIMEOUT
+                | &SqlState::READ_ONLY_SQL_TRANSACTION
         )
 }
 

@@ -2,12 +2,14 @@
 //! at load, and probes while the database is away.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use r2d2::Pool;
 
 use super::catalog::{Catalog, CatalogError};
-use super::pool::Manager;
+use super::feed::Feed;
+use super::journal;
+use super::pool::{Manager, Session};
 use crate::config::ConfigError;
 use crate::engine::Shared;
 
@@ -21,6 +23,9 @@ const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 /// How often the tables' definitions are looked at.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often the journal is trimmed.
+const TRIM_PAUSE: Duration = Duration::from_secs(60);
+
 /// How long that waits for a connection that the workers leave.
 const WATCH_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -32,6 +37,8 @@ pub struct Monitor {
     pub catalog: Arc<Catalog>,
     /// Where it says whether the database can be reached.
     pub shared: Arc<Shared>,
+    /// Where it tells which keys have changed.
+    pub feed: Arc<Feed>,
     /// Tells the operator what changed.
     pub log: fn(&str),
 }
@@ -48,7 +55,11 @@ impl Monitor {
             }
         };
         if self.catalog.mappings().is_err() {
-            match self.catalog.read(&mut session.client) {
+            let ready = match self.feed.has_journal() {
+                true => journal::create(&mut session.client),
+                false => Ok(()),
+            };
+            match ready.and_then(|()| self.catalog.read(&mut session.client)) {
                 Ok(_) => {}
                 Err(CatalogError::Mapping(error)) => return Err(error),
                 Err(error @ CatalogError::Database(_)) => {
@@ -71,11 +82,19 @@ impl Monitor {
     pub fn run(self, pool: Pool<Manager>) {
         let health = &self.shared.health;
         let mut pause = PROBE_PAUSE;
-        while health.wait_to_probe(pause, WATCH_PAUSE) {
+        let (mut watched, mut trimmed) = (Instant::now(), None);
+        // The feed's connection: it must not wait for the workers'.
+        let mut session = None;
+        while health.wait_to_probe(pause, self.feed.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
-                self.watch(&pool);
+                if watched.elapsed() >= WATCH_PAUSE {
+                    watched = Instant::now();
+                    self.watch(&pool);
+                }
+                session = self.feed.pause().and_then(|_| self.serve(session.take(), &mut trimmed));
                 continue;
             }
+            session = None;
             let before = self.catalog.mappings().err().flatten();
             pause = match self.attempt() {
                 Ok(()) => PROBE_PAUSE,
@@ -90,6 +109,27 @@ impl Monitor {
                 (self.log)("the database answers; writes go through");
             }
         }
+    }
+
+    /// Feeds the main thread, and trims the journal. Returns the connection; without one, what
+    /// failed is tried again with another.
+    fn serve(&self, session: Option<Session>, trimmed: &mut Option<Instant>) -> Option<Session> {
+        let mappings = self.catalog.mappings().ok()?;
+        let mut session = session.or_else(|| self.manager.open().ok())?;
+        if self.feed.serve(&mut session, &mappings).is_err() {
+            // Somebody may have dropped the journal, or restored a database without it.
+            if self.feed.has_journal() {
+                let _ = journal::create(&mut session.client);
+            }
+            return None;
+        }
+        if self.feed.has_journal() && trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE) {
+            let has_more = journal::trim(&mut session.client).ok()?;
+            if !has_more {
+                *trimmed = Some(Instant::now());
+            }
+        }
+        Some(session)
     }
 
     /// A table whose statements still work may have changed all the same: a trigger, a constraint.

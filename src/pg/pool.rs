@@ -1,18 +1,21 @@
 //! The pool of connections, each with its prepared statements.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
 use postgres::config::SslMode;
-use postgres::{Client, NoTls, Statement};
+use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 use r2d2::{ManageConnection, Pool};
 use r2d2_postgres::PostgresConnectionManager;
 
 use super::error::explain;
+use super::history::{self, History};
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
+use crate::engine::Backend;
 use crate::mapping::Mapping;
 use crate::sql::{self, Rows};
 
@@ -31,6 +34,11 @@ pub struct Session {
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
     limit: Duration,
+    /// The server's process that serves it.
+    pub backend: Arc<Backend>,
+    origin: Option<i64>,
+    /// It leaves the pool: the server is of no use any more.
+    retired: bool,
 }
 
 impl Session {
@@ -45,7 +53,7 @@ impl Session {
         if let Some(statement) = self.statements.get(&key) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(&sql::statement(mapping, form, rows))?;
+        let statement = self.client.prepare(&sql::statement(mapping, form, rows, self.origin))?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }
@@ -58,6 +66,11 @@ impl Session {
     pub fn is_alive(&mut self) -> bool {
         let idle = self.last_used.elapsed();
         idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok()
+    }
+
+    /// The connection is not used again.
+    pub fn retire(&mut self) {
+        self.retired = true;
     }
 
     /// The connection goes back to the pool.
@@ -98,6 +111,10 @@ pub struct Manager {
     /// One attempt, from the first packet to the session that is set up.
     limit: Duration,
     attempts: Arc<AtomicUsize>,
+    /// Which history the database tells.
+    pub history: Arc<History>,
+    /// What this process signs its entries in the journal with; `None` without a journal.
+    pub origin: Option<i64>,
 }
 
 /// Why no connection could be made, without the password.
@@ -124,13 +141,13 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        self.inner.has_broken(&mut session.client)
+        session.retired || self.inner.has_broken(&mut session.client)
     }
 }
 
 impl Manager {
     /// Reads the URL; connects to nothing.
-    pub fn new(config: &Config, url: &str) -> Result<Manager, ConfigError> {
+    pub fn new(config: &Config, url: &str, history: Arc<History>) -> Result<Manager, ConfigError> {
         let mut pg: postgres::Config =
             url.parse().map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
         if pg.get_ssl_mode() == SslMode::Require {
@@ -148,15 +165,23 @@ impl Manager {
         // wait for a session whose owner is gone.
         let set_up = format!(
             "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}",
+             SET idle_in_transaction_session_timeout = {timeout}; \
+             SELECT pid, extract(epoch FROM backend_start), \
+                    (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter) \
+             FROM pg_stat_activity WHERE pid = pg_backend_pid()",
             LOCK_TIMEOUT.as_millis(),
             timeout = config.timeout().as_millis(),
         );
+        // Each host has its time.
+        let hosts = u32::try_from(pg.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let limit = config.connect_timeout().saturating_mul(hosts);
         Ok(Manager {
             inner: Arc::new(PostgresConnectionManager::new(pg, NoTls)),
             set_up: set_up.into(),
-            limit: config.connect_timeout(),
+            limit,
             attempts: Arc::default(),
+            history,
+            origin: config.journal.then(|| RandomState::new().hash_one(()) as i64),
         })
     }
 
@@ -186,9 +211,20 @@ impl Manager {
 
     fn attempt(&self) -> Result<Session, ConnectError> {
         let mut client = self.inner.connect()?;
-        client.batch_execute(&self.set_up)?;
-        let (statements, last_used) = (HashMap::new(), Instant::now());
-        Ok(Session { client, statements, texts: HashMap::new(), last_used, limit: self.limit })
+        let set_up = client.simple_query(&self.set_up)?;
+        let text = |at| cell(&set_up, at).unwrap_or_default().to_string();
+        let (pid, started, period) = (text(0).parse().unwrap_or(0), text(1), text(2));
+        let history = match client.simple_query(&format!("SELECT {}", history::SQL)) {
+            Ok(told) => cell(&told, 0).unwrap_or_default().to_string(),
+            // A service that is no plain PostgreSQL may hide it.
+            Err(error) if error.as_db_error().is_some() => history::HIDDEN.into(),
+            Err(error) => return Err(error.into()),
+        };
+        self.history.note(&history);
+        let backend = Arc::new(Backend { pid, started, history, period });
+        let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
+        let (limit, origin, retired) = (self.limit, self.origin, false);
+        Ok(Session { client, statements, texts, last_used, limit, backend, origin, retired })
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a
@@ -203,4 +239,12 @@ impl Manager {
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(self)
     }
+}
+
+/// A cell of the only row.
+fn cell(answers: &[SimpleQueryMessage], at: usize) -> Option<&str> {
+    answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => row.get(at),
+        _ => None,
+    })
 }

@@ -7,11 +7,12 @@ use postgres::types::ToSql;
 use r2d2::{Pool, PooledConnection};
 
 use super::catalog::Catalog;
-use super::error::classify;
+use super::error::{classify_connect, explain};
 use super::pool::{Manager, Session};
 use super::wire::{Array, Cell, Value};
+use super::{resolve, transaction};
 use crate::batch::Form;
-use crate::engine::{Image, Outcome, Row, Store, Trouble};
+use crate::engine::{Fate, Image, Lost, Outcome, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
 use crate::mapping::Mapping;
@@ -53,7 +54,7 @@ impl PgStore {
             // The pool goes on trying; its last error is known before its time is up.
             let cause = reason.strip_prefix("timed out waiting for connection: ");
             if cause.is_some() || Instant::now() >= until {
-                return Err(Trouble::Down(cause.unwrap_or(&reason).to_string()));
+                return Err(classify_connect(cause.unwrap_or(&reason)));
             }
         }
     }
@@ -72,17 +73,19 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
         }
-        let result = run(&mut session, mapping, form, rows);
-        let trouble = match result {
+        let trouble = match transaction::apply(&mut session, mapping, form, rows) {
             Ok(outcomes) => {
                 self.session = Some(session);
                 return Ok(outcomes);
             }
-            Err(error) => classify(&error),
+            Err(trouble) => trouble,
         };
         let trouble = match trouble {
-            // A lost connection leaves the pool when it is dropped.
-            Trouble::Lost(_) => return Err(trouble),
+            // The connection leaves the pool when it is dropped.
+            Trouble::Lost(_) | Trouble::Retry(_) => {
+                session.retire();
+                return Err(trouble);
+            }
             Trouble::Conflict(_) => {
                 // The statement itself may be what is out of date.
                 session.forget_statements();
@@ -99,6 +102,14 @@ impl Store for PgStore {
         };
         self.session = Some(session);
         Err(trouble)
+    }
+
+    fn resolve(&mut self, lost: &Lost, mapping: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
+        let mut session = self.connect()?;
+        let fate = resolve::fate(&mut session, lost, mapping, rows)
+            .map_err(|error| Trouble::Down(explain(&error)))?;
+        self.session = Some(session);
+        Ok(fate)
     }
 
     fn release(&mut self) {
@@ -126,9 +137,8 @@ fn names_a_row(refusal: &Refusal) -> bool {
     ["22", "23", "P0"].contains(&refusal.sqlstate.get(..2).unwrap_or_default())
 }
 
-/// One statement, its own transaction. Where triggers come after it, the rows are read again when
-/// it is committed: a deferred trigger runs at the commit.
-fn run(
+/// Runs the statement, and looks for the reason where it left a row out.
+pub fn run(
     session: &mut Session,
     mapping: &Mapping,
     form: &Form,
@@ -141,16 +151,15 @@ fn run(
             *image = left_out(session, mapping, form, row)?.map(Err);
         }
     }
-    let mut outcomes: Vec<Outcome> = images.into_iter().map(Option::transpose).collect();
-    if mapping.reread && !matches!(form, Form::Read | Form::Delete) {
-        for (outcome, reread) in outcomes.iter_mut().zip(read(session, mapping, rows)?) {
-            take_over(outcome, reread);
-        }
-    }
-    Ok(outcomes)
+    Ok(images.into_iter().map(Option::transpose).collect())
 }
 
-fn read(session: &mut Session, mapping: &Mapping, rows: &[Row]) -> Result<Images, postgres::Error> {
+/// The rows as they are.
+pub fn read(
+    session: &mut Session,
+    mapping: &Mapping,
+    rows: &[Row],
+) -> Result<Images, postgres::Error> {
     Ok(images(mapping, rows, &query(session, mapping, &Form::Read, rows)?))
 }
 
@@ -188,10 +197,10 @@ fn cells<'a>(form: &Form, row: &'a Row) -> impl Iterator<Item = &'a [u8]> {
 }
 
 /// Each row's image, at the place of the row; `None` where the statement returned none.
-type Images = Vec<Option<Result<Image, Failure>>>;
+pub type Images = Vec<Option<Result<Image, Failure>>>;
 
 /// The row as it is after the triggers, with the cells that only the statement returned.
-fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {
+pub fn take_over(outcome: &mut Outcome, reread: Option<Result<Image, Failure>>) {
     if let Ok(written) = outcome {
         let cells = written.take();
         *written = reread.and_then(Result::ok);

@@ -25,10 +25,11 @@ pub enum Rows {
 
 /// The statement for a group of this form. Its parameters are one for each key column, then one
 /// for each value, `bytea` where the column is `bytea` and `text` elsewhere, or arrays of these;
-/// its rows hold every column of [`Mapping::columns`].
-pub fn statement(mapping: &Mapping, form: &Form, rows: Rows) -> String {
+/// its rows hold every column of [`Mapping::columns`]. With an `origin`, it notes the keys of the
+/// rows that it changes in the journal.
+pub fn statement(mapping: &Mapping, form: &Form, rows: Rows, origin: Option<i64>) -> String {
     let names = Names { mapping, rows };
-    match form {
+    let text = match form {
         Form::Upsert(columns) if columns.is_empty() => upsert::touch(&names),
         Form::Upsert(columns) if upsert::can_insert_first(mapping, columns) => {
             upsert::insert_first(&names, columns)
@@ -36,22 +37,72 @@ pub fn statement(mapping: &Mapping, form: &Form, rows: Rows) -> String {
         Form::Upsert(columns) => upsert::update_first(&names, columns),
         Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
-        Form::Add(column) => upsert::add(&names, *column),
-        Form::Fill(column) => upsert::fill(&names, *column),
-        Form::Delete => format!(
+        Form::Add(column) => upsert::add(&names, *column).numbered(),
+        Form::Fill(column) => upsert::fill(&names, *column).numbered(),
+        Form::Delete => Text::of(format!(
             "DELETE FROM {} AS t USING {} WHERE {} RETURNING {}",
             names.table(),
             names.input(&[]),
             names.same_key("t"),
             names.returning("t"),
-        ),
-        Form::Read | Form::Pass => format!(
-            "SELECT {} FROM {} JOIN {} AS t ON {}",
-            names.returning("t"),
-            names.input(&[]),
-            names.table(),
-            names.same_key("t"),
-        ),
+        )),
+        Form::Read | Form::Pass => {
+            return format!(
+                "SELECT {} FROM {} JOIN {} AS t ON {}",
+                names.returning("t"),
+                names.input(&[]),
+                names.table(),
+                names.same_key("t"),
+            )
+        }
+    };
+    match origin {
+        Some(origin) => text.journaled(&names, origin),
+        None => text.plain(),
+    }
+}
+
+/// A statement in two parts, so that more can be put between them.
+struct Text {
+    /// Common table expressions, or nothing.
+    with: String,
+    /// What returns the rows.
+    rows: String,
+}
+
+impl Text {
+    fn of(rows: String) -> Text {
+        Text { with: String::new(), rows }
+    }
+
+    fn plain(self) -> String {
+        match self.with.as_str() {
+            "" => self.rows,
+            with => format!("WITH {with} {}", self.rows),
+        }
+    }
+
+    /// The same, with the transaction's number as the last cell.
+    fn numbered(mut self) -> Text {
+        self.rows = format!("SELECT x.*, pg_current_xact_id()::text FROM ({}) AS x", self.rows);
+        self
+    }
+
+    /// The same, with an entry in the journal for each row that it returns.
+    fn journaled(self, names: &Names, origin: i64) -> String {
+        let comma = if self.with.is_empty() { "" } else { ", " };
+        let part = |c: usize| match names.mapping.columns[c].info.bytea {
+            true => format!("encode(r{c}, 'hex')"),
+            false => format!("r{c}"),
+        };
+        format!(
+            "WITH {}{comma}w AS ({}), j AS (INSERT INTO writethrough.journal (origin, name, key) \
+             SELECT {origin}, '{}', {} FROM w) SELECT * FROM w",
+            self.with,
+            self.rows,
+            names.mapping.name.replace('\'', "''"),
+            join(names.key(), " || ':' || ", part),
+        )
     }
 }
 
@@ -208,7 +259,7 @@ mod tests {
     use crate::table::{Table, TableColumn};
 
     fn sql(table: &Table, form: Form) -> String {
-        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form, Rows::Many)
+        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form, Rows::Many, None)
     }
 
     #[test]
@@ -228,7 +279,7 @@ mod tests {
     #[test]
     fn one_row_needs_no_array() {
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
-        let sql = statement(&mapping, &Form::Read, Rows::One);
+        let sql = statement(&mapping, &Form::Read, Rows::One, None);
         assert!(
             sql.contains(
                 "FROM (SELECT u.c0::integer AS c0 FROM (SELECT $1::text AS c0) AS u \
@@ -251,6 +302,20 @@ mod tests {
         let sql = sql(&users(), Form::Mixed);
         assert!(sql.contains("CASE WHEN i.mask & 2 <> 0 THEN i.c2 ELSE t.\"email\" END"), "{sql}");
         assert!(sql.contains("$4::text[], $5::bigint[]) AS u(c0, c1, c2, c3, mask)"), "{sql}");
+    }
+
+    #[test]
+    fn a_journaled_statement_returns_the_same_rows() {
+        let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
+        let sql = |form| statement(&mapping, &form, Rows::Many, Some(-7));
+        let end = ", j AS (INSERT INTO writethrough.journal (origin, name, key) \
+                   SELECT -7, 'users', r0 FROM w) SELECT * FROM w";
+        assert!(sql(Form::Upsert(vec![1, 2])).starts_with("WITH w AS (INSERT INTO"));
+        assert!(sql(Form::Add(3)).starts_with("WITH i AS (SELECT"));
+        for form in [Form::Upsert(vec![1]), Form::Add(3), Form::Delete, Form::Mixed] {
+            assert!(sql(form.clone()).ends_with(end), "{}", sql(form));
+        }
+        assert!(sql(Form::Read).starts_with("SELECT"), "what only looks is not noted");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The shapes of a statement that changes rows.
 
-use super::{join, Names};
+use super::{join, Names, Text};
 use crate::mapping::Mapping;
 use crate::mixed::bit;
 
@@ -17,26 +17,26 @@ pub fn can_insert_first(mapping: &Mapping, columns: &[usize]) -> bool {
 }
 
 /// `INSERT … ON CONFLICT DO UPDATE`: the fastest.
-pub fn insert_first(names: &Names, columns: &[usize]) -> String {
+pub fn insert_first(names: &Names, columns: &[usize]) -> Text {
     let from = format!("{} ", names.input(columns));
     let on_conflict = set_all(names, columns, |c| format!("excluded.{}", names.column(c)));
-    format!(
+    Text::of(format!(
         "{} RETURNING {}",
         insert(names, columns, &from, &format!("DO UPDATE SET {on_conflict}")),
         names.returning("t"),
-    )
+    ))
 }
 
 /// An UPDATE, then an INSERT of the rows that it didn't find, in one statement: a partial write
 /// works although the proposed row would break a constraint that the row itself keeps.
-pub fn update_first(names: &Names, columns: &[usize]) -> String {
+pub fn update_first(names: &Names, columns: &[usize]) -> Text {
     let sets = set_all(names, columns, |c| format!("i.c{c}"));
     let on_conflict = set_all(names, columns, |c| format!("excluded.{}", names.column(c)));
     update_or_insert(names, &names.input(columns), columns, &sets, &on_conflict)
 }
 
 /// `column = coalesce(column, 0) + n`, in the database.
-pub fn add(names: &Names, column: usize) -> String {
+pub fn add(names: &Names, column: usize) -> Text {
     let name = names.column(column);
     let sum = |n: String| format!("{name} = coalesce(t.{name}, '0') + {n}");
     update_or_insert(
@@ -54,97 +54,104 @@ fn update_or_insert(
     columns: &[usize],
     sets: &str,
     on_conflict: &str,
-) -> String {
+) -> Text {
     let not_found = format!(
         "i WHERE NOT EXISTS (SELECT FROM changed AS c WHERE {}) ",
         join(names.key(), " AND ", |c| format!("c.k{c} = i.c{c}")),
     );
-    format!(
-        "WITH i AS (SELECT * FROM {input}), \
+    let with = format!(
+        "i AS (SELECT * FROM {input}), \
          changed AS (UPDATE {table} AS t SET {sets} FROM i WHERE {same} RETURNING {keys}, {returning}), \
-         added AS ({insert} RETURNING {returning}) \
-         SELECT {returned} FROM changed UNION ALL SELECT {returned} FROM added",
+         added AS ({insert} RETURNING {returning})",
         table = names.table(),
         same = names.same_key("t"),
         keys = join(names.key(), ", ", |c| format!("t.{} AS k{c}", names.column(c))),
         returning = names.returning("t"),
         insert = insert(names, columns, &not_found, &format!("DO UPDATE SET {on_conflict}")),
-        returned = names.returned(),
-    )
+    );
+    let returned = names.returned();
+    let rows = format!("SELECT {returned} FROM changed UNION ALL SELECT {returned} FROM added");
+    Text { with, rows }
 }
 
 /// Each row's own columns, where the row exists.
-pub fn mixed(names: &Names) -> String {
+pub fn mixed(names: &Names) -> Text {
     let mapping = names.mapping;
     let set = |c| {
         let (name, bit) = (names.column(c), bit(mapping, c));
         format!("{name} = CASE WHEN i.mask & {bit} <> 0 THEN i.c{c} ELSE t.{name} END")
     };
-    format!(
+    Text::of(format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
         names.table(),
         join(mapping.key_len..mapping.columns.len(), ", ", set),
         names.masked_input(),
         names.same_key("t"),
         names.returning("t"),
-    )
+    ))
 }
 
 /// The columns become NULL where the row exists.
-pub fn erase(names: &Names, columns: &[usize]) -> String {
-    format!(
+pub fn erase(names: &Names, columns: &[usize]) -> Text {
+    Text::of(format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
         names.table(),
         set_all(names, columns, |_| "NULL".into()),
         names.input(&[]),
         names.same_key("t"),
         names.returning("t"),
-    )
+    ))
 }
 
 /// The column is set where it is NULL. One more cell says whether it was: the lock makes sure that
 /// what is seen is what is changed.
-pub fn fill(names: &Names, column: usize) -> String {
+pub fn fill(names: &Names, column: usize) -> Text {
     let name = names.column(column);
     let not_found = format!(
         "i WHERE NOT EXISTS (SELECT FROM found AS f WHERE {}) ",
         join(names.key(), " AND ", |c| format!("f.c{c} = i.c{c}")),
     );
-    format!(
-        "WITH i AS (SELECT * FROM {input}), \
+    let with = format!(
+        "i AS (SELECT * FROM {input}), \
          found AS (SELECT i.*, t.{name} IS NULL AS empty, {returning} FROM i JOIN {table} AS t \
                    ON {same} FOR NO KEY UPDATE OF t), \
          changed AS (UPDATE {table} AS t SET {name} = i.c{column} FROM found AS i \
                      WHERE {same} AND i.empty RETURNING {returning}), \
-         added AS ({insert} RETURNING {returning}) \
-         SELECT {returned}, 't' FROM changed UNION ALL SELECT {returned}, 't' FROM added \
-         UNION ALL SELECT {returned}, 'f' FROM found WHERE NOT empty",
+         added AS ({insert} RETURNING {returning})",
         input = names.input(&[column]),
         table = names.table(),
         same = names.same_key("t"),
         returning = names.returning("t"),
         insert = insert(names, &[column], &not_found, "DO NOTHING"),
-        returned = names.returned(),
-    )
+    );
+    let returned = names.returned();
+    let rows = format!(
+        "SELECT {returned}, 't' FROM changed UNION ALL SELECT {returned}, 't' FROM added \
+         UNION ALL SELECT {returned}, 'f' FROM found WHERE NOT empty"
+    );
+    Text { with, rows }
 }
 
 /// No column to set: the row is read, and inserted where it is missing.
-pub fn touch(names: &Names) -> String {
+pub fn touch(names: &Names) -> Text {
     let not_found = format!(
         "i WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {}) ",
         names.table(),
         names.same_key("t"),
     );
-    format!(
-        "WITH i AS (SELECT * FROM {input}), added AS ({insert} RETURNING {returning}) \
-         SELECT {returned} FROM added UNION ALL SELECT {returning} FROM i JOIN {table} AS t ON {same}",
+    let returning = names.returning("t");
+    let with = format!(
+        "i AS (SELECT * FROM {input}), added AS ({insert} RETURNING {returning})",
         input = names.input(&[]),
         insert = insert(names, &[], &not_found, "DO NOTHING"),
-        returning = names.returning("t"),
+    );
+    let rows = format!(
+        "SELECT {returned} FROM added UNION ALL SELECT {returning} FROM i JOIN {table} AS t ON {same}",
         returned = names.returned(),
         table = names.table(),
         same = names.same_key("t"),
-    )
+    );
+    Text { with, rows }
 }
 
 fn insert(names: &Names, columns: &[usize], from: &str, on_conflict: &str) -> String {

@@ -4,7 +4,8 @@
 //! `example=>` to psql, and what follows is the answer, to the letter; `…` in it stands for any
 //! text. Each `##` section begins with an empty Redis and the table of users, mapped and empty.
 //! A section's `sql` blocks make more tables first, and a `json` block with one mapping adds it;
-//! one with a whole document replaces all mappings. What a block leaves, the next one in the
+//! one with a whole document replaces all mappings and sets
+//! its options. What a block leaves, the next one in the
 //! section finds.
 
 use std::io::Write;
@@ -167,16 +168,26 @@ fn fits(shown: &str, got: &str) -> bool {
 fn stack(section: &[Block]) -> Stack {
     let in_language = |language| section.iter().filter(move |b| b.language == language);
     let mut mappings = vec![users_mapping()];
+    let mut options: Vec<(String, Value)> = Vec::new();
     for block in in_language("json") {
         let json: Value = serde_json::from_str(&block.lines.join("\n"))
             .unwrap_or_else(|e| panic!("the block at line {}: {e}", block.line));
         match json.get("mappings") {
-            Some(all) => mappings = all.as_array().expect("a list").clone(),
+            Some(all) => {
+                mappings = all.as_array().expect("a list").clone();
+                let others = json.as_object().expect("an object").iter();
+                options.extend(
+                    others
+                        .filter(|(name, _)| !["url", "mappings"].contains(&name.as_str()))
+                        .map(|(name, value)| (name.clone(), value.clone())),
+                );
+            }
             None => mappings.push(json),
         }
     }
     let stack = Stack::new().sql(USERS_SQL);
     let stack = in_language("sql").fold(stack, |stack, block| stack.sql(&block.lines.join("\n")));
+    let stack = options.into_iter().fold(stack, |stack, (name, value)| stack.option(&name, value));
     mappings.into_iter().fold(stack, |stack, mapping| stack.mapping(mapping)).start()
 }
 

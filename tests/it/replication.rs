@@ -101,17 +101,20 @@ fn a_staged_key_that_a_promotion_leaves_is_cleared() {
 
 #[test]
 fn a_master_turned_replica_merges_no_late_completion() {
-    let s = Stack::users().patient().start();
+    let s = Stack::users().one_worker().start();
     let other = Stack::users().patient().without_module().start();
-    s.add_user(1);
-    let lock = s.lock_user(1);
-    let _writer = s.send("HSET __{users:1} username new");
-    s.database.wait_for_lock_waiters(1);
+    let lock = s.database.hold("select pg_advisory_xact_lock(77)");
+    let _writer = s.send("HSET __{hold:1} v x");
+    eventually("its statement runs", || {
+        let sleeping = "select count(*) from pg_stat_activity
+                        where wait_event = 'PgSleep' and datname = current_database()";
+        s.one(sleeping) == "1"
+    });
     follow(&s, &other);
     assert_eq!(other.run("SET sign 1"), ok());
     assert_same_data(&s, &other);
     lock.rollback();
-    eventually("it is committed", || s.one("select username from users") == "new");
+    eventually("it is committed", || s.count("hold") == 1);
     eventually("the engine is done with it", || s.info_int("in_flight") == 0);
     assert_same_data(&s, &other);
     assert_eq!(s.keys(), ["sign"]);

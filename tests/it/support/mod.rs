@@ -8,6 +8,7 @@
 
 mod builder;
 mod cached;
+mod cutter;
 mod database;
 mod eventually;
 mod find;
@@ -23,9 +24,11 @@ mod supervisor;
 mod users;
 
 pub use builder::Builder;
+pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
 pub use hold::Held;
+pub use ports::free_port;
 pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
 pub use random::Lcg;
 pub use redis_server::{quoted, RedisServer};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postgres::{Client, NoTls};
 
-use super::eventually::eventually_some;
+use super::eventually::{eventually, eventually_some};
 use super::find;
 use super::ports::free_port;
 use super::supervisor::{server_dir, Supervisor, User};
@@ -49,6 +49,69 @@ impl PostgresServer {
             eprintln!("PostgreSQL didn't start on port {port}:\n{}", server.supervisor.output());
         }
         panic!("PostgreSQL didn't start in five attempts");
+    }
+
+    /// A standby that streams from `primary`, asynchronously.
+    pub fn start_standby(primary: &PostgresServer) -> PostgresServer {
+        let user = find::postgres_user();
+        let dir = server_dir("wt-pg-", user);
+        let data = dir.join("data");
+        let mut command = Command::new(find::postgres_program("pg_basebackup"));
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "-R",
+            "-N",
+        ]);
+        command.args(["-p", &primary.port.to_string(), "-D"]).arg(&data).current_dir("/");
+        if let Some((uid, gid)) = user {
+            command.uid(uid).gid(gid);
+        }
+        let output = command.output().expect("pg_basebackup can't be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let port = free_port();
+        let argv = server_argv(&data, port);
+        let server = PostgresServer { port, supervisor: Supervisor::new(dir, "QUIT", user, &argv) };
+        server.supervisor.start();
+        assert!(server.wait_until_ready(), "no standby:\n{}", server.supervisor.output());
+        server
+    }
+
+    /// Waits until this standby has all that `primary` has now.
+    pub fn wait_until_replayed(&self, primary: &PostgresServer) {
+        let ask = |server: &PostgresServer, sql: &str| -> String {
+            server.connect("postgres").query_one(sql, &[]).expect("an answer").get(0)
+        };
+        let end = ask(primary, "select pg_current_wal_lsn()::text");
+        let sql = format!("select (pg_last_wal_replay_lsn() >= '{end}')::text");
+        eventually("the standby has it", || ask(self, &sql) == "true");
+    }
+
+    /// Cuts this standby off from its primary.
+    pub fn cut_off(&self) {
+        for sql in ["alter system set primary_conninfo = ''", "select pg_reload_conf()"] {
+            self.connect("postgres").batch_execute(sql).expect(sql);
+        }
+        eventually("it receives no more", || {
+            let sql = "select count(*) from pg_stat_wal_receiver";
+            let count: i64 =
+                self.connect("postgres").query_one(sql, &[]).expect("an answer").get(0);
+            count == 0
+        });
+    }
+
+    /// Makes this standby the primary.
+    pub fn promote(&self) {
+        let sql = "select pg_promote(true, 60)";
+        let promoted: bool =
+            self.connect("postgres").query_one(sql, &[]).expect("an answer").get(0);
+        assert!(promoted);
     }
 
     pub fn port(&self) -> u16 {
@@ -132,7 +195,8 @@ fn initdb(data: &Path, user: User) {
     let output = command.output().expect("initdb can't be run");
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
     let hba = format!(
-        "host all {PASSWORD_USER} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+        "host replication all 127.0.0.1/32 trust\n\
+         host all {PASSWORD_USER} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
     );
     // Truncating the file keeps its owner.
     std::fs::write(data.join("pg_hba.conf"), hba).expect("pg_hba.conf");

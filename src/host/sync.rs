@@ -1,0 +1,364 @@
+//! The cache held against the table after a fault: a restart, a promotion, a failover.
+//!
+//! What the data set holds may be older than the table then. The journal names the keys that have
+//! changed meanwhile; without one, every cached key is looked at. Rows are read through the
+//! workers, in order with the writes of their keys, some at a time, so that clients are served.
+//! With a journal, what others write is followed afterwards in the same way.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::ffi::{self, Ctx, Kind, Mode, Reply as Called, Str};
+use super::state::{module, Module, State, Waiter};
+use super::{flight, leftovers, position};
+use crate::command::{self, Reply, Write};
+use crate::engine::JobId;
+use crate::failure::Failure;
+use crate::mapping::Mappings;
+use crate::pg::feed::News;
+use crate::pg::journal::Position;
+
+/// Keys looked at in one turn.
+const TURN: usize = 500;
+const SCAN_COUNT: &[u8] = b"500";
+
+/// The pause while the database is away, or others have to end first.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How the cache stands to the table.
+#[derive(Default)]
+pub struct Sync {
+    phase: Phase,
+    /// Where the SCAN is, while every key is looked at.
+    cursor: Option<Vec<u8>>,
+    /// Final keys to be read.
+    keys: Vec<Vec<u8>>,
+    /// Final keys to be read when this time has come.
+    later: VecDeque<(Instant, Vec<u8>)>,
+    /// Reads on their way.
+    outstanding: usize,
+    checked: usize,
+    repaired: usize,
+    /// A timer for the next step is set.
+    is_stepping: bool,
+    /// A position, and the last write that was sent before it was known: when all up to it are
+    /// settled, the data set is there.
+    reached: Option<(Position, JobId)>,
+    /// The position that the data set holds.
+    stored: Option<Position>,
+    /// The journal is followed.
+    is_following: bool,
+    /// Histories of the database that were dealt with.
+    histories: u64,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is known yet.
+    #[default]
+    Waiting,
+    /// The keys in doubt are being read.
+    Running,
+    /// Every cached hash is its row.
+    Done,
+}
+
+impl State {
+    /// Takes note of a difference that was repaired.
+    pub fn repaired(&mut self) {
+        self.sync.repaired += 1;
+    }
+
+    /// Registers a read whose waiter is [`Waiter::Sync`].
+    pub fn reading(&mut self) {
+        self.sync.outstanding += 1;
+    }
+}
+
+/// True when every cached hash is known to be its row: writes on their way apart.
+pub fn is_in_sync(module: &Module) -> bool {
+    let is_done = {
+        let state = module.state();
+        state.sync.phase == Phase::Done && state.sync.histories == module.manager.history.changes()
+    };
+    is_done
+        && module.shared.health.is_up()
+        && module.shared.stats.unsettled.get() == 0
+        && !ffi::server_flags().is_following()
+}
+
+/// For INFO and WT.STATUS.
+pub fn progress(module: &Module) -> String {
+    let state = module.state();
+    let Sync { phase, cursor, keys, outstanding, checked, repaired, .. } = &state.sync;
+    match phase {
+        _ if ffi::server_flags().is_following() => "following another server".into(),
+        _ if !module.shared.health.is_up() => "waiting for the database".into(),
+        Phase::Waiting => "waiting for earlier statements to end".into(),
+        Phase::Done => "done".into(),
+        Phase::Running => {
+            let left = match cursor {
+                Some(_) => "scanning".to_string(),
+                None => format!("{} left", keys.len() + outstanding),
+            };
+            format!("{checked} checked, {repaired} repaired, {left}")
+        }
+    }
+}
+
+/// The data set may be older than the table, or newer: at load, and after a fault.
+pub fn doubt() {
+    let Some(module) = module() else { return };
+    module.feed.stop();
+    {
+        let mut state = module.state();
+        let (outstanding, is_stepping) = (state.sync.outstanding, state.sync.is_stepping);
+        let histories = module.manager.history.changes();
+        state.sync = Sync { outstanding, is_stepping, histories, ..Sync::default() };
+    }
+    leftovers::look();
+    ffi::timer(Duration::ZERO, begin);
+}
+
+/// What a key holds may not be its row: it is read again.
+pub fn doubt_key(module: &Module, target: &[u8]) {
+    let mut state = module.state();
+    state.sync.keys.push(target.to_vec());
+    if state.sync.phase == Phase::Done {
+        state.sync.phase = Phase::Running;
+    }
+    drop(state);
+    step_after(module, PAUSE);
+}
+
+/// The same, after a while.
+pub fn doubt_key_later(module: &Module, target: &[u8], pause: Duration) {
+    let mut state = module.state();
+    state.sync.later.push_back((Instant::now() + pause, target.to_vec()));
+    if state.sync.phase == Phase::Done {
+        state.sync.phase = Phase::Running;
+    }
+    drop(state);
+    step_after(module, PAUSE);
+}
+
+/// What the server says to a change of a key. A node of a cluster that is down refuses it, and has
+/// to make up for it.
+pub fn check(module: &Module, target: &[u8], called: &Called) {
+    const DOWN: &[u8] = b"while the cluster is down";
+    let is_down = |error: &[u8]| error.windows(DOWN.len()).any(|words| words == DOWN);
+    if called.error().is_some_and(is_down) {
+        doubt_key(module, target);
+    }
+}
+
+/// The database tells another history; any thread may say so.
+pub fn history_changed() {
+    ffi::wake(doubt);
+}
+
+/// The monitor has news.
+pub fn news_arrived() {
+    ffi::wake(|| ffi::timer(Duration::ZERO, news));
+}
+
+/// A timer: asks the monitor what has changed.
+fn begin(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    // In a cluster no key stays with its server for ever.
+    let has_position = module.feed.has_journal() && !ctx.flags().is_cluster();
+    let position = match has_position {
+        true => position::stored(ctx),
+        false => {
+            // Writes that are not noted make it untrue.
+            position::forget(ctx, module);
+            None
+        }
+    };
+    let is_empty = ctx.call(c"DBSIZE", Mode::Read, &[]).integer() == 0;
+    if is_empty {
+        module.state().sync.phase = Phase::Done;
+    }
+    if !is_empty || module.feed.has_journal() {
+        module.feed.start(position);
+        module.shared.health.nudge();
+    }
+}
+
+/// A timer: takes the monitor's news.
+fn news(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    match module.feed.take() {
+        None => return,
+        Some(News::Changed(mut keys, position)) => {
+            keys.retain(|key| ctx.open(&Str::new(key)).kind() == Kind::Hash);
+            let mut state = module.state();
+            state.sync.keys.append(&mut keys);
+            state.reach(position);
+            if state.sync.phase == Phase::Waiting {
+                state.sync.phase = Phase::Running;
+            }
+        }
+        Some(News::Unknown(position)) => {
+            let mut state = module.state();
+            // It was followed, and the journal has been cut off or replaced.
+            if state.sync.phase == Phase::Done && state.sync.is_following {
+                drop(state);
+                return doubt();
+            }
+            if let Some(position) = position {
+                state.reach(position);
+            }
+            if state.sync.phase == Phase::Waiting {
+                state.sync.phase = Phase::Running;
+                state.sync.cursor = Some(b"0".to_vec());
+            }
+        }
+    }
+    module.state().sync.is_following = true;
+    step_after(module, Duration::ZERO);
+}
+
+impl State {
+    /// The data set is at this position once the writes that are on their way now are settled. An
+    /// earlier one goes first.
+    fn reach(&mut self, position: Position) {
+        let last = self.last_id();
+        self.sync.reached.get_or_insert((position, last));
+    }
+}
+
+fn step_after(module: &Module, pause: Duration) {
+    if !std::mem::replace(&mut module.state().sync.is_stepping, true) {
+        ffi::timer(pause, step);
+    }
+}
+
+/// A timer: sends the next reads, or ends.
+fn step(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    module.state().sync.is_stepping = false;
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    let mappings = match module.catalog.mappings() {
+        Ok(mappings) if module.shared.health.is_up() => mappings,
+        _ => return step_after(module, PAUSE),
+    };
+    if module.state().sync.outstanding > 0 {
+        return;
+    }
+    {
+        let mut state = module.state();
+        let now = Instant::now();
+        let due = state.sync.later.iter().take_while(|(due, _)| *due <= now).count();
+        let due: Vec<_> = state.sync.later.drain(..due).map(|(_, key)| key).collect();
+        state.sync.keys.extend(due);
+    }
+    if module.state().sync.keys.is_empty() {
+        scan(ctx, module, &mappings);
+    }
+    let some = {
+        let mut state = module.state();
+        let rest = state.sync.keys.len().saturating_sub(TURN);
+        state.sync.keys.split_off(rest)
+    };
+    for key in some {
+        read(ctx, module, &mappings, &key);
+    }
+    let is_idle = module.state().sync.outstanding == 0;
+    if is_idle {
+        rest(ctx, module);
+    }
+}
+
+/// Adds the keys that the SCAN finds in one go.
+fn scan(ctx: &Ctx, module: &Module, mappings: &Mappings) {
+    let Some(cursor) = module.state().sync.cursor.take() else { return };
+    let args = [&cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
+    let reply = ctx.call(c"SCAN", Mode::Read, &args.each_ref());
+    let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
+    let found = reply.element(1);
+    let keys = found.texts().into_iter().filter(|key| is_mapped(mappings, key));
+    let mut state = module.state();
+    state.sync.keys.extend(keys.map(<[u8]>::to_vec));
+    state.sync.cursor = (!next.is_empty() && next != b"0").then_some(next);
+}
+
+fn is_mapped(mappings: &Mappings, key: &[u8]) -> bool {
+    let colon = key.iter().position(|&b| b == b':');
+    colon.is_some_and(|colon| mappings.get(&key[..colon]).is_some())
+}
+
+fn read(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
+    let Some(colon) = key.iter().position(|&b| b == b':') else { return };
+    let Some(mapping) = mappings.get(&key[..colon]) else { return };
+    if ctx.open(&Str::new(key)).kind() != Kind::Hash
+        || command::check_id(mapping, &key[colon + 1..]).is_err()
+    {
+        return;
+    }
+    module.state().reading();
+    flight::submit(module, mapping, key, Write::read(Reply::Done), Waiter::Sync);
+}
+
+/// Nothing is on its way: more follows, or all is done.
+fn rest(ctx: &Ctx, module: &Module) {
+    let mut state = module.state();
+    if !state.sync.keys.is_empty() || state.sync.cursor.is_some() {
+        drop(state);
+        return step_after(module, Duration::ZERO);
+    }
+    let has_leftovers =
+        state.scan.is_some() || !state.leftovers.is_empty() || !state.sync.later.is_empty();
+    if state.sync.phase == Phase::Running && has_leftovers {
+        drop(state);
+        return step_after(module, PAUSE);
+    }
+    if state.sync.phase == Phase::Running {
+        state.sync.phase = Phase::Done;
+        let (checked, repaired) = (state.sync.checked, state.sync.repaired);
+        drop(state);
+        let text = format!("in sync: {checked} cached keys checked, {repaired} repaired");
+        ffi::log(ffi::Level::Notice, &text);
+        state = module.state();
+    }
+    let Some((position, last)) = &state.sync.reached else { return };
+    // What these writes have committed is part of the position.
+    if state.jobs.keys().any(|id| id <= last) {
+        drop(state);
+        return step_after(module, PAUSE);
+    }
+    if state.sync.stored.as_ref() == Some(position) || ctx.flags().is_cluster() {
+        state.sync.reached = None;
+        return;
+    }
+    let position = position.clone();
+    state.sync.reached = None;
+    state.sync.stored = Some(position.clone());
+    drop(state);
+    position::store(ctx, module, &position);
+}
+
+/// A row has been read, and the cache is as it is; or it could not be read.
+pub fn done(module: &Module, target: &[u8], failure: Option<Failure>) {
+    let failed = failure.is_some_and(|failure| !matches!(failure, Failure::Refused(_)));
+    let left = {
+        let mut state = module.state();
+        state.sync.outstanding = state.sync.outstanding.saturating_sub(1);
+        match failed {
+            true => state.sync.keys.push(target.to_vec()),
+            false => state.sync.checked += 1,
+        }
+        state.sync.outstanding
+    };
+    if left == 0 {
+        step_after(module, if failed { PAUSE } else { Duration::ZERO });
+    }
+}

@@ -1,0 +1,163 @@
+//! From the monitor to the main thread: which keys the database may hold in another state than the
+//! data set.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::journal::{self, Entries, Position};
+use super::pool::Session;
+use crate::mapping::Mappings;
+
+/// How often the journal is read.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is asked whether the statements of others have ended.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Statements of the same role and program that began before the time `$1` and have not ended: a
+/// server that crashed, or was the master, may have left them behind. They end by themselves,
+/// within their time limit.
+const RUNNING: &str = "
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+      AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
+      AND state <> 'idle' AND coalesce(xact_start, query_start) < to_timestamp($1)";
+
+/// Nobody signs with it.
+const NOBODY: i64 = i64::MIN;
+
+/// What the main thread reads.
+#[derive(Debug)]
+pub enum News {
+    /// These final keys were changed by others; then this is the data set's position.
+    Changed(Vec<Vec<u8>>, Position),
+    /// Any key may have changed. Without a journal there is no position.
+    Unknown(Option<Position>),
+}
+
+/// The exchange. The main thread starts it, the monitor serves it.
+pub struct Feed {
+    /// What this process signs its entries in the journal with; `None` without a journal.
+    origin: Option<i64>,
+    notify: fn(),
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    asked: Asked,
+    /// Counts starts: an answer to an earlier one is of no use.
+    start: u64,
+    news: Option<News>,
+}
+
+#[derive(Default, Clone)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// What changed since then, once statements begun before this time have ended.
+    Since(Option<Position>, Option<f64>),
+    /// What changes from now on.
+    Following(Position),
+}
+
+impl Feed {
+    /// `notify` is called, by the monitor, when there are news.
+    pub fn new(origin: Option<i64>, notify: fn()) -> Feed {
+        Feed { origin, notify, inner: Mutex::default() }
+    }
+
+    /// True when there is a journal.
+    pub fn has_journal(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks what has changed since the data set's position, and what changes afterwards.
+    pub fn start(&self, from: Option<Position>) {
+        self.ask(Asked::Since(from, None));
+    }
+
+    /// Asks for nothing any more.
+    pub fn stop(&self) {
+        self.ask(Asked::Nothing);
+    }
+
+    fn ask(&self, asked: Asked) {
+        let mut inner = self.lock();
+        let start = inner.start + 1;
+        *inner = Inner { asked, start, news: None };
+    }
+
+    /// Takes the news.
+    pub fn take(&self) -> Option<News> {
+        self.lock().news.take()
+    }
+
+    /// When the monitor should serve it next; `None`: nobody asks.
+    pub fn pause(&self) -> Option<Duration> {
+        match self.lock().asked {
+            Asked::Nothing => None,
+            Asked::Since(..) => Some(SETTLE_PAUSE),
+            Asked::Following(_) => Some(FOLLOW_PAUSE),
+        }
+    }
+
+    /// Asks the database.
+    pub fn serve(&self, session: &mut Session, mappings: &Mappings) -> Result<(), postgres::Error> {
+        let (asked, start) = {
+            let inner = self.lock();
+            if inner.news.is_some() {
+                return Ok(());
+            }
+            (inner.asked.clone(), inner.start)
+        };
+        let (from, except) = match asked {
+            Asked::Nothing => return Ok(()),
+            // The data set has what this server itself writes.
+            Asked::Following(position) => (Some(position), self.origin),
+            Asked::Since(from, since) => {
+                let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
+                let since = match since {
+                    Some(since) => since,
+                    None => session.client.query_one(now, &[])?.get(0),
+                };
+                if session.client.query_one(RUNNING, &[&since])?.get::<_, i64>(0) > 0 {
+                    self.answer(start, Asked::Since(from, Some(since)), None);
+                    return Ok(());
+                }
+                (from, Some(NOBODY))
+            }
+        };
+        let Some(except) = except.filter(|_| self.has_journal()) else {
+            self.answer(start, Asked::Nothing, Some(News::Unknown(None)));
+            return Ok(());
+        };
+        let Some((entries, position)) = journal::read(session, except, from.as_ref(), mappings)?
+        else {
+            return Ok(());
+        };
+        let following = Asked::Following(position.clone());
+        let news = match entries {
+            Entries::Changed(keys) => News::Changed(keys, position),
+            Entries::Unknown => News::Unknown(Some(position)),
+        };
+        self.answer(start, following, Some(news));
+        Ok(())
+    }
+
+    fn answer(&self, start: u64, asked: Asked, news: Option<News>) {
+        let mut inner = self.lock();
+        if inner.start != start {
+            return;
+        }
+        inner.asked = asked;
+        inner.news = news;
+        if inner.news.is_some() {
+            (self.notify)();
+        }
+    }
+}
