@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use postgres::config::SslMode;
 use postgres::{Client, NoTls, Statement};
 use r2d2::{ManageConnection, Pool};
-use r2d2_postgres::PostgresConnectionManager;
 
+use super::dsn;
 use super::error::explain;
+use super::tls::{Mode, Tls};
+use super::tls_error::{explain_tls, is_about_tls};
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
 use crate::mapping::Mapping;
@@ -91,9 +93,11 @@ const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 const HANGING_MAX: usize = 8;
 
 /// Makes connections with the time limits that a write needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Manager {
-    inner: Arc<PostgresConnectionManager<NoTls>>,
+    pg: Arc<postgres::Config>,
+    /// `None` where no TLS is wanted.
+    tls: Option<Arc<Tls>>,
     set_up: Arc<str>,
     /// One attempt, from the first packet to the session that is set up.
     limit: Duration,
@@ -120,22 +124,23 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, session: &mut Session) -> Result<(), ConnectError> {
-        Ok(self.inner.is_valid(&mut session.client)?)
+        Ok(session.client.is_valid(self.limit)?)
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        self.inner.has_broken(&mut session.client)
+        session.client.is_closed()
     }
 }
 
 impl Manager {
-    /// Reads the URL; connects to nothing.
+    /// Reads the URL and the certificates that it names; connects to nothing.
     pub fn new(config: &Config, url: &str) -> Result<Manager, ConfigError> {
-        let mut pg: postgres::Config =
-            url.parse().map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
-        if pg.get_ssl_mode() == SslMode::Require {
-            return Err(ConfigError::at("url", "sslmode=require: TLS is not supported yet"));
-        }
+        let (mut pg, tls) = dsn::parse(url)?;
+        pg.ssl_mode(match tls.mode {
+            Mode::Disable => SslMode::Disable,
+            Mode::Prefer => SslMode::Prefer,
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => SslMode::Require,
+        });
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
         }
@@ -153,7 +158,8 @@ impl Manager {
             timeout = config.timeout().as_millis(),
         );
         Ok(Manager {
-            inner: Arc::new(PostgresConnectionManager::new(pg, NoTls)),
+            pg: Arc::new(pg),
+            tls: Tls::new(tls)?.map(Arc::new),
             set_up: set_up.into(),
             limit: config.connect_timeout(),
             attempts: Arc::default(),
@@ -185,10 +191,26 @@ impl Manager {
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {
-        let mut client = self.inner.connect()?;
+        let mut client = self.dial()?;
         client.batch_execute(&self.set_up)?;
         let (statements, last_used) = (HashMap::new(), Instant::now());
         Ok(Session { client, statements, texts: HashMap::new(), last_used, limit: self.limit })
+    }
+
+    fn dial(&self) -> Result<Client, ConnectError> {
+        let Some(tls) = &self.tls else { return Ok(self.pg.connect(NoTls)?) };
+        let connector = tls.connector().map_err(ConnectError)?;
+        let error = match self.pg.connect(connector) {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        let why = explain_tls(&error, tls.options());
+        if tls.options().mode != Mode::Prefer || !is_about_tls(&error) {
+            return Err(ConnectError(why));
+        }
+        // `prefer` asks for no more than TLS where it works: libpq, too, tries without it.
+        let plain = self.pg.as_ref().clone().ssl_mode(SslMode::Disable).connect(NoTls);
+        plain.map_err(|e| ConnectError(format!("{why}; and without TLS: {}", explain(&e))))
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a

@@ -61,3 +61,6 @@ mod one_by_one;
 mod outage;
 mod persistence;
 mod replication;
+
+// Safety: the way to the database, secrets, what comes from outside.
+mod tls;

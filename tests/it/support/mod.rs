@@ -8,6 +8,7 @@
 
 mod builder;
 mod cached;
+mod certificates;
 mod database;
 mod eventually;
 mod find;
@@ -20,9 +21,11 @@ mod refused;
 mod resp;
 mod stack;
 mod supervisor;
+mod tls_postgres;
 mod users;
 
 pub use builder::Builder;
+pub use certificates::{self_signed, Authority, Pair};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
 pub use hold::Held;
@@ -31,4 +34,5 @@ pub use random::Lcg;
 pub use redis_server::{quoted, RedisServer};
 pub use resp::{bulk, error, int, ok, transaction, Conn, Reply};
 pub use stack::{hash, Hash, Stack};
+pub use tls_postgres::TlsPostgres;
 pub use users::{user_row, users_mapping, USERS_SQL};

@@ -1,7 +1,7 @@
 //! A PostgreSQL server of our own.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -69,6 +69,11 @@ impl PostgresServer {
         let mut config = postgres::Config::new();
         config.host("127.0.0.1").port(self.port).user("postgres").dbname(database);
         config.connect_timeout(Duration::from_secs(10)).connect(NoTls)
+    }
+
+    /// Where the cluster is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.supervisor.dir().join("data")
     }
 
     /// `pg_ctl stop -m fast`: sessions are ended, their transactions rolled back.
