@@ -228,6 +228,12 @@ impl Config {
         if let Some(path) = &self.url_file {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| ConfigError::at("url_file", format!("{}: {e}", path.display())))?;
+            if text.trim().is_empty() {
+                return Err(ConfigError::at(
+                    "url_file",
+                    format!("{}: it is empty", path.display()),
+                ));
+            }
             return expand("url_file", text.trim(), env);
         }
         match &self.url {

@@ -63,4 +63,5 @@ mod persistence;
 mod replication;
 
 // Safety: the way to the database, secrets, what comes from outside.
+mod secrets;
 mod tls;

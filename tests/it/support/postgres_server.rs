@@ -71,6 +71,21 @@ impl PostgresServer {
         config.connect_timeout(Duration::from_secs(10)).connect(NoTls)
     }
 
+    /// From now on this role must show its password.
+    pub fn require_password(&self, role: &str) {
+        let path = self.data_dir().join("pg_hba.conf");
+        let hba = std::fs::read_to_string(&path).expect("pg_hba.conf");
+        let line = format!("host all {role} 127.0.0.1/32 scram-sha-256\n");
+        std::fs::write(&path, line + &hba).expect("pg_hba.conf");
+        self.stop_fast();
+        self.start_again();
+    }
+
+    /// What the server wrote to its log.
+    pub fn log(&self) -> String {
+        self.supervisor.output()
+    }
+
     /// Where the cluster is.
     pub fn data_dir(&self) -> PathBuf {
         self.supervisor.dir().join("data")
