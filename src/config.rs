@@ -201,6 +201,11 @@ impl Config {
                     format!("{name:?} must not be empty nor contain ':', '{{' or '}}'"),
                 ));
             }
+            // No name of PostgreSQL holds a NUL; asked for one, it refuses the whole question.
+            if mapping.table.contains('\0') {
+                let problem = format!("{:?} is no name of a table", mapping.table);
+                return Err(ConfigError::at(format!("mappings[{i}].table"), problem));
+            }
             if let Some(j) = self.mappings[..i].iter().position(|m| m.name() == name) {
                 return Err(ConfigError::at(
                     format!("mappings[{i}].name"),

@@ -63,5 +63,9 @@ mod persistence;
 mod replication;
 
 // Safety: the way to the database, secrets, what comes from outside.
+mod hostile_client;
+mod hostile_database;
+mod hostile_names;
+mod role;
 mod secrets;
 mod tls;
