@@ -21,6 +21,10 @@ use crate::sql::{self, Rows};
 /// Prepared statements that one connection keeps; past it all are dropped and made anew.
 const STATEMENTS_MAX: usize = 256;
 
+/// What a statement's values may take, one way, for its connection to be kept: its buffers never
+/// shrink. Twice what a batch takes.
+const BUFFERS_MAX: usize = 16 << 20;
+
 /// How long a statement waits for a row that somebody else has locked, before its batch is taken
 /// apart and the row is set aside: other rows' writes wait no longer than this.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
@@ -33,6 +37,8 @@ pub struct Session {
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
     limit: Duration,
+    /// Its buffers have grown past [`BUFFERS_MAX`], and stay so: it leaves the pool.
+    bloated: bool,
 }
 
 impl Session {
@@ -60,6 +66,11 @@ impl Session {
     pub fn is_alive(&mut self) -> bool {
         let idle = self.last_used.elapsed();
         idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok()
+    }
+
+    /// So many bytes of values go through the connection at once.
+    pub fn carries(&mut self, bytes: usize) {
+        self.bloated |= bytes > BUFFERS_MAX;
     }
 
     /// The connection goes back to the pool.
@@ -128,7 +139,7 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.client.is_closed()
+        session.bloated || session.client.is_closed()
     }
 }
 
@@ -194,7 +205,14 @@ impl Manager {
         let mut client = self.dial()?;
         client.batch_execute(&self.set_up)?;
         let (statements, last_used) = (HashMap::new(), Instant::now());
-        Ok(Session { client, statements, texts: HashMap::new(), last_used, limit: self.limit })
+        Ok(Session {
+            client,
+            statements,
+            texts: HashMap::new(),
+            last_used,
+            limit: self.limit,
+            bloated: false,
+        })
     }
 
     fn dial(&self) -> Result<Client, ConnectError> {
