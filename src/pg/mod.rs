@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod dsn;
 pub mod error;
+mod link;
 pub mod monitor;
 pub mod pool;
 pub mod store;

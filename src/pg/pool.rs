@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode, SslNegotiation};
 use postgres::{Client, NoTls, Statement};
 use r2d2::{ManageConnection, Pool};
 
 use super::dsn;
 use super::error::explain;
+use super::link::{Dial, Patience};
 use super::tls::{Mode, Tls};
 use super::tls_error::{explain_tls, is_about_tls};
 use crate::batch::Form;
@@ -99,19 +100,25 @@ impl Session {
 /// no known outcome, so it is better not sent.
 const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 
-/// Attempts to connect that may hang at once: a server that takes a connection and then says
-/// nothing holds its attempt until the server, or TCP, gives up.
+/// Attempts to connect that may go on at once after their callers have given up: looking up a name
+/// has no limit of its own.
 const HANGING_MAX: usize = 8;
 
 /// Makes connections with the time limits that a write needs.
 #[derive(Clone)]
 pub struct Manager {
     pg: Arc<postgres::Config>,
+    /// The server is a Unix socket: there is no TLS, and no silence of a network.
+    is_local: bool,
     /// `None` where no TLS is wanted.
     tls: Option<Arc<Tls>>,
+    /// TLS from the first byte on.
+    is_direct: bool,
     set_up: Arc<str>,
     /// One attempt, from the first packet to the session that is set up.
     limit: Duration,
+    /// How long a statement's answer is waited for: longer than the database gives it.
+    answer_limit: Duration,
     attempts: Arc<AtomicUsize>,
 }
 
@@ -147,11 +154,16 @@ impl Manager {
     /// Reads the URL and the certificates that it names; connects to nothing.
     pub fn new(config: &Config, url: &str) -> Result<Manager, ConfigError> {
         let (mut pg, tls) = dsn::parse(url)?;
-        pg.ssl_mode(match tls.mode {
-            Mode::Disable => SslMode::Disable,
-            Mode::Prefer => SslMode::Prefer,
-            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => SslMode::Require,
-        });
+        let is_direct = pg.get_ssl_negotiation() == SslNegotiation::Direct;
+        if is_direct && matches!(tls.mode, Mode::Disable | Mode::Prefer) {
+            let problem =
+                "sslnegotiation=direct: expected sslmode=require, verify-ca or verify-full";
+            return Err(ConfigError::at("url", problem));
+        }
+        let is_local = pg.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
+        // [`Dial`] does the rest.
+        pg.ssl_mode(if is_local { SslMode::Disable } else { SslMode::Require });
+        pg.ssl_negotiation(SslNegotiation::Direct);
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
         }
@@ -170,9 +182,12 @@ impl Manager {
         );
         Ok(Manager {
             pg: Arc::new(pg),
+            is_local,
             tls: Tls::new(tls)?.map(Arc::new),
+            is_direct,
             set_up: set_up.into(),
             limit: config.connect_timeout(),
+            answer_limit: config.timeout() + config.connect_timeout(),
             attempts: Arc::default(),
         })
     }
@@ -180,7 +195,7 @@ impl Manager {
     /// A new connection, set up. The client's own limit ends with the TCP connection, so the attempt has a thread.
     pub fn open(&self) -> Result<Session, ConnectError> {
         if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
-            return Err(ConnectError("the database takes connections and says nothing".into()));
+            return Err(ConnectError("earlier attempts to connect have not ended yet".into()));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
         let manager = self.clone();
@@ -202,8 +217,10 @@ impl Manager {
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {
-        let mut client = self.dial()?;
+        let patience = Patience::new(self.limit);
+        let mut client = self.dial(&patience)?;
         client.batch_execute(&self.set_up)?;
+        patience.started(self.answer_limit);
         let (statements, last_used) = (HashMap::new(), Instant::now());
         Ok(Session {
             client,
@@ -215,20 +232,28 @@ impl Manager {
         })
     }
 
-    fn dial(&self) -> Result<Client, ConnectError> {
-        let Some(tls) = &self.tls else { return Ok(self.pg.connect(NoTls)?) };
+    fn dial(&self, patience: &Arc<Patience>) -> Result<Client, ConnectError> {
+        if self.is_local {
+            return Ok(self.pg.connect(NoTls)?);
+        }
+        let dial = |tls, is_optional| {
+            let (is_direct, patience) = (self.is_direct, patience.clone());
+            self.pg.connect(Dial { tls, is_optional, is_direct, patience })
+        };
+        let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
         let connector = tls.connector().map_err(ConnectError)?;
-        let error = match self.pg.connect(connector) {
+        let is_optional = tls.options().mode == Mode::Prefer;
+        let error = match dial(Some(connector), is_optional) {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
         let why = explain_tls(&error, tls.options());
-        if tls.options().mode != Mode::Prefer || !is_about_tls(&error) {
+        if !is_optional || !is_about_tls(&error) {
             return Err(ConnectError(why));
         }
         // `prefer` asks for no more than TLS where it works: libpq, too, tries without it.
-        let plain = self.pg.as_ref().clone().ssl_mode(SslMode::Disable).connect(NoTls);
-        plain.map_err(|e| ConnectError(format!("{why}; and without TLS: {}", explain(&e))))
+        let without = |e| ConnectError(format!("{why}; and without TLS: {}", explain(&e)));
+        dial(None, true).map_err(without)
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a
