@@ -38,8 +38,9 @@ pub struct Session {
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
     limit: Duration,
-    /// Its buffers have grown past [`BUFFERS_MAX`], and stay so: it leaves the pool.
-    bloated: bool,
+    /// It leaves the pool: it doesn't answer, or its buffers have grown past [`BUFFERS_MAX`] and stay
+    /// so.
+    spent: bool,
 }
 
 impl Session {
@@ -66,12 +67,14 @@ impl Session {
     /// just now is not asked: that would cost each batch a round trip.
     pub fn is_alive(&mut self) -> bool {
         let idle = self.last_used.elapsed();
-        idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok()
+        let alive = idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok();
+        self.spent |= !alive;
+        alive
     }
 
     /// So many bytes of values go through the connection at once.
     pub fn carries(&mut self, bytes: usize) {
-        self.bloated |= bytes > BUFFERS_MAX;
+        self.spent |= bytes > BUFFERS_MAX;
     }
 
     /// The connection goes back to the pool.
@@ -146,7 +149,7 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.bloated || session.client.is_closed()
+        session.spent || session.client.is_closed()
     }
 }
 
@@ -228,7 +231,7 @@ impl Manager {
             texts: HashMap::new(),
             last_used,
             limit: self.limit,
-            bloated: false,
+            spent: false,
         })
     }
 

@@ -130,7 +130,7 @@ fn messages_that_lie() {
         let what = format!("{}", message.escape_ascii());
         disturbed(&s, &what);
         recovered(&s, &proxy, &what);
-        for stage in [1, 330, 460] {
+        for stage in [1, 460] {
             proxy.set(Mood::Turns(stage, Evil::Says(message)));
             proxy.cut();
             disturbed(&s, &format!("{what} at {stage}"));
