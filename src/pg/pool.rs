@@ -107,6 +107,22 @@ const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 /// has no limit of its own.
 const HANGING_MAX: usize = 8;
 
+/// An attempt that goes on; also one that panics, as `postgres` does without file descriptors, ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(attempts: &Arc<AtomicUsize>) -> Counted {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        Counted(attempts.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Makes connections with the time limits that a write needs.
 #[derive(Clone)]
 pub struct Manager {
@@ -201,11 +217,10 @@ impl Manager {
             return Err(ConnectError("earlier attempts to connect have not ended yet".into()));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        let manager = self.clone();
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+        let (manager, counted) = (self.clone(), Counted::new(&self.attempts));
         let attempt = move || {
             let session = manager.attempt();
-            manager.attempts.fetch_sub(1, Ordering::Relaxed);
+            drop(counted);
             // Nobody waits any more: the connection is closed.
             let _ = sender.send(session);
         };
