@@ -9,7 +9,7 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench schema fmt lint clean deps
+.PHONY: help build test demo bench schema fmt lint audit clean deps
 
 help: ## this list
 	@echo 'make …'
@@ -38,6 +38,10 @@ fmt: ## format the code
 lint: deps ## check the format, and clippy with warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+audit: ## known vulnerabilities, licences and sources of all crates (deny.toml)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
 
 clean: ## remove what was built
 	cargo clean

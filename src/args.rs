@@ -53,6 +53,13 @@ pub fn parse(args: &[&[u8]]) -> Result<Config, ConfigError> {
     Config::parse(&document, overrides)
 }
 
+/// Whether the URL is among the load arguments themselves, where MODULE LIST shows it.
+pub fn hold_url(args: &[&[u8]], config: &Config) -> bool {
+    let inline =
+        |name: &[u8]| name.eq_ignore_ascii_case(b"json") || name.eq_ignore_ascii_case(b"url");
+    config.url.is_some() && args.chunks(2).any(|pair| inline(pair[0]))
+}
+
 fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     std::str::from_utf8(bytes).map_err(|_| ConfigError::at(name, "is no UTF-8"))
 }

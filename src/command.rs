@@ -1,5 +1,8 @@
 //! Arguments on a staged key → what they do to the row, and how the client is answered.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
 use crate::change::{Action, Bytes};
 use crate::config::Unmapped;
 use crate::key::{self, Show};
@@ -126,6 +129,7 @@ pub fn hset<'a>(
     let (mut sets, mut named): (Vec<(usize, Bytes)>, Vec<Named>) = (Vec::new(), Vec::new());
     // Clients name fields in the order of the table more often than not.
     let mut hint = mapping.key_len;
+    let (mut kept, mut key_named) = (HashMap::<&[u8], usize>::new(), vec![false; mapping.key_len]);
     while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
         let Some(column) = mapping.column_of(field, hint) else {
             match mapping.unmapped {
@@ -133,7 +137,13 @@ pub fn hset<'a>(
                     operation = Operation::of(value)?;
                     write.uuid = value[1..].to_vec();
                 }
-                Unmapped::Keep => keep(&mut write, &mut named, field, value),
+                Unmapped::Keep => match kept.entry(field) {
+                    Entry::Occupied(at) => write.kept[*at.get()].1 = value.into(),
+                    Entry::Vacant(at) => {
+                        named.push(Named::Kept(*at.insert(write.kept.len())));
+                        write.kept.push((field.into(), value.into()));
+                    }
+                },
                 Unmapped::Reject => return Err(unmapped(mapping, field)),
             }
             continue;
@@ -141,7 +151,7 @@ pub fn hset<'a>(
         hint = column + 1;
         if column < mapping.key_len {
             must_agree(mapping, id, column, value)?;
-            if !named.contains(&Named::Column(column)) {
+            if !std::mem::replace(&mut key_named[column], true) {
                 named.push(Named::Column(column));
             }
             continue;
@@ -200,9 +210,10 @@ pub fn hdel<'a>(
 ) -> Result<Write, String> {
     let mut write = Write::new(Action::Read, Reply::Done);
     let (mut columns, mut named) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
     for field in fields {
         if mapping.unmapped == Unmapped::Keep && mapping.column_of(field, 0).is_none() {
-            if !write.dropped.iter().any(|dropped| **dropped == *field) {
+            if seen.insert(field) {
                 named.push(Named::Dropped(write.dropped.len()));
                 write.dropped.push(field.into());
             }
@@ -270,16 +281,6 @@ impl Operation {
                  nothing",
                 Show(value)
             )),
-        }
-    }
-}
-
-fn keep(write: &mut Write, named: &mut Vec<Named>, field: &[u8], value: &[u8]) {
-    match write.kept.iter_mut().find(|(kept, _)| **kept == *field) {
-        Some((_, old)) => *old = value.into(),
-        None => {
-            named.push(Named::Kept(write.kept.len()));
-            write.kept.push((field.into(), value.into()));
         }
     }
 }

@@ -204,6 +204,11 @@ impl Config {
                     format!("{name:?} must not be empty nor contain ':', '{{' or '}}'"),
                 ));
             }
+            // No name of PostgreSQL holds a NUL; asked for one, it refuses the whole question.
+            if mapping.table.contains('\0') {
+                let problem = format!("{:?} is no name of a table", mapping.table);
+                return Err(ConfigError::at(format!("mappings[{i}].table"), problem));
+            }
             if let Some(j) = self.mappings[..i].iter().position(|m| m.name() == name) {
                 return Err(ConfigError::at(
                     format!("mappings[{i}].name"),
@@ -231,6 +236,12 @@ impl Config {
         if let Some(path) = &self.url_file {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| ConfigError::at("url_file", format!("{}: {e}", path.display())))?;
+            if text.trim().is_empty() {
+                return Err(ConfigError::at(
+                    "url_file",
+                    format!("{}: it is empty", path.display()),
+                ));
+            }
             return expand("url_file", text.trim(), env);
         }
         match &self.url {

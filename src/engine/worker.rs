@@ -348,13 +348,11 @@ fn added_later(row: &Row) -> Vec<i64> {
     later
 }
 
-/// An error for INFO: no detail, which holds the row; and no message of class 22 (data exception),
-/// which holds the value.
+/// An error for INFO. Its text and its detail may hold the row: a trigger's text is anything. What
+/// names of the table it has are shown in their place.
 fn describe(refusal: &Refusal) -> String {
-    match refusal.sqlstate.starts_with("22") {
-        true => format!("{} a value was refused", refusal.sqlstate),
-        false => format!("{} {}", refusal.sqlstate, refusal.message),
-    }
+    let shown = Refusal { message: String::new(), detail: None, ..refusal.clone() };
+    shown.to_string().replacen("  ", " ", 1).trim_end().to_string()
 }
 
 #[cfg(test)]

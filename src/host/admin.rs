@@ -27,7 +27,7 @@ pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
             Err(failure) => return Some(refuse(module, &failure)),
         }
     }
-    flight::send_all(ctx, module, reads, Then::NOTHING)
+    flight::send_all(ctx, module, reads, |_| {}, Then::NOTHING)
 }
 
 /// What the server itself says of commands that are flagged as writes, which these are not.

@@ -66,11 +66,16 @@ pub fn ready(module: &Module) -> Result<(), Failure> {
     if let Some(reason) = module.shared.health.refusal() {
         return Err(Failure::Down(reason));
     }
+    room_for(module, 1)
+}
+
+/// There is room for so many more writes.
+pub fn room_for(module: &Module, writes: usize) -> Result<(), Failure> {
     let waiting = module.shared.stats.waiting.get() as usize;
-    if waiting >= module.config.queue_max {
-        return Err(Failure::Busy(waiting));
+    match waiting + writes > module.config.queue_max {
+        true => Err(Failure::Busy(waiting + writes - 1)),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// The answer of a write that was refused before it was staged.

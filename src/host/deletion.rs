@@ -1,5 +1,6 @@
 //! DEL and UNLINK with staged keys among their arguments.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 use super::admit::{self, not_ready, refuse};
@@ -20,13 +21,9 @@ pub fn run(ctx: &Ctx, args: Args, plain: &'static CStr) -> Option<Value> {
         return Some(wrong_arity(plain));
     }
     let prefix = module.config.prefix.as_bytes();
-    let (mut writes, mut seen) = (Vec::new(), Vec::new());
+    let (mut writes, mut seen) = (Vec::new(), HashSet::new());
     let mut then = Then { command: plain, keys: Vec::new() };
-    for name in args.from(1).filter(|name| {
-        let first = !seen.contains(name);
-        seen.push(*name);
-        first
-    }) {
+    for name in args.from(1).filter(|name| seen.insert(*name)) {
         if !key::has_prefix(prefix, name) {
             then.keys.push(name.to_vec());
             continue;
@@ -41,8 +38,8 @@ pub fn run(ctx: &Ctx, args: Args, plain: &'static CStr) -> Option<Value> {
     if !ctx.may_run(plain, args) {
         return Some(no_permission(plain));
     }
-    for (_, target, _) in &writes {
+    let stage = |target: &[u8]| {
         mark(ctx, module, &key::staged(prefix, target), plain);
-    }
-    flight::send_all(ctx, module, writes, then)
+    };
+    flight::send_all(ctx, module, writes, stage, then)
 }

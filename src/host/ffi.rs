@@ -42,7 +42,9 @@ pub fn log(level: Level, text: &str) {
         Level::Notice => c"notice",
         Level::Warning => c"warning",
     };
-    let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
+    // One line, whatever a database or a document puts into it.
+    let text = text.replace(|c: char| c.is_control(), " ");
+    let text = CString::new(text).unwrap_or_default();
     // SAFETY: the text is an argument of "%s", never the format. RM_Log takes a NULL context, and
     // only reads the module's name from one that is not.
     unsafe {

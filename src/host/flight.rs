@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::admit::refuse;
+use super::admit::{self, refuse};
 use super::completion;
 use super::ffi::{self, Ctx};
 use super::gather::{self, Gather};
@@ -119,20 +119,34 @@ pub fn wait(
     }
 }
 
-/// Several writes with one answer, the sum of theirs. `None`: the client is blocked.
+/// Several writes with one answer, the sum of theirs. `None`: the client is blocked. `stage` is
+/// done with the final key of each before it is sent.
 pub fn send_all(
     ctx: &Ctx,
     module: &Module,
     writes: Vec<(Arc<Mapping>, Vec<u8>, Write)>,
+    stage: impl Fn(&[u8]),
     then: gather::Then,
 ) -> Option<Value> {
+    if let Err(failure) = admit::room_for(module, writes.len()) {
+        return Some(refuse(module, &failure));
+    }
     let client = match ctx.flags().cannot_block() || writes.is_empty() {
         true => None,
         false => ctx.block(),
     };
     let Some(client) = client else {
         let (mut sum, mut error) = (0, None);
+        let timeout = module.config.sync_timeout();
+        let until = Instant::now() + timeout;
         for (mapping, target, write) in writes {
+            // The server waits once, not once for each.
+            if Instant::now() >= until {
+                let failure = too_late("sync_timeout_ms", timeout);
+                error.get_or_insert_with(|| refuse(module, &failure));
+                break;
+            }
+            stage(&target);
             match wait(ctx, module, &mapping, &target, write) {
                 Value::Integer(n) => sum += n,
                 other => drop(error.get_or_insert(other)),
@@ -145,6 +159,7 @@ pub fn send_all(
     };
     let gather = Arc::new(Mutex::new(Gather::new(client, writes.len(), then)));
     for (mapping, target, write) in writes {
+        stage(&target);
         submit(module, &mapping, &target, write, Waiter::Part(gather.clone()));
     }
     None

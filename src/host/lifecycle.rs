@@ -14,6 +14,7 @@ use crate::args;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Store};
 use crate::pg::catalog::Catalog;
+use crate::pg::dsn::shows_password;
 use crate::pg::feed::Feed;
 use crate::pg::history::History;
 use crate::pg::monitor::Monitor;
@@ -38,6 +39,10 @@ pub const VERSION: i32 = {
 /// How long a shutdown waits for statements that are running.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The server keeps a module's arguments, and writes them back to redis.conf: they can't be hidden.
+const PASSWORD_SHOWN: &str = "the load arguments hold the database's password, and MODULE LIST, \
+    SLOWLOG and CONFIG REWRITE show them: use CONFIG <path>, url_file or ${NAME} instead";
+
 /// OnLoad: reads the arguments, checks the mappings, starts the workers.
 pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
     ctx.detach();
@@ -60,6 +65,9 @@ pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
 
 fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     let config = args::parse(args)?;
+    if args::hold_url(args, &config) && config.url.as_deref().is_some_and(shows_password) {
+        log(Level::Warning, PASSWORD_SHOWN);
+    }
     let url = config.resolve_url(|name| std::env::var(name).ok())?;
     let shared = Arc::new(Shared {
         health: Health::new(grace(&config)),

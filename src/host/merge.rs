@@ -1,5 +1,7 @@
 //! The row that the database returned becomes the final key.
 
+use std::collections::{HashMap, HashSet};
+
 use super::ffi::{Ctx, Key, Kind, Mode, Str};
 use super::state::{Module, Pending};
 use super::sync;
@@ -30,7 +32,8 @@ pub fn before(
     let kind = key.kind();
     let fields = module.state().field_strings(&settled.mapping);
     let several = pendings.len() > 1;
-    let mut counter = Counter { key: &key, kind, fields: &fields, settled, several, moved: vec![] };
+    let mut counter =
+        Counter { key: &key, kind, fields: &fields, settled, several, moved: HashMap::new() };
     let answer = |(pending, (_, answer)): (&Option<Pending>, &(_, Result<i64, _>))| match (
         pending, answer,
     ) {
@@ -50,7 +53,7 @@ struct Counter<'a> {
     /// There are later writes, to which the earlier ones matter.
     several: bool,
     /// Fields that earlier writes have made (true) or removed (false).
-    moved: Vec<(Vec<u8>, bool)>,
+    moved: HashMap<Vec<u8>, bool>,
 }
 
 impl Counter<'_> {
@@ -81,14 +84,13 @@ impl Counter<'_> {
         let mut count = 0;
         for name in named {
             let field = pending.field(*name);
-            let moved = self.moved.iter().rfind(|(moved, _)| moved == field);
-            let is_there = match moved {
-                Some((_, made)) => *made,
+            let is_there = match self.moved.get(field) {
+                Some(made) => *made,
                 None => self.kind == Kind::Hash && self.has(pending, *name, field),
             };
             count += i64::from(is_there == old);
             if self.several {
-                self.moved.push((field.to_vec(), !old));
+                self.moved.insert(field.to_vec(), !old);
             }
         }
         count
@@ -185,9 +187,12 @@ impl Unmapped {
             fields.extend(pending.kept.iter().map(|(field, value)| (&field[..], Some(&value[..]))));
             fields.extend(pending.dropped.iter().map(|field| (&field[..], None)));
         }
+        // The last one of a field is the one that counts.
+        let mut seen = HashSet::new();
+        let counts: Vec<bool> = fields.iter().rev().map(|(field, _)| seen.insert(*field)).collect();
         let mut left = Unmapped::default();
-        for (at, (field, value)) in fields.iter().enumerate() {
-            if fields[at + 1..].iter().any(|(later, _)| later == field) {
+        for ((field, value), counts) in fields.iter().zip(counts.iter().rev()) {
+            if !counts {
                 continue;
             }
             match value {

@@ -85,7 +85,11 @@ pub struct State {
     last_id: JobId,
 }
 
-/// The staged key that a command of ours is writing. The buffer is kept from write to write.
+/// Bytes; keys are shorter.
+const STAGING_KEPT: usize = 4096;
+
+/// The staged key that a command of ours is writing. The buffer is kept from write to write, unless
+/// it has grown past [`STAGING_KEPT`].
 #[derive(Default)]
 pub struct Staging {
     key: Vec<u8>,
@@ -110,6 +114,7 @@ impl Staging {
     /// The command has run. True when the change is staged.
     pub fn end(&mut self) -> bool {
         self.key.clear();
+        self.key.shrink_to(STAGING_KEPT);
         std::mem::take(&mut self.staged)
     }
 }

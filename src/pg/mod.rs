@@ -1,13 +1,18 @@
 //! PostgreSQL: connections, the catalog, statements, and what its errors mean.
 
 pub mod catalog;
+pub mod dsn;
 pub mod error;
 pub mod feed;
 pub mod history;
 pub mod journal;
+mod link;
 pub mod monitor;
 pub mod pool;
 mod resolve;
 pub mod store;
+pub mod tls;
+mod tls_error;
 mod transaction;
+mod verifier;
 mod wire;

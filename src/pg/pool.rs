@@ -6,13 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode, SslNegotiation};
 use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 use r2d2::{ManageConnection, Pool};
 use r2d2_postgres::PostgresConnectionManager;
 
+use super::dsn;
 use super::error::explain;
 use super::history::{self, History};
+use super::link::{Dial, Patience};
+use super::tls::{Mode, Tls};
+use super::tls_error::{explain_tls, is_about_tls};
 use crate::batch::Form;
 use crate::config::{Config, ConfigError};
 use crate::engine::Backend;
@@ -21,6 +25,10 @@ use crate::sql::{self, Rows};
 
 /// Prepared statements that one connection keeps; past it all are dropped and made anew.
 const STATEMENTS_MAX: usize = 256;
+
+/// What a statement's values may take, one way, for its connection to be kept: its buffers never
+/// shrink. Twice what a batch takes.
+const BUFFERS_MAX: usize = 16 << 20;
 
 /// How long a statement waits for a row that somebody else has locked, before its batch is taken
 /// apart and the row is set aside: other rows' writes wait no longer than this.
@@ -37,8 +45,9 @@ pub struct Session {
     /// The server's process that serves it.
     pub backend: Arc<Backend>,
     origin: Option<i64>,
-    /// It leaves the pool: the server is of no use any more.
-    retired: bool,
+    /// It leaves the pool: it doesn't answer, the server is of no use any more, or its buffers have
+    /// grown past [`BUFFERS_MAX`] and stay so.
+    spent: bool,
 }
 
 impl Session {
@@ -65,12 +74,19 @@ impl Session {
     /// just now is not asked: that would cost each batch a round trip.
     pub fn is_alive(&mut self) -> bool {
         let idle = self.last_used.elapsed();
-        idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok()
+        let alive = idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok();
+        self.spent |= !alive;
+        alive
+    }
+
+    /// So many bytes of values go through the connection at once.
+    pub fn carries(&mut self, bytes: usize) {
+        self.spent |= bytes > BUFFERS_MAX;
     }
 
     /// The connection is not used again.
     pub fn retire(&mut self) {
-        self.retired = true;
+        self.spent = true;
     }
 
     /// The connection goes back to the pool.
@@ -99,17 +115,41 @@ impl Session {
 /// no known outcome, so it is better not sent.
 const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 
-/// Attempts to connect that may hang at once: a server that takes a connection and then says
-/// nothing holds its attempt until the server, or TCP, gives up.
+/// Attempts to connect that may go on at once after their callers have given up: looking up a name
+/// has no limit of its own.
 const HANGING_MAX: usize = 8;
 
+/// An attempt that goes on; also one that panics, as `postgres` does without file descriptors, ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(attempts: &Arc<AtomicUsize>) -> Counted {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        Counted(attempts.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Makes connections with the time limits that a write needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Manager {
-    inner: Arc<PostgresConnectionManager<NoTls>>,
+    pg: Arc<postgres::Config>,
+    /// The server is a Unix socket: there is no TLS, and no silence of a network.
+    is_local: bool,
+    /// `None` where no TLS is wanted.
+    tls: Option<Arc<Tls>>,
+    /// TLS from the first byte on.
+    is_direct: bool,
     set_up: Arc<str>,
     /// One attempt, from the first packet to the session that is set up.
     limit: Duration,
+    /// How long a statement's answer is waited for: longer than the database gives it.
+    answer_limit: Duration,
     attempts: Arc<AtomicUsize>,
     /// Which history the database tells.
     pub history: Arc<History>,
@@ -137,22 +177,28 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, session: &mut Session) -> Result<(), ConnectError> {
-        Ok(self.inner.is_valid(&mut session.client)?)
+        Ok(session.client.is_valid(self.limit)?)
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.retired || self.inner.has_broken(&mut session.client)
+        session.spent || session.client.is_closed()
     }
 }
 
 impl Manager {
-    /// Reads the URL; connects to nothing.
+    /// Reads the URL and the certificates that it names; connects to nothing.
     pub fn new(config: &Config, url: &str, history: Arc<History>) -> Result<Manager, ConfigError> {
-        let mut pg: postgres::Config =
-            url.parse().map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
-        if pg.get_ssl_mode() == SslMode::Require {
-            return Err(ConfigError::at("url", "sslmode=require: TLS is not supported yet"));
+        let (mut pg, tls) = dsn::parse(url)?;
+        let is_direct = pg.get_ssl_negotiation() == SslNegotiation::Direct;
+        if is_direct && matches!(tls.mode, Mode::Disable | Mode::Prefer) {
+            let problem =
+                "sslnegotiation=direct: expected sslmode=require, verify-ca or verify-full";
+            return Err(ConfigError::at("url", problem));
         }
+        let is_local = pg.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
+        // [`Dial`] does the rest.
+        pg.ssl_mode(if is_local { SslMode::Disable } else { SslMode::Require });
+        pg.ssl_negotiation(SslNegotiation::Direct);
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
         }
@@ -176,9 +222,13 @@ impl Manager {
         let hosts = u32::try_from(pg.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let limit = config.connect_timeout().saturating_mul(hosts);
         Ok(Manager {
-            inner: Arc::new(PostgresConnectionManager::new(pg, NoTls)),
+            pg: Arc::new(pg),
+            is_local,
+            tls: Tls::new(tls)?.map(Arc::new),
+            is_direct,
             set_up: set_up.into(),
             limit,
+            answer_limit: config.timeout() + config.connect_timeout(),
             attempts: Arc::default(),
             history,
             origin: config.journal.then(|| RandomState::new().hash_one(()) as i64),
@@ -188,14 +238,13 @@ impl Manager {
     /// A new connection, set up. The client's own limit ends with the TCP connection, so the attempt has a thread.
     pub fn open(&self) -> Result<Session, ConnectError> {
         if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
-            return Err(ConnectError("the database takes connections and says nothing".into()));
+            return Err(ConnectError("earlier attempts to connect have not ended yet".into()));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        let manager = self.clone();
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+        let (manager, counted) = (self.clone(), Counted::new(&self.attempts));
         let attempt = move || {
             let session = manager.attempt();
-            manager.attempts.fetch_sub(1, Ordering::Relaxed);
+            drop(counted);
             // Nobody waits any more: the connection is closed.
             let _ = sender.send(session);
         };
@@ -210,7 +259,8 @@ impl Manager {
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {
-        let mut client = self.inner.connect()?;
+        let patience = Patience::new(self.limit);
+        let mut client = self.dial(&patience)?;
         let set_up = client.simple_query(&self.set_up)?;
         let text = |at| cell(&set_up, at).unwrap_or_default().to_string();
         let (pid, started, period) = (text(0).parse().unwrap_or(0), text(1), text(2));
@@ -220,11 +270,37 @@ impl Manager {
             Err(error) if error.as_db_error().is_some() => history::HIDDEN.into(),
             Err(error) => return Err(error.into()),
         };
+        patience.started(self.answer_limit);
         self.history.note(&history);
         let backend = Arc::new(Backend { pid, started, history, period });
         let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
-        let (limit, origin, retired) = (self.limit, self.origin, false);
-        Ok(Session { client, statements, texts, last_used, limit, backend, origin, retired })
+        let (limit, origin, spent) = (self.limit, self.origin, false);
+        Ok(Session { client, statements, texts, last_used, limit, backend, origin, spent })
+    }
+
+    fn dial(&self, patience: &Arc<Patience>) -> Result<Client, ConnectError> {
+        if self.is_local {
+            return Ok(PostgresConnectionManager::new((*self.pg).clone(), NoTls).connect()?);
+        }
+        let dial = |tls, is_optional| {
+            let (is_direct, patience) = (self.is_direct, patience.clone());
+            let dial = Dial { tls, is_optional, is_direct, patience };
+            PostgresConnectionManager::new((*self.pg).clone(), dial).connect()
+        };
+        let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
+        let connector = tls.connector().map_err(ConnectError)?;
+        let is_optional = tls.options().mode == Mode::Prefer;
+        let error = match dial(Some(connector), is_optional) {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        let why = explain_tls(&error, tls.options());
+        if !is_optional || !is_about_tls(&error) {
+            return Err(ConnectError(why));
+        }
+        // `prefer` asks for no more than TLS where it works: libpq, too, tries without it.
+        let without = |e| ConnectError(format!("{why}; and without TLS: {}", explain(&e)));
+        dial(None, true).map_err(without)
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a

@@ -170,6 +170,18 @@ fn query(
     form: &Form,
     rows: &[Row],
 ) -> Result<Vec<postgres::Row>, postgres::Error> {
+    session.carries(rows.iter().map(|row| row.change().size()).sum());
+    let returned = send(session, mapping, form, rows)?;
+    session.carries(returned.iter().map(postgres::Row::raw_size_bytes).sum());
+    Ok(returned)
+}
+
+fn send(
+    session: &mut Session,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+) -> Result<Vec<postgres::Row>, postgres::Error> {
     if let ([row], true) = (rows, *form != Form::Mixed) {
         let values: Vec<Value> = cells(form, row).map(Value).collect();
         let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();

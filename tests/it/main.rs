@@ -66,3 +66,11 @@ mod outage;
 mod persistence;
 mod replication;
 mod retry;
+
+// Safety: the way to the database, secrets, what comes from outside.
+mod hostile_client;
+mod hostile_database;
+mod hostile_names;
+mod role;
+mod secrets;
+mod tls;

@@ -8,6 +8,7 @@
 
 mod builder;
 mod cached;
+mod certificates;
 mod cutter;
 mod database;
 mod eventually;
@@ -15,23 +16,28 @@ mod find;
 mod hold;
 mod ports;
 mod postgres_server;
+mod proxy;
 mod random;
 mod redis_server;
 mod refused;
 mod resp;
 mod stack;
 mod supervisor;
+mod tls_postgres;
 mod users;
 
 pub use builder::Builder;
+pub use certificates::{self_signed, Authority, Pair};
 pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
 pub use hold::Held;
 pub use ports::free_port;
 pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
+pub use proxy::{Evil, Mood, Proxy};
 pub use random::Lcg;
 pub use redis_server::{quoted, RedisServer};
 pub use resp::{bulk, error, int, ok, transaction, Conn, Reply};
 pub use stack::{hash, Hash, Stack};
+pub use tls_postgres::TlsPostgres;
 pub use users::{user_row, users_mapping, USERS_SQL};

@@ -1,7 +1,7 @@
 //! A PostgreSQL server of our own.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -132,6 +132,26 @@ impl PostgresServer {
         let mut config = postgres::Config::new();
         config.host("127.0.0.1").port(self.port).user("postgres").dbname(database);
         config.connect_timeout(Duration::from_secs(10)).connect(NoTls)
+    }
+
+    /// From now on this role must show its password.
+    pub fn require_password(&self, role: &str) {
+        let path = self.data_dir().join("pg_hba.conf");
+        let hba = std::fs::read_to_string(&path).expect("pg_hba.conf");
+        let line = format!("host all {role} 127.0.0.1/32 scram-sha-256\n");
+        std::fs::write(&path, line + &hba).expect("pg_hba.conf");
+        self.stop_fast();
+        self.start_again();
+    }
+
+    /// What the server wrote to its log.
+    pub fn log(&self) -> String {
+        self.supervisor.output()
+    }
+
+    /// Where the cluster is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.supervisor.dir().join("data")
     }
 
     /// `pg_ctl stop -m fast`: sessions are ended, their transactions rolled back.

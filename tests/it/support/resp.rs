@@ -161,6 +161,11 @@ impl Conn {
         self.stream.write_all(&wire).expect("the server closed the connection");
     }
 
+    /// Sends bytes as they are. An error: the server has closed the connection.
+    pub fn send_raw(&mut self, wire: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(wire)
+    }
+
     #[track_caller]
     pub fn send_line(&mut self, line: &str) {
         self.send(&line.split_whitespace().collect::<Vec<_>>());

@@ -1,0 +1,266 @@
+//! The stream of bytes to the database: with TLS or without, and with an end to patience.
+//!
+//! `postgres` waits for ever, and for any amount, once a connection is made. So all its bytes go
+//! through [`Patient`], which gives the connection up when the database says nothing.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use postgres::Socket;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{sleep, Instant, Sleep};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What a server may say before a connection is set up, in bytes. Its parameters take about 500.
+const START_MAX: u64 = 1 << 20;
+
+/// What it may answer to one statement.
+const ANSWER_MAX: u64 = 1 << 30;
+
+/// Silence is measured in so many steps. A step passes only while somebody waits, so neither an idle
+/// connection nor a server that was stopped for a while is taken for a silent database.
+const STEPS: u32 = 4;
+
+/// How long a connection waits for the database.
+#[derive(Debug)]
+pub struct Patience {
+    /// The connection is being made: that ends in time, whatever is said.
+    starting: AtomicBool,
+    /// Silence that is borne, in milliseconds.
+    limit: AtomicU64,
+}
+
+impl Patience {
+    /// For a connection that is to be made within `limit`.
+    pub fn new(limit: Duration) -> Arc<Patience> {
+        let limit = AtomicU64::new(limit.as_millis() as u64);
+        Arc::new(Patience { starting: AtomicBool::new(true), limit })
+    }
+
+    /// The connection is made; from now on a statement's answer is waited for.
+    pub fn started(&self, limit: Duration) {
+        self.limit.store(limit.as_millis() as u64, Ordering::Relaxed);
+        self.starting.store(false, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> Duration {
+        Duration::from_millis(self.limit.load(Ordering::Relaxed))
+    }
+
+    fn is_starting(&self) -> bool {
+        self.starting.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes links. To `postgres` it is TLS that is there from the first byte on, so that the stream is
+/// ours in either case.
+#[derive(Clone)]
+pub struct Dial {
+    /// Without: no TLS.
+    pub tls: Option<MakeRustlsConnect>,
+    /// A server without TLS is taken, too.
+    pub is_optional: bool,
+    /// `sslnegotiation=direct`: the server isn't asked for TLS first.
+    pub is_direct: bool,
+    /// How long it waits.
+    pub patience: Arc<Patience>,
+}
+
+/// One attempt of a [`Dial`].
+pub struct Attempt {
+    dial: Dial,
+    host: String,
+}
+
+type Tls = <MakeRustlsConnect as MakeTlsConnect<Patient>>::Stream;
+
+/// A stream that `postgres` reads and writes.
+pub enum Link {
+    /// Without TLS.
+    Plain(Patient),
+    /// With TLS.
+    Tls(Box<Tls>),
+}
+
+impl MakeTlsConnect<Socket> for Dial {
+    type Stream = Link;
+    type TlsConnect = Attempt;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<Attempt> {
+        let (tls, patience) = (self.tls.clone(), self.patience.clone());
+        let dial = Dial { tls, patience, is_optional: self.is_optional, is_direct: self.is_direct };
+        Ok(Attempt { dial, host: host.to_string() })
+    }
+}
+
+impl TlsConnect<Socket> for Attempt {
+    type Stream = Link;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        let Attempt { dial, host } = self;
+        Box::pin(async move {
+            let mut stream = Patient::new(socket, dial.patience);
+            let Some(mut tls) = dial.tls else { return Ok(Link::Plain(stream)) };
+            if !dial.is_direct {
+                // SSLRequest: its length and its code.
+                stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await?;
+                match stream.read_u8().await? {
+                    b'S' => {}
+                    b'N' if dial.is_optional => return Ok(Link::Plain(stream)),
+                    b'N' => return Err(io::Error::other("server does not support TLS")),
+                    _ => return Err(io::Error::other("no PostgreSQL server answers there")),
+                }
+            }
+            let Ok(attempt) = MakeTlsConnect::<Patient>::make_tls_connect(&mut tls, &host);
+            Ok(Link::Tls(Box::new(attempt.connect(stream).await?)))
+        })
+    }
+}
+
+/// A socket whose other end has to say something while it is waited for.
+pub struct Patient {
+    socket: Socket,
+    patience: Arc<Patience>,
+    /// As it was when it was looked at last.
+    starting: bool,
+    step: Pin<Box<Sleep>>,
+    silent: u32,
+    /// Read since something was written.
+    read: u64,
+}
+
+impl Patient {
+    fn new(socket: Socket, patience: Arc<Patience>) -> Patient {
+        let step = Box::pin(sleep(patience.limit() / STEPS));
+        Patient { socket, patience, starting: true, step, silent: 0, read: 0 }
+    }
+
+    /// Whether the connection is still being made. When it is not any more, the count begins anew.
+    fn is_starting(&mut self) -> bool {
+        if self.starting && !self.patience.is_starting() {
+            self.starting = false;
+            self.silent = 0;
+        }
+        self.starting
+    }
+
+    /// Nothing can be read or written now: counts the steps of silence.
+    fn wait<T>(&mut self, cx: &mut Context) -> Poll<io::Result<T>> {
+        self.is_starting();
+        let limit = self.patience.limit();
+        while self.step.as_mut().poll(cx).is_ready() {
+            self.silent += 1;
+            if self.silent > STEPS {
+                let text = format!("the database said nothing within {} ms", limit.as_millis());
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
+            }
+            self.step.as_mut().reset(Instant::now() + limit / STEPS);
+        }
+        Poll::Pending
+    }
+
+    /// Something was read or written.
+    fn went(&mut self) {
+        if !self.is_starting() {
+            self.silent = 0;
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context,
+        buf: &mut ReadBuf,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if poll.is_pending() {
+            return self.wait(cx);
+        }
+        self.went();
+        self.read += (buf.filled().len() - before) as u64;
+        let most = if self.starting { START_MAX } else { ANSWER_MAX };
+        if self.read > most {
+            let text = format!("the database's answer is longer than {most} bytes");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.socket).poll_write(cx, buf);
+        if poll.is_pending() {
+            return self.wait(cx);
+        }
+        self.went();
+        self.read = 0;
+        poll
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// The same call on whatever the link is.
+macro_rules! pass {
+    ($link:expr, $call:ident $(, $argument:expr)*) => {
+        match $link.get_mut() {
+            Link::Plain(stream) => Pin::new(stream).$call($($argument),*),
+            Link::Tls(stream) => Pin::new(stream.as_mut()).$call($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Link {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context,
+        buf: &mut ReadBuf,
+    ) -> Poll<io::Result<()>> {
+        pass!(self, poll_read, cx, buf)
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context, buf: &[u8]) -> Poll<io::Result<usize>> {
+        pass!(self, poll_write, cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        pass!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        pass!(self, poll_shutdown, cx)
+    }
+}
+
+impl TlsStream for Link {
+    fn channel_binding(&self) -> ChannelBinding {
+        match self {
+            Link::Plain(_) => ChannelBinding::none(),
+            Link::Tls(stream) => stream.channel_binding(),
+        }
+    }
+}
