@@ -9,12 +9,12 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench schema fmt lint audit clean deps
+.PHONY: help build test test-docker matrix dist demo bench schema fmt lint audit clean deps
 
 help: ## this list
 	@echo 'make …'
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1:\2/p' $(MAKEFILE_LIST) | while IFS=: read -r name text; do \
-		printf '  %-7s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1:\2/p' $(MAKEFILE_LIST) | while IFS=: read -r name text; do \
+		printf '  %-11s %s\n' "$$name" "$$text"; done
 
 demo: build ## the main job, step by step, on private servers; KEEP=1 leaves them running
 	@KEEP=$(KEEP) MODULE=$(MODULE) bash examples/quickstart.sh
@@ -22,6 +22,12 @@ demo: build ## the main job, step by step, on private servers; KEEP=1 leaves the
 test: deps ## all tests: the pure code, then the module on real servers
 	cargo test --no-default-features --lib
 	cargo test --tests
+
+test-docker: ## the image on each server with each PostgreSQL, and docker/compose.yaml; needs Docker
+	docker/test
+
+matrix: deps ## the tests on Redis 7.0 and 8.0, Valkey 8.1 and 9.1, PostgreSQL 15, 17 and 18
+	bash scripts/matrix
 
 bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
 	cargo bench --bench bench
@@ -31,6 +37,10 @@ build: deps ## the module, for use: target/release/libwritethrough.so
 
 schema: ## write examples/writethrough.schema.json, which a test holds against src/config.rs
 	WRITE_SCHEMA=1 cargo test --no-default-features --lib config::schema
+
+dist: build ## a release in dist/: a tarball, a Debian package, checksums; both tried
+	MODULE=$(MODULE) bash scripts/dist
+	bash scripts/dist-check
 
 fmt: ## format the code
 	cargo fmt

@@ -50,6 +50,18 @@ fn by_config_from_redis_conf() {
     assert!(s.run("MODULE LIST").text().contains("name writethrough"));
 }
 
+/// `MODULE LIST` has a number: 0.1.0 is 100, 1.2.3 is 10203.
+#[test]
+fn its_versions_are_the_crates() {
+    let s = Stack::users().start();
+    let version = env!("CARGO_PKG_VERSION");
+    let number =
+        version.split('.').fold(0, |n, part| n * 100 + part.parse::<u32>().expect("a number"));
+    let listed = s.run("MODULE LIST").text();
+    assert!(listed.contains(&format!("name writethrough ver {number} ")), "{listed}");
+    assert_eq!(s.run("WT.STATUS").array()[1], bulk(version));
+}
+
 #[test]
 fn by_config_at_run_time() {
     let s = unloaded();
