@@ -1,5 +1,7 @@
 use super::*;
+use crate::config::Config;
 use crate::engine::{Health, Stats};
+use crate::limits::Limits;
 use crate::mapping::tests::{resolve, users};
 use crate::mapping::{Mapping, Mappings};
 use std::sync::Mutex;
@@ -67,12 +69,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let health = Health::new(Duration::ZERO);
+        let document = r#"{"mappings":[{"table":"users"}],"connect_timeout_ms":1}"#;
+        let limits = Arc::new(Limits::new(&Config::parse(document, vec![]).unwrap()));
+        let health = Health::new(limits.clone());
         health.report_up();
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
         Bench {
             mapping: Mappings::new(vec![mapping]).get(b"users").unwrap().clone(),
-            shared: Arc::new(Shared { health, stats: Stats::default(), batch_max: 100 }),
+            shared: Arc::new(Shared { health, stats: Stats::default(), limits }),
             answers: Answers::default(),
             statements: Arc::default(),
             collected: Arc::default(),
@@ -95,6 +99,7 @@ impl Bench {
     /// Runs the worker until every write has its answer; sorted by number.
     fn run(&mut self) -> Vec<Answered> {
         let queue = Arc::new(Queue::new(1));
+        queue.resize(1);
         let count = self.jobs.len();
         self.shared.stats.waiting.add(count);
         queue.push(self.jobs.drain(..));

@@ -8,6 +8,7 @@ use super::value::Value;
 use crate::command;
 use crate::failure::Failure;
 use crate::key::{self, Show, StagedKey};
+use crate::limits::Limit;
 use crate::mapping::{Mapping, Mappings};
 use crate::suggest;
 
@@ -67,7 +68,7 @@ pub fn ready(module: &Module) -> Result<(), Failure> {
         return Err(Failure::Down(reason));
     }
     let waiting = module.shared.stats.waiting.get() as usize;
-    if waiting >= module.config.queue_max {
+    if waiting >= module.shared.limits.get(Limit::QueueMax) as usize {
         return Err(Failure::Busy(waiting));
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::ffi::{self, Ctx, Kind, Mode, Str};
 use super::flight;
 use super::state::{module, Module, State, Waiter};
 use crate::command::{self, Reply, Write};
+use crate::config::MappingConfig;
 use crate::key;
 
 /// Keys looked at in one turn, so that clients are served in between.
@@ -71,7 +72,9 @@ fn scan(ctx: &Ctx) {
     let keys = reply.element(1);
     {
         let mut state = module.state();
-        let found = keys.texts().into_iter().filter(|key| is_leftover(module, &state, key));
+        let configs = module.catalog.configs();
+        let is_leftover = |key: &&[u8]| is_leftover(module, &configs, &state, key);
+        let found = keys.texts().into_iter().filter(is_leftover);
         let found: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
         state.leftovers.extend(found);
     }
@@ -83,10 +86,10 @@ fn scan(ctx: &Ctx) {
 }
 
 /// A staged key of one of our mappings with no write on its way.
-fn is_leftover(module: &Module, state: &State, key: &[u8]) -> bool {
+fn is_leftover(module: &Module, configs: &[MappingConfig], state: &State, key: &[u8]) -> bool {
     key::parse(module.config.prefix.as_bytes(), key).is_ok_and(|staged| {
         !state.keys.contains_key(staged.target)
-            && module.config.mappings.iter().any(|m| m.name().as_bytes() == staged.name)
+            && configs.iter().any(|m| m.name().as_bytes() == staged.name)
     })
 }
 

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode};
 use postgres::{Client, NoTls, Statement};
 use r2d2::{ManageConnection, Pool};
-use r2d2_postgres::PostgresConnectionManager;
 
 use super::error::explain;
 use crate::batch::Form;
-use crate::config::{Config, ConfigError};
+use crate::config::ConfigError;
+use crate::limits::{Limit, Limits};
 use crate::mapping::Mapping;
 use crate::sql::{self, Rows};
 
@@ -30,7 +30,9 @@ pub struct Session {
     statements: HashMap<(u64, Form, Rows), Statement>,
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
-    limit: Duration,
+    limits: Arc<Limits>,
+    /// The time limit of its statements, in milliseconds.
+    timeout: u64,
 }
 
 impl Session {
@@ -57,7 +59,17 @@ impl Session {
     /// just now is not asked: that would cost each batch a round trip.
     pub fn is_alive(&mut self) -> bool {
         let idle = self.last_used.elapsed();
-        idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok()
+        idle < IDLE_UNTESTED || self.client.is_valid(self.limits.connect_timeout()).is_ok()
+    }
+
+    /// Takes over a time limit that has changed since the last statement.
+    pub fn follow(&mut self) -> Result<(), postgres::Error> {
+        let timeout = self.limits.get(Limit::Timeout);
+        if timeout != self.timeout {
+            self.client.batch_execute(&time_limits(timeout))?;
+            self.timeout = timeout;
+        }
+        Ok(())
     }
 
     /// The connection goes back to the pool.
@@ -86,17 +98,25 @@ impl Session {
 /// no known outcome, so it is better not sent.
 const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 
+/// A forked child of redis-server holds a copy of every socket: the database must not wait for a
+/// session whose owner is gone.
+fn time_limits(timeout: u64) -> String {
+    format!(
+        "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
+         SET idle_in_transaction_session_timeout = {timeout}",
+        LOCK_TIMEOUT.as_millis(),
+    )
+}
+
 /// Attempts to connect that may hang at once: a server that takes a connection and then says
 /// nothing holds its attempt until the server, or TCP, gives up.
 const HANGING_MAX: usize = 8;
 
 /// Makes connections with the time limits that a write needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Manager {
-    inner: Arc<PostgresConnectionManager<NoTls>>,
-    set_up: Arc<str>,
-    /// One attempt, from the first packet to the session that is set up.
-    limit: Duration,
+    pg: Arc<postgres::Config>,
+    limits: Arc<Limits>,
     attempts: Arc<AtomicUsize>,
 }
 
@@ -120,17 +140,17 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, session: &mut Session) -> Result<(), ConnectError> {
-        Ok(self.inner.is_valid(&mut session.client)?)
+        Ok(session.client.is_valid(self.limits.connect_timeout())?)
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        self.inner.has_broken(&mut session.client)
+        session.client.is_closed()
     }
 }
 
 impl Manager {
     /// Reads the URL; connects to nothing.
-    pub fn new(config: &Config, url: &str) -> Result<Manager, ConfigError> {
+    pub fn new(limits: Arc<Limits>, url: &str) -> Result<Manager, ConfigError> {
         let mut pg: postgres::Config =
             url.parse().map_err(|e: postgres::Error| ConfigError::at("url", explain(&e)))?;
         if pg.get_ssl_mode() == SslMode::Require {
@@ -139,25 +159,25 @@ impl Manager {
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
         }
-        pg.connect_timeout(config.connect_timeout());
         pg.keepalives_idle(Duration::from_secs(10));
         pg.keepalives_interval(Duration::from_secs(5));
         pg.keepalives_retries(3);
-        pg.tcp_user_timeout(config.timeout().max(Duration::from_secs(5)));
-        // A forked child of redis-server holds a copy of every socket: the database must not
-        // wait for a session whose owner is gone.
-        let set_up = format!(
-            "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}",
-            LOCK_TIMEOUT.as_millis(),
-            timeout = config.timeout().as_millis(),
-        );
-        Ok(Manager {
-            inner: Arc::new(PostgresConnectionManager::new(pg, NoTls)),
-            set_up: set_up.into(),
-            limit: config.connect_timeout(),
-            attempts: Arc::default(),
-        })
+        Ok(Manager { pg: Arc::new(pg), limits, attempts: Arc::default() })
+    }
+
+    /// Where it connects to, without the password.
+    pub fn shown(&self) -> String {
+        let user = self.pg.get_user().map(|user| format!("{user}@")).unwrap_or_default();
+        let ports = self.pg.get_ports();
+        let hosts = self.pg.get_hosts().iter().enumerate().map(|(at, host)| {
+            let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        format!("postgres://{user}{hosts}/{}", self.pg.get_dbname().unwrap_or_default())
     }
 
     /// A new connection, set up. The client's own limit ends with the TCP connection, so the attempt has a thread.
@@ -178,28 +198,38 @@ impl Manager {
             .name("wt-connect".into())
             .spawn(attempt)
             .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
-        receiver.recv_timeout(self.limit).unwrap_or_else(|_| {
-            let limit = self.limit.as_millis();
+        let limit = self.limits.connect_timeout();
+        receiver.recv_timeout(limit).unwrap_or_else(|_| {
+            let limit = limit.as_millis();
             Err(ConnectError(format!("no connection within connect_timeout_ms = {limit}")))
         })
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {
-        let mut client = self.inner.connect()?;
-        client.batch_execute(&self.set_up)?;
-        let (statements, last_used) = (HashMap::new(), Instant::now());
-        Ok(Session { client, statements, texts: HashMap::new(), last_used, limit: self.limit })
+        let mut client = self.current().connect(NoTls)?;
+        let (limits, timeout) = (self.limits.clone(), self.limits.get(Limit::Timeout));
+        client.batch_execute(&time_limits(timeout))?;
+        let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
+        Ok(Session { client, statements, texts, last_used, limits, timeout })
+    }
+
+    /// How to connect, with the time limits of now.
+    fn current(&self) -> postgres::Config {
+        let mut pg = self.pg.as_ref().clone();
+        pg.connect_timeout(self.limits.connect_timeout());
+        pg.tcp_user_timeout(self.limits.timeout().max(Duration::from_secs(5)));
+        pg
     }
 
     /// The pool. Connections are made when they are needed, and not tested on the way out: a
     /// statement that fails on a broken one is run again on another.
-    pub fn pool(self, config: &Config) -> Pool<Manager> {
+    pub fn pool(self, limits: &Limits) -> Pool<Manager> {
         Pool::builder()
-            .max_size(u32::try_from(config.pool_size).expect("validated: at most 1000"))
+            .max_size(limits.get(Limit::PoolSize) as u32)
             .min_idle(Some(0))
             .test_on_check_out(false)
             .max_lifetime(None)
-            .connection_timeout(config.connect_timeout())
+            .connection_timeout(limits.connect_timeout())
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(self)
     }

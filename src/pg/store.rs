@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postgres::types::ToSql;
-use r2d2::{Pool, PooledConnection};
+use r2d2::PooledConnection;
 
 use super::catalog::Catalog;
+use super::connections::Connections;
 use super::error::classify;
 use super::pool::{Manager, Session};
 use super::wire::{Array, Cell, Value};
@@ -14,6 +15,7 @@ use crate::batch::Form;
 use crate::engine::{Image, Outcome, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
+use crate::limits::Limits;
 use crate::mapping::Mapping;
 use crate::mixed;
 use crate::sql::{self, Rows};
@@ -23,16 +25,16 @@ const POOL_SLICE: Duration = Duration::from_millis(50);
 
 /// A [`Store`] on the pool.
 pub struct PgStore {
-    pool: Pool<Manager>,
-    connect_timeout: Duration,
+    connections: Connections,
+    limits: Arc<Limits>,
     catalog: Arc<Catalog>,
     session: Option<PooledConnection<Manager>>,
 }
 
 impl PgStore {
-    /// A store that waits `connect_timeout` for a connection.
-    pub fn new(pool: Pool<Manager>, connect_timeout: Duration, catalog: Arc<Catalog>) -> PgStore {
-        PgStore { pool, connect_timeout, catalog, session: None }
+    /// A store that has no connection yet.
+    pub fn new(connections: Connections, limits: Arc<Limits>, catalog: Arc<Catalog>) -> PgStore {
+        PgStore { connections, limits, catalog, session: None }
     }
 
     /// The batch's connection, or one from the pool that is alive.
@@ -40,10 +42,10 @@ impl PgStore {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let until = Instant::now() + self.connect_timeout;
+        let until = Instant::now() + self.limits.connect_timeout();
         loop {
-            let reason = match self.pool.get_timeout(POOL_SLICE) {
-                Ok(mut session) => match session.is_alive() {
+            let reason = match self.connections.get(POOL_SLICE) {
+                Ok(mut session) => match session.is_alive() && session.follow().is_ok() {
                     true => return Ok(session),
                     // A dead one leaves the pool when it is dropped.
                     false => continue,
@@ -52,7 +54,8 @@ impl PgStore {
             };
             // The pool goes on trying; its last error is known before its time is up.
             let cause = reason.strip_prefix("timed out waiting for connection: ");
-            if cause.is_some() || Instant::now() >= until {
+            let is_late = Instant::now() >= until && !self.connections.are_all_used();
+            if cause.is_some() || is_late {
                 return Err(Trouble::Down(cause.unwrap_or(&reason).to_string()));
             }
         }
@@ -66,6 +69,9 @@ impl Store for PgStore {
         form: &Form,
         rows: &[Row],
     ) -> Result<Vec<Outcome>, Trouble> {
+        if let Some(mappings) = self.catalog.newer_than(mapping) {
+            return Err(Trouble::Stale(mappings));
+        }
         let mut session = self.connect()?;
         if let Some(problem) = unfit(mapping, form) {
             let newer = self.catalog.newer(&mut session, mapping);
