@@ -30,7 +30,7 @@ pub enum CatalogError {
 /// The mappings as the catalog confirmed them, once somebody has read it.
 pub struct Catalog {
     state: Mutex<State>,
-    /// The least version of the mappings that are in use.
+    /// Mappings of a lower version are of a document that is not in use any more.
     oldest: AtomicU64,
     /// One reads at a time, so that what was read last is the newest.
     reading: Mutex<()>,
@@ -94,22 +94,28 @@ impl Catalog {
     fn take_over(&self, configs: Option<Vec<MappingConfig>>, mappings: Mappings) -> Arc<Mappings> {
         let mappings = Arc::new(mappings);
         let mut state = self.state();
-        if let Some(configs) = configs {
-            state.configs = Arc::new(configs);
-        }
         state.read = Some(Ok(mappings.clone()));
-        let oldest = mappings.iter().map(|mapping| mapping.version).min();
-        self.oldest.store(oldest.unwrap_or_default(), Ordering::Release);
+        if let Some(configs) = configs.filter(|configs| *configs != *state.configs) {
+            state.configs = Arc::new(configs);
+            let oldest = mappings.iter().map(|mapping| mapping.version).min();
+            self.oldest.store(oldest.unwrap_or_default(), Ordering::Release);
+        }
         mappings
     }
 
-    /// What was read after `mapping`, where that has one of its name. Asks nobody.
-    pub fn newer_than(&self, mapping: &Mapping) -> Option<Arc<Mappings>> {
-        if mapping.version >= self.oldest.load(Ordering::Acquire) {
-            return None;
+    /// The document's mappings of now, when `mapping` is of an earlier one and has a successor. A
+    /// table that was read again makes nobody wait: its statements tell.
+    pub fn successors(&self, mapping: &Mapping) -> Option<Arc<Mappings>> {
+        match mapping.version < self.oldest.load(Ordering::Acquire) {
+            true => self.newer_than(mapping),
+            false => None,
         }
+    }
+
+    fn newer_than(&self, mapping: &Mapping) -> Option<Arc<Mappings>> {
         let mappings = self.mappings().ok()?;
-        mappings.get(mapping.name.as_bytes()).is_some().then_some(mappings)
+        let is_other = |m: &Arc<Mapping>| m.version != mapping.version;
+        mappings.get(mapping.name.as_bytes()).is_some_and(is_other).then_some(mappings)
     }
 
     /// A newer reading, when the table of `mapping` is not what it was.

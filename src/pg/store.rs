@@ -69,7 +69,7 @@ impl Store for PgStore {
         form: &Form,
         rows: &[Row],
     ) -> Result<Vec<Outcome>, Trouble> {
-        if let Some(mappings) = self.catalog.newer_than(mapping) {
+        if let Some(mappings) = self.catalog.successors(mapping) {
             return Err(Trouble::Stale(mappings));
         }
         let mut session = self.connect()?;

@@ -43,7 +43,10 @@ mod relations;
 mod swallowed;
 
 // Administration.
+mod config;
+mod document_reload;
 mod documented;
+mod observability;
 mod refresh;
 mod reload;
 mod verify;

@@ -40,6 +40,11 @@ pub fn module() -> PathBuf {
         .unwrap_or_else(|| panic!("no {file} near {exe:?}: run cargo build, or set WT_MODULE"))
 }
 
+/// The same as text, for MODULE LOADEX.
+pub fn module_path() -> String {
+    module().display().to_string()
+}
+
 /// PostgreSQL doesn't run as root: somebody else then does it.
 pub fn postgres_user() -> User {
     let own_uid =

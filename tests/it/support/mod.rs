@@ -25,6 +25,7 @@ mod users;
 pub use builder::Builder;
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
+pub use find::module_path;
 pub use hold::Held;
 pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
 pub use random::Lcg;
