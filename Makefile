@@ -9,12 +9,12 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo bench schema fmt lint clean deps
+.PHONY: help build test test-monitoring demo bench schema fmt lint clean deps
 
 help: ## this list
 	@echo 'make …'
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1:\2/p' $(MAKEFILE_LIST) | while IFS=: read -r name text; do \
-		printf '  %-7s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1:\2/p' $(MAKEFILE_LIST) | while IFS=: read -r name text; do \
+		printf '  %-16s %s\n' "$$name" "$$text"; done
 
 demo: build ## the main job, step by step, on private servers; KEEP=1 leaves them running
 	@KEEP=$(KEEP) MODULE=$(MODULE) bash examples/quickstart.sh
@@ -22,6 +22,10 @@ demo: build ## the main job, step by step, on private servers; KEEP=1 leaves the
 test: deps ## all tests: the pure code, then the module on real servers
 	cargo test --no-default-features --lib
 	cargo test --tests
+
+test-monitoring: deps ## the alerts, and a real Prometheus that watches a real run
+	@bash scripts/monitoring
+	cargo test --test it -- monitoring:: --include-ignored
 
 bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
 	cargo bench --bench bench

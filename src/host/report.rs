@@ -64,6 +64,7 @@ fn state(module: &Module) -> Vec<(String, Shown)> {
         text("last_error", stats.last_error()),
         number("in_flight", in_flight),
         number("waiting", stats.waiting.get()),
+        number("queue_max", module.shared.limits.get(Limit::QueueMax)),
         text("verify", verify.unwrap_or_else(|| "idle".into())),
     ]
 }

@@ -46,6 +46,7 @@ mod swallowed;
 mod config;
 mod document_reload;
 mod documented;
+mod monitoring;
 mod observability;
 mod refresh;
 mod reload;
