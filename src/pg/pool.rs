@@ -120,6 +120,11 @@ pub struct Manager {
     attempts: Arc<AtomicUsize>,
 }
 
+/// Why there is none, where nobody knows more.
+pub fn too_late(limit: Duration) -> String {
+    format!("no connection within connect_timeout_ms = {}", limit.as_millis())
+}
+
 /// Why no connection could be made, without the password.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -199,10 +204,7 @@ impl Manager {
             .spawn(attempt)
             .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
         let limit = self.limits.connect_timeout();
-        receiver.recv_timeout(limit).unwrap_or_else(|_| {
-            let limit = limit.as_millis();
-            Err(ConnectError(format!("no connection within connect_timeout_ms = {limit}")))
-        })
+        receiver.recv_timeout(limit).unwrap_or_else(|_| Err(ConnectError(too_late(limit))))
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {

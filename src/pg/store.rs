@@ -9,7 +9,7 @@ use r2d2::PooledConnection;
 use super::catalog::Catalog;
 use super::connections::Connections;
 use super::error::classify;
-use super::pool::{Manager, Session};
+use super::pool::{too_late, Manager, Session};
 use super::wire::{Array, Cell, Value};
 use crate::batch::Form;
 use crate::engine::{Image, Outcome, Row, Store, Trouble};
@@ -42,7 +42,8 @@ impl PgStore {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let until = Instant::now() + self.limits.connect_timeout();
+        let limit = self.limits.connect_timeout();
+        let until = Instant::now() + limit;
         loop {
             let reason = match self.connections.get(POOL_SLICE) {
                 Ok(mut session) => match session.is_alive() && session.follow().is_ok() {
@@ -55,8 +56,11 @@ impl PgStore {
             // The pool goes on trying; its last error is known before its time is up.
             let cause = reason.strip_prefix("timed out waiting for connection: ");
             let is_late = Instant::now() >= until && !self.connections.are_all_used();
-            if cause.is_some() || is_late {
-                return Err(Trouble::Down(cause.unwrap_or(&reason).to_string()));
+            if let Some(cause) = cause {
+                return Err(Trouble::Down(cause.to_string()));
+            }
+            if is_late {
+                return Err(Trouble::Down(too_late(limit)));
             }
         }
     }
