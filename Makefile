@@ -9,12 +9,12 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-docker matrix dist demo bench schema fmt lint audit clean deps
+.PHONY: help build test test-docker test-monitoring matrix dist demo bench schema fmt lint audit clean deps
 
 help: ## this list
 	@echo 'make …'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1:\2/p' $(MAKEFILE_LIST) | while IFS=: read -r name text; do \
-		printf '  %-11s %s\n' "$$name" "$$text"; done
+		printf '  %-16s %s\n' "$$name" "$$text"; done
 
 demo: build ## the main job, step by step, on private servers; KEEP=1 leaves them running
 	@KEEP=$(KEEP) MODULE=$(MODULE) bash examples/quickstart.sh
@@ -28,6 +28,10 @@ test-docker: ## the image on each server with each PostgreSQL, and docker/compos
 
 matrix: deps ## the tests on Redis 7.0 and 8.0, Valkey 8.1 and 9.1, PostgreSQL 15, 17 and 18
 	bash scripts/matrix
+
+test-monitoring: deps ## the alerts, and a real Prometheus that watches a real run
+	@bash scripts/monitoring
+	cargo test --test it -- monitoring:: --include-ignored
 
 bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
 	cargo bench --bench bench

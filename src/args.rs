@@ -3,18 +3,13 @@
 use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
+use crate::limits::Limit;
 use crate::suggest;
 
 /// Options that hold one number, in the document's spelling.
-const NUMBERS: &[&str] = &[
-    "db",
-    "pool_size",
-    "batch_max",
-    "queue_max",
-    "timeout_ms",
-    "sync_timeout_ms",
-    "connect_timeout_ms",
-];
+fn numbers() -> impl Iterator<Item = &'static str> {
+    std::iter::once("db").chain(Limit::ALL.map(Limit::key))
+}
 
 /// Options that are `true` or `false`.
 const SWITCHES: &[&str] = &["journal"];
@@ -23,15 +18,15 @@ const SWITCHES: &[&str] = &["journal"];
 const TEXTS: &[&str] = &["url", "url_file", "prefix"];
 
 /// Reads the load arguments, and the document they name.
-pub fn parse(args: &[&[u8]]) -> Result<Config, ConfigError> {
+pub fn parse<A: AsRef<[u8]>>(args: &[A]) -> Result<Config, ConfigError> {
     let mut document: Option<String> = None;
     let mut overrides = Vec::new();
     for pair in args.chunks(2) {
-        let name = text("an argument's name", pair[0])?.to_ascii_uppercase();
+        let name = text("an argument's name", pair[0].as_ref())?.to_ascii_uppercase();
         let Some(value) = pair.get(1) else {
             return Err(ConfigError::at(name, "expected a value after it"));
         };
-        let value = text(&name, value)?;
+        let value = text(&name, value.as_ref())?;
         let found = match name.as_str() {
             "CONFIG" => Some(
                 std::fs::read_to_string(value)
@@ -70,7 +65,7 @@ fn scalar(name: &str, value: &str) -> Result<(String, Value), ConfigError> {
     if TEXTS.contains(&key.as_str()) {
         return Ok((key, Value::from(value)));
     }
-    if NUMBERS.contains(&key.as_str()) {
+    if numbers().any(|name| name == key) {
         let number: i64 = value.parse().map_err(|_| {
             ConfigError::at(name, format!("{value:?} is no number; expected a whole number"))
         })?;
@@ -82,7 +77,8 @@ fn scalar(name: &str, value: &str) -> Result<(String, Value), ConfigError> {
         })?;
         return Ok((key, Value::from(switch)));
     }
-    let known = ["config", "json"].iter().chain(NUMBERS).chain(SWITCHES).chain(TEXTS);
+    let texts = SWITCHES.iter().chain(TEXTS).copied();
+    let known = ["config", "json"].into_iter().chain(numbers()).chain(texts);
     let names: Vec<String> = known.map(|n| n.to_ascii_uppercase().replace('_', "-")).collect();
     Err(ConfigError::at(
         name,
@@ -105,7 +101,7 @@ mod tests {
     fn names_are_case_insensitive() {
         let config = parse_str(&["json", JSON, "pool-size", "8", "Timeout_MS", "70"]).unwrap();
         assert_eq!(config.pool_size, 8);
-        assert_eq!(config.timeout().as_millis(), 70);
+        assert_eq!(config.timeout_ms, 70);
         assert!(parse_str(&["JSON", JSON, "JOURNAL", "true"]).unwrap().journal);
     }
 

@@ -109,15 +109,16 @@ struct Entry<J> {
 /// Plans `jobs`, which are in the order in which the server executed them.
 pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
     let mut entries: Vec<Entry<J>> = Vec::with_capacity(jobs.len());
-    let mut last: HashMap<(u64, Arc<[u8]>), usize> = HashMap::with_capacity(jobs.len());
+    let mut last: HashMap<Arc<[u8]>, usize> = HashMap::with_capacity(jobs.len());
     for job in jobs {
         let change = job.as_ref();
-        let key = (change.mapping.version, change.target.clone());
         let alone = change.is_unsendable();
         let mut wave = 0;
-        if let Some(&at) = last.get(&key) {
+        if let Some(&at) = last.get(&change.target) {
             let entry = &mut entries[at];
-            if !alone && !entry.alone {
+            // Two readings of the catalog number columns in two ways.
+            let is_same = entry.row.change().mapping.version == change.mapping.version;
+            if is_same && !alone && !entry.alone {
                 let merged = merge(&change.mapping, entry.row.action(), &change.action);
                 if merged.is_some() {
                     entry.row.merged = merged;
@@ -127,7 +128,7 @@ pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
             }
             wave = entry.wave + 1;
         }
-        last.insert(key, entries.len());
+        last.insert(change.target.clone(), entries.len());
         entries.push(Entry { wave, row: Row::of(job), alone });
     }
     group(entries)

@@ -46,6 +46,17 @@ fn column_sets_are_apart_and_a_bad_value_is_alone() {
 }
 
 #[test]
+fn writes_of_a_row_by_two_readings_of_the_catalog_keep_their_order() {
+    let (old, new) = (mapping(), mapping());
+    let jobs = vec![
+        job(&old, 0, 1, &[(2, "a@x")]),
+        job(&old, 1, 1, &[(2, "b@x")]),
+        job(&new, 2, 1, &[(2, "c@x")]),
+    ];
+    assert_eq!(numbers(&plan(jobs)), [[[0]], [[1]], [[2]]]);
+}
+
+#[test]
 fn what_cannot_be_one_comes_in_waves() {
     let m = mapping();
     let jobs = vec![

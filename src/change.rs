@@ -83,13 +83,17 @@ impl Change {
         })
     }
 
-    /// The same change by a newer reading of the catalog; an error when a column that it names is
-    /// gone.
+    /// The same change by a newer reading of the catalog or the document; an error when a column
+    /// that it names is gone.
     pub fn adopt(&mut self, mapping: &Arc<Mapping>) -> Result<(), String> {
+        let is_same_key = self.mapping.key_columns().eq(mapping.key_columns());
+        if !is_same_key {
+            return Err(format!("mapping {:?} has another key now", mapping.name));
+        }
         let renumber = |column: usize| {
             let name = &self.mapping.columns[column].info.name;
             let found = mapping.columns.iter().position(|c| c.info.name == *name);
-            found.ok_or_else(|| format!("table {:?} has no column {name:?} now", mapping.table.1))
+            found.ok_or_else(|| format!("mapping {:?} has no column {name:?} now", mapping.name))
         };
         self.action = match &self.action {
             Action::Upsert(sets) => {

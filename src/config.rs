@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::limits::Limit;
 
 /// What is wrong with the configuration, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,34 +58,34 @@ pub struct Config {
     pub journal: bool,
     /// Connections, and worker threads.
     #[serde(default = "default_pool_size")]
-    pub pool_size: usize,
+    pub pool_size: u64,
     /// Writes in one batch, and so rows in one statement, at most.
     #[serde(default = "default_batch_max")]
-    pub batch_max: usize,
+    pub batch_max: u64,
     /// Writes waiting for a worker at most; past it a write gets `WTBUSY`.
     #[serde(default = "default_queue_max")]
-    pub queue_max: usize,
+    pub queue_max: u64,
     /// How long a client waits, in milliseconds.
     #[serde(default = "default_timeout")]
-    timeout_ms: u64,
+    pub timeout_ms: u64,
     /// How long the server waits where a client can't be blocked, in milliseconds.
     #[serde(default = "default_sync_timeout")]
-    sync_timeout_ms: u64,
+    pub sync_timeout_ms: u64,
     /// One attempt to connect, in milliseconds.
     #[serde(default = "default_connect_timeout")]
-    connect_timeout_ms: u64,
+    pub connect_timeout_ms: u64,
 }
 
 fn default_prefix() -> String {
     "__".into()
 }
-fn default_pool_size() -> usize {
+fn default_pool_size() -> u64 {
     4
 }
-fn default_batch_max() -> usize {
+fn default_batch_max() -> u64 {
     512
 }
-fn default_queue_max() -> usize {
+fn default_queue_max() -> u64 {
     100_000
 }
 fn default_timeout() -> u64 {
@@ -98,7 +99,7 @@ fn default_connect_timeout() -> u64 {
 }
 
 /// One table, as the document describes it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MappingConfig {
@@ -176,16 +177,12 @@ impl Config {
             }
             Err(ConfigError::at(path, format!("{value} is out of range, expected {low} to {high}")))
         };
-        range("pool_size", self.pool_size as u64, 1, 1000)?;
-        range("batch_max", self.batch_max as u64, 1, 10_000)?;
-        range("queue_max", self.queue_max as u64, 1, 100_000_000)?;
-        range("timeout_ms", self.timeout_ms, 1, 3_600_000)?;
-        range("sync_timeout_ms", self.sync_timeout_ms, 1, 3_600_000)?;
-        range("connect_timeout_ms", self.connect_timeout_ms, 1, 3_600_000)?;
-        range("db", u64::try_from(self.db).unwrap_or(u64::MAX), 0, i32::MAX as u64)?;
-        if self.prefix.is_empty() {
-            return Err(ConfigError::at("prefix", "must not be empty"));
+        for limit in Limit::ALL {
+            let (low, high) = limit.range();
+            range(limit.key(), limit.of(self), low, high)?;
         }
+        range("db", u64::try_from(self.db).unwrap_or(u64::MAX), 0, i32::MAX as u64)?;
+        check_prefix(&self.prefix)?;
         if self.url.is_some() && self.url_file.is_some() {
             return Err(ConfigError::at("url_file", "give `url` or `url_file`, not both"));
         }
@@ -254,20 +251,13 @@ impl Config {
             }),
         }
     }
+}
 
-    /// How long a client waits.
-    pub fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
-    }
-
-    /// How long the server waits where a client can't be blocked.
-    pub fn sync_timeout(&self) -> Duration {
-        Duration::from_millis(self.sync_timeout_ms)
-    }
-
-    /// One attempt to connect.
-    pub fn connect_timeout(&self) -> Duration {
-        Duration::from_millis(self.connect_timeout_ms)
+/// A staged key begins with something that other keys don't begin with.
+pub fn check_prefix(prefix: &str) -> Result<(), ConfigError> {
+    match prefix.is_empty() {
+        true => Err(ConfigError::at("prefix", "must not be empty")),
+        false => Ok(()),
     }
 }
 

@@ -32,6 +32,83 @@ pub struct Refusal {
     pub detail: Option<String>,
 }
 
+impl Refusal {
+    /// The class of the SQLSTATE.
+    pub fn class(&self) -> Class {
+        let class = self.sqlstate.get(..2).unwrap_or_default();
+        Class::ALL.into_iter().find(|known| known.code() == class).unwrap_or(Class::Other)
+    }
+}
+
+/// The classes of SQLSTATE that a refusal is likely to be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// 02: a trigger, a rule or a policy swallowed the row.
+    NoData,
+    /// 22: a value is not one of its column's type.
+    Data,
+    /// 23: a constraint.
+    Constraint,
+    /// 25: the database is read-only.
+    ReadOnly,
+    /// 42: a right is missing, or a name.
+    Access,
+    /// 53: disk, memory or connections have run out.
+    Resources,
+    /// P0: a trigger raised an error.
+    Raised,
+    /// Any other.
+    Other,
+}
+
+impl Class {
+    /// All of them, in order.
+    pub const ALL: [Class; 8] = [
+        Class::NoData,
+        Class::Data,
+        Class::Constraint,
+        Class::ReadOnly,
+        Class::Access,
+        Class::Resources,
+        Class::Raised,
+        Class::Other,
+    ];
+
+    /// The first two characters of the SQLSTATE.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Class::NoData => "02",
+            Class::Data => "22",
+            Class::Constraint => "23",
+            Class::ReadOnly => "25",
+            Class::Access => "42",
+            Class::Resources => "53",
+            Class::Raised => "P0",
+            Class::Other => "other",
+        }
+    }
+
+    /// What an operator makes of it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Class::NoData => "a trigger, a rule or a policy of the table leaves rows out",
+            Class::Data => "values don't fit their columns' types; their clients are told which",
+            Class::Constraint => "constraints refuse rows; their clients are told which",
+            Class::ReadOnly => {
+                "the database is read-only: is it a standby? \
+                 Name the primary in `url`, or add target_session_attrs=read-write"
+            }
+            Class::Access => {
+                "the role lacks a right, or a table or function is missing; \
+                 GRANT it, or compare WT.MAPPINGS with the table"
+            }
+            Class::Resources => "the database has run out of disk, memory or connections",
+            Class::Raised => "a trigger raises errors; their clients are told which",
+            Class::Other => "look into PostgreSQL's log",
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -81,6 +158,12 @@ mod tests {
             "WTERR 23505 duplicate key constraint=users_email_key \
              detail=Key (email)=(a@x) already exists."
         );
+        assert_eq!(Refusal { sqlstate: "23505".into(), ..Refusal::default() }.class().code(), "23");
+        assert_eq!(
+            Refusal { sqlstate: "XX000".into(), ..Refusal::default() }.class(),
+            Class::Other
+        );
+        assert_eq!(Refusal::default().class(), Class::Other);
         assert!(Failure::Busy(7).to_string().starts_with("WTBUSY 7 writes"));
         assert_eq!(Failure::Input("no id".into()).to_string(), "ERR writethrough: no id");
     }

@@ -17,6 +17,7 @@ pub mod failure;
 #[cfg(feature = "host")]
 mod host;
 pub mod key;
+pub mod limits;
 pub mod literal;
 pub mod mapping;
 pub mod mixed;
@@ -26,3 +27,4 @@ pub mod rewrite;
 pub mod sql;
 pub mod suggest;
 pub mod table;
+pub mod throttle;

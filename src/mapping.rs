@@ -153,6 +153,11 @@ impl Mapping {
         }
     }
 
+    /// The names of the key's columns.
+    pub fn key_columns(&self) -> impl Iterator<Item = &str> {
+        self.columns[..self.key_len].iter().map(|c| c.info.name.as_str())
+    }
+
     /// The hash fields, for suggestions.
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().filter_map(|c| std::str::from_utf8(c.field.as_deref()?).ok())

@@ -1,13 +1,14 @@
 //! Whether the database can be reached, as one fact that all threads share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::limits::Limits;
 
 /// Whether the database can be reached.
 pub struct Health {
-    /// How long the database may be away before writes are refused at once.
-    grace: Duration,
+    limits: Arc<Limits>,
     up: AtomicBool,
     outage: Mutex<Outage>,
     changed: Condvar,
@@ -24,10 +25,10 @@ struct Outage {
 
 impl Health {
     /// Away until somebody has reached the database.
-    pub fn new(grace: Duration) -> Health {
+    pub fn new(limits: Arc<Limits>) -> Health {
         let reason = "the database has not been reached yet".to_string();
         Health {
-            grace,
+            limits,
             up: AtomicBool::new(false),
             outage: Mutex::new(Outage { since: None, reason, closed: false, nudged: false }),
             changed: Condvar::new(),
@@ -49,8 +50,18 @@ impl Health {
             return None;
         }
         let outage = self.outage();
-        let long = outage.since.is_none_or(|since| since.elapsed() >= self.grace);
+        let long = outage.since.is_none_or(|since| since.elapsed() >= self.limits.grace());
         long.then(|| outage.reason.clone())
+    }
+
+    /// How long the database has been away, and why. `None`: it is up; the time is `None` when it
+    /// was never reached.
+    pub fn away(&self) -> Option<(Option<Duration>, String)> {
+        if self.is_up() {
+            return None;
+        }
+        let outage = self.outage();
+        Some((outage.since.map(|since| since.elapsed()), outage.reason.clone()))
     }
 
     /// The database was reached.
@@ -106,7 +117,7 @@ impl Health {
     pub fn wait_for_return(&self) -> bool {
         let mut outage = self.outage();
         while !outage.closed && !self.is_up() {
-            let over = outage.since.map(|since| since + self.grace);
+            let over = outage.since.map(|since| since + self.limits.grace());
             let left = over.map(|over| over.saturating_duration_since(Instant::now()));
             match left.filter(|left| !left.is_zero()) {
                 None => return false,

@@ -5,11 +5,12 @@ pub mod job;
 pub mod lost;
 mod parked;
 mod queue;
+pub mod recent;
 pub mod stats;
 mod worker;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use health::Health;
@@ -19,6 +20,7 @@ pub use stats::Stats;
 
 use crate::batch::Form;
 use crate::failure::{Failure, Refusal};
+use crate::limits::{Limit, Limits};
 use crate::mapping::{Mapping, Mappings};
 use queue::Queue;
 
@@ -76,32 +78,60 @@ pub struct Shared {
     pub stats: Stats,
     /// This server follows another one: what was not sent is not written any more.
     pub demoted: AtomicBool,
-    /// Writes in one batch at most.
-    pub batch_max: usize,
+    /// The options that can change.
+    pub limits: Arc<Limits>,
 }
+
+/// Makes a worker's [`Store`].
+pub type NewStore = Box<dyn Fn() -> Box<dyn Store> + Send + Sync>;
 
 /// The running workers.
 pub struct Engine {
+    shared: Arc<Shared>,
+    completions: Arc<dyn Completions>,
+    new_store: NewStore,
     queue: Arc<Queue>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
-    /// Starts one worker a store.
+    /// Starts as many workers as [`Limit::PoolSize`] says.
     pub fn start(
         shared: &Arc<Shared>,
         completions: &Arc<dyn Completions>,
-        stores: Vec<Box<dyn Store>>,
+        new_store: NewStore,
     ) -> std::io::Result<Engine> {
-        let queue = Arc::new(Queue::new(stores.len()));
-        let mut workers = Vec::with_capacity(stores.len());
-        for (seat, store) in stores.into_iter().enumerate() {
-            let (queue, shared) = (queue.clone(), shared.clone());
-            let worker = worker::Worker::new(seat, queue, shared, completions.clone(), store);
+        let engine = Engine {
+            shared: shared.clone(),
+            completions: completions.clone(),
+            new_store,
+            queue: Arc::new(Queue::new(Limit::PoolSize.range().1 as usize)),
+            workers: Mutex::default(),
+        };
+        engine.resize(shared.limits.get(Limit::PoolSize) as usize)?;
+        Ok(engine)
+    }
+
+    /// There shall be so many workers. Those that are too many do what they have begun, and leave.
+    /// An error when a thread can't be started: then there are fewer.
+    pub fn resize(&self, wanted: usize) -> std::io::Result<()> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.retain(|worker| !worker.is_finished());
+        let mut result = Ok(());
+        for seat in self.queue.resize(wanted) {
+            let (queue, shared) = (self.queue.clone(), self.shared.clone());
+            let (completions, store) = (self.completions.clone(), (self.new_store)());
+            let worker = worker::Worker::new(seat, queue, shared, completions, store);
             let thread = std::thread::Builder::new().name(format!("wt-worker-{seat}"));
-            workers.push(thread.spawn(|| worker.run())?);
+            match thread.spawn(|| worker.run()) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    self.queue.vacate(seat);
+                    result = Err(error);
+                }
+            }
         }
-        Ok(Engine { queue, workers })
+        result
     }
 
     /// Hands over writes of one key, in order. No earlier write of the key may be on its way: any
@@ -123,6 +153,7 @@ impl Engine {
 
     /// True when every worker has ended.
     pub fn is_finished(&self) -> bool {
-        self.workers.iter().all(JoinHandle::is_finished)
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().all(JoinHandle::is_finished)
     }
 }

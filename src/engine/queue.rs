@@ -37,6 +37,10 @@ pub struct Queue {
 struct State {
     jobs: VecDeque<Job>,
     parked: Parked,
+    /// How many workers there shall be. One whose seat is past that leaves after its batch.
+    wanted: usize,
+    /// Which seats are taken.
+    seated: Vec<bool>,
     /// How many workers are at work.
     busy: usize,
     /// The others. The last one to become idle is woken first, so that few connections are used
@@ -73,11 +77,33 @@ impl State {
 }
 
 impl Queue {
-    /// A queue for so many workers.
-    pub fn new(workers: usize) -> Queue {
-        let state = State { busy: workers, ..State::default() };
-        let seats = (0..workers).map(|_| Condvar::new()).collect();
+    /// A queue with so many seats and no workers yet.
+    pub fn new(seats: usize) -> Queue {
+        let state = State { seated: vec![false; seats], ..State::default() };
+        let seats = (0..seats).map(|_| Condvar::new()).collect();
         Queue { state: Mutex::new(state), seats, unannounced: AtomicBool::new(false) }
+    }
+
+    /// There shall be so many workers, one at least. Returns the seats that need a worker now; who
+    /// is too many leaves when its batch is done.
+    pub fn resize(&self, wanted: usize) -> Vec<usize> {
+        let mut state = self.lock();
+        state.wanted = wanted;
+        let empty: Vec<usize> = (0..wanted).filter(|&seat| !state.seated[seat]).collect();
+        for &seat in &empty {
+            state.seated[seat] = true;
+        }
+        // A worker comes to its seat as if from work.
+        state.busy += empty.len();
+        state.idle.iter().for_each(|&seat| self.seats[seat].notify_one());
+        empty
+    }
+
+    /// Nobody comes to this seat after all.
+    pub fn vacate(&self, seat: usize) {
+        let mut state = self.lock();
+        state.seated[seat] = false;
+        state.busy -= 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,7 +135,7 @@ impl Queue {
 
     /// The worker `seat` has done its batch; its statements take `round_trip` besides their rows.
     /// Takes what waits, at most `most` writes, into the empty `batch`; waits for the first. False
-    /// when the queue is closed and empty.
+    /// when the worker shall leave: the queue is closed and empty, or there are too many workers.
     pub fn take(
         &self,
         seat: usize,
@@ -124,6 +150,14 @@ impl Queue {
         if state.jobs.is_empty() {
             state = self.rest(seat, state);
         }
+        if seat >= state.wanted {
+            state.seated[seat] = false;
+            // Somebody else looks after what waits.
+            if let Some(&seat) = state.idle.last() {
+                self.seats[seat].notify_one();
+            }
+            return false;
+        }
         state.busy += 1;
         state.taken += 1;
         state.parked.due(Instant::now(), batch);
@@ -134,7 +168,7 @@ impl Queue {
     /// Waits until there is work that is worth a worker.
     fn rest<'a>(&'a self, seat: usize, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.idle.push(seat);
-        while !state.closed {
+        while !state.closed && seat < state.wanted {
             let (now, retry) = (Instant::now(), state.parked.next_retry());
             let is_watching = !state.jobs.is_empty();
             if retry.is_some_and(|retry| retry <= now) || (is_watching && state.is_worth_a_worker())

@@ -18,6 +18,13 @@ fn job(id: u64, user: u32) -> Job {
     Job::new(id, change, Instant::now() + Duration::from_secs(60), Arc::new(Nobody))
 }
 
+/// A queue with so many workers, and seats for more.
+fn queue(workers: usize) -> Queue {
+    let queue = Queue::new(5);
+    assert_eq!(queue.resize(workers), (0..workers).collect::<Vec<_>>());
+    queue
+}
+
 /// Takes a batch in a seat; the numbers of its writes.
 fn take(queue: &Queue, seat: usize, round_trip: Duration) -> Vec<u64> {
     let mut batch = Vec::new();
@@ -27,7 +34,7 @@ fn take(queue: &Queue, seat: usize, round_trip: Duration) -> Vec<u64> {
 
 #[test]
 fn a_batch_is_what_waits_in_order_up_to_its_bound() {
-    let queue = Queue::new(1);
+    let queue = queue(1);
     (1..=12).for_each(|id| queue.push([job(id, id as u32)]));
     assert_eq!(take(&queue, 0, Duration::ZERO), (1..=10).collect::<Vec<_>>());
     assert_eq!(take(&queue, 0, Duration::ZERO), [11, 12]);
@@ -35,7 +42,7 @@ fn a_batch_is_what_waits_in_order_up_to_its_bound() {
 
 #[test]
 fn writes_of_one_key_are_never_parted() {
-    let queue = Queue::new(1);
+    let queue = queue(1);
     (1..=9).for_each(|id| queue.push([job(id, id as u32)]));
     queue.push((10..=15).map(|id| job(id, 10)));
     queue.push([job(16, 11)]);
@@ -45,7 +52,7 @@ fn writes_of_one_key_are_never_parted() {
 
 /// What an idle worker takes when something comes while another one is at work and stays there.
 fn taken_beside_a_busy_worker(round_trip: Duration, jobs: u64) -> usize {
-    let queue = Queue::new(2);
+    let queue = queue(2);
     queue.push([job(1, 1)]);
     assert_eq!(take(&queue, 0, round_trip), [1]);
     std::thread::scope(|scope| {
@@ -65,7 +72,7 @@ fn a_worker_that_is_stuck_holds_up_no_other_key() {
 
 #[test]
 fn a_row_set_aside_comes_back_by_itself() {
-    let queue = Queue::new(2);
+    let queue = queue(2);
     queue.push([job(1, 1), job(2, 1)]);
     let mut batch = Vec::new();
     assert!(queue.take(0, Duration::ZERO, 10, &mut batch));
@@ -79,10 +86,42 @@ fn a_row_set_aside_comes_back_by_itself() {
 
 #[test]
 fn a_closed_queue_takes_nothing_and_gives_what_it_has() {
-    let queue = Queue::new(1);
+    let queue = queue(1);
     queue.push([job(1, 1)]);
     queue.close();
     queue.push([job(2, 2)]);
     assert_eq!(take(&queue, 0, Duration::ZERO), [1]);
     assert!(take(&queue, 0, Duration::ZERO).is_empty());
+}
+
+#[test]
+fn who_is_too_many_leaves_after_the_batch() {
+    let queue = queue(3);
+    queue.push([job(1, 1)]);
+    assert_eq!(take(&queue, 2, Duration::ZERO), [1]);
+    queue.push([job(2, 2)]);
+    assert!(queue.resize(2).is_empty());
+    assert!(!queue.take(2, Duration::ZERO, 10, &mut Vec::new()), "the last seat goes");
+    assert_eq!(take(&queue, 1, Duration::ZERO), [2], "its work is done by others");
+    assert_eq!(queue.resize(4), [2, 3], "seats that are free");
+    // Who was to leave and has not noticed yet stays.
+    queue.resize(1);
+    assert!(queue.resize(2).is_empty());
+    queue.push([job(3, 3)]);
+    assert_eq!(take(&queue, 1, Duration::ZERO), [3]);
+}
+
+#[test]
+fn an_idle_worker_leaves_at_once() {
+    let queue = queue(2);
+    std::thread::scope(|scope| {
+        let idle = scope.spawn(|| queue.take(1, Duration::ZERO, 10, &mut Vec::new()));
+        while queue.lock().idle.is_empty() {
+            std::thread::yield_now();
+        }
+        queue.resize(1);
+        assert!(!idle.join().unwrap());
+    });
+    queue.vacate(0);
+    assert_eq!(queue.resize(2), [0, 1]);
 }

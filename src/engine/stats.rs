@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::recent::Recent;
+use crate::failure::Class;
 
 /// A number that many threads change.
 #[derive(Default, Debug)]
@@ -25,12 +29,12 @@ impl Counter {
 }
 
 /// What happened since the module was loaded.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct Stats {
     /// Writes whose client was told that they are committed.
     pub acknowledged: Counter,
-    /// Writes that PostgreSQL refused.
-    pub refused: Counter,
+    /// Writes that PostgreSQL refused, by the class of the SQLSTATE.
+    refused: [Counter; Class::ALL.len()],
     /// Writes whose client was told that its time is up.
     pub timed_out: Counter,
     /// Writes refused because the database was away.
@@ -53,10 +57,75 @@ pub struct Stats {
     pub rows: Counter,
     /// Statements that were tried again.
     pub retries: Counter,
+    /// Statements that ended in a deadlock or a serialization failure, or were out of date.
+    pub conflicts: Counter,
+    /// Statements that met a row that somebody else had locked.
+    pub locked: Counter,
+    /// Statements that ran out of time in the database.
+    pub canceled: Counter,
+    /// Connections that were lost with a statement under way.
+    pub lost: Counter,
+    /// Statements for which no connection could be had.
+    pub unconnected: Counter,
+    /// How long committed statements took, in microseconds.
+    pub commit: Timing,
+    /// How long clients waited for a committed write, in microseconds.
+    pub write: Timing,
+    /// Rows in a committed statement.
+    pub statement_rows: Recent,
     last_error: Mutex<String>,
 }
 
+/// How long something took: the last minute, and all of it.
+#[derive(Default)]
+pub struct Timing {
+    /// The last minute, in microseconds.
+    pub recent: Recent,
+    /// The sum since the module was loaded, in microseconds.
+    pub total: Counter,
+    /// The longest since somebody has asked, in microseconds.
+    peak: AtomicU64,
+}
+
+impl Timing {
+    /// Something ended `now`.
+    pub fn record(&self, now: Instant, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.recent.record(now, took);
+        self.total.0.fetch_add(took, Relaxed);
+        if took > self.peak.load(Relaxed) {
+            self.peak.fetch_max(took, Relaxed);
+        }
+    }
+
+    /// The longest since the last call.
+    pub fn take_peak(&self) -> Duration {
+        match self.peak.load(Relaxed) {
+            0 => Duration::ZERO,
+            _ => Duration::from_micros(self.peak.swap(0, Relaxed)),
+        }
+    }
+}
+
 impl Stats {
+    /// A statement of so many rows was committed.
+    pub fn committed(&self, rows: usize, now: Instant, took: Duration) {
+        self.statements.add(1);
+        self.rows.add(rows);
+        self.statement_rows.record(now, rows as u64);
+        self.commit.record(now, took);
+    }
+
+    /// PostgreSQL refused a write.
+    pub fn refuse(&self, class: Class) {
+        self.refused[class as usize].add(1);
+    }
+
+    /// How many writes PostgreSQL refused for this class of reasons.
+    pub fn refused(&self, class: Class) -> u64 {
+        self.refused[class as usize].get()
+    }
+
     /// Remembers what went wrong last. It must hold no row's values.
     pub fn set_last_error(&self, error: String) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;

@@ -13,6 +13,7 @@ use super::{Outcome, Shared, Store, Trouble};
 use crate::batch::{by_form, plan, Form, Group};
 use crate::change::{increment, Action, Change};
 use crate::failure::{Failure, Refusal};
+use crate::limits::Limit;
 use crate::mapping::Mappings;
 
 mod doubts;
@@ -58,7 +59,7 @@ impl Worker {
     /// are dropped) and ends nothing else.
     pub fn run(mut self) {
         let mut batch = Vec::new();
-        while self.queue.take(self.seat, self.round_trip, self.shared.batch_max, &mut batch) {
+        while self.queue.take(self.seat, self.round_trip, self.batch_max(), &mut batch) {
             let jobs = std::mem::take(&mut batch);
             self.shared.stats.waiting.sub(jobs.len());
             self.aside.clear();
@@ -68,6 +69,10 @@ impl Worker {
             }
             self.store.release();
         }
+    }
+
+    fn batch_max(&self) -> usize {
+        self.shared.limits.get(Limit::BatchMax) as usize
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
@@ -112,12 +117,13 @@ impl Worker {
         }
         let began = Instant::now();
         let applied = self.store.apply(&group.mapping, &group.form, &group.rows);
-        let besides_rows = began.elapsed().saturating_sub(ROW_TIME * group.rows.len() as u32);
+        let now = Instant::now();
+        let took = now.duration_since(began);
+        let besides_rows = took.saturating_sub(ROW_TIME * group.rows.len() as u32);
         self.round_trip = (self.round_trip * 3 + besides_rows) / 4;
         match applied {
             Ok(outcomes) => {
-                self.shared.stats.statements.add(1);
-                self.shared.stats.rows.add(group.rows.len());
+                self.shared.stats.committed(group.rows.len(), now, took);
                 self.settle(&group.form, group.rows.into_iter().zip(outcomes))
             }
             Err(trouble) => self.handle(trouble, group),
@@ -125,6 +131,7 @@ impl Worker {
     }
 
     fn handle(&mut self, trouble: Trouble, group: Group<Job>) -> Vec<Group<Job>> {
+        self.count(&trouble);
         match trouble {
             // One row's columns may be what another row's client has no part in.
             Trouble::Refused(_) if group.form == Form::Mixed => by_form(group.rows),
@@ -165,6 +172,19 @@ impl Worker {
                 self.again(group)
             }
             Trouble::Lost(lost) => self.lost(group, lost),
+        }
+    }
+
+    fn count(&self, trouble: &Trouble) {
+        let stats = &self.shared.stats;
+        match trouble {
+            Trouble::Conflict(_) => stats.conflicts.add(1),
+            Trouble::Locked => stats.locked.add(1),
+            Trouble::Canceled => stats.canceled.add(1),
+            Trouble::Lost(_) => stats.lost.add(1),
+            Trouble::Down(_) => stats.unconnected.add(1),
+            // A refused write is counted when its client is answered.
+            Trouble::Refused(_) | Trouble::Unfit(_) | Trouble::Stale(_) | Trouble::Retry(_) => {}
         }
     }
 

@@ -1,5 +1,7 @@
 use super::*;
+use crate::config::Config;
 use crate::engine::{Backend, Fate, Health, Lost, Stats};
+use crate::limits::Limits;
 use crate::mapping::tests::{resolve, users};
 use crate::mapping::{Mapping, Mappings};
 use std::sync::atomic::AtomicBool;
@@ -77,7 +79,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let health = Health::new(Duration::ZERO);
+        let document = r#"{"mappings":[{"table":"users"}],"connect_timeout_ms":1}"#;
+        let limits = Arc::new(Limits::new(&Config::parse(document, vec![]).unwrap()));
+        let health = Health::new(limits.clone());
         health.report_up();
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
         Bench {
@@ -86,7 +90,7 @@ impl Bench {
                 health,
                 stats: Stats::default(),
                 demoted: AtomicBool::new(false),
-                batch_max: 100,
+                limits,
             }),
             answers: Answers::default(),
             fates: Fates::default(),
@@ -118,6 +122,7 @@ impl Bench {
     /// Runs the worker until every write has its answer; sorted by number.
     fn run(&mut self) -> Vec<Answered> {
         let queue = Arc::new(Queue::new(1));
+        queue.resize(1);
         let count = self.jobs.len();
         self.shared.stats.waiting.add(count);
         queue.push(self.jobs.drain(..));

@@ -1,4 +1,4 @@
-//! WT.REFRESH and WT.RELOAD.
+//! WT.REFRESH.
 
 use super::admit::{self, not_ready, refuse};
 use super::ffi::{self, Args, Ctx};
@@ -9,7 +9,6 @@ use super::value::Value;
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
 use crate::key::Show;
-use crate::pg::catalog::CatalogError;
 
 /// `WT.REFRESH key [key …]`: the rows of final keys become what is cached; a key without a row is
 /// evicted. The answer is the number of rows.
@@ -54,30 +53,4 @@ fn target(
     admit::in_our_database(ctx, module)?;
     admit::ready(module)?;
     Ok(mapping)
-}
-
-/// `WT.RELOAD`: reads the catalog again, all of it or, when the document does not fit it, nothing.
-pub fn reload(ctx: &Ctx, _: Args) -> Option<Value> {
-    let Some(module) = module() else { return Some(not_ready()) };
-    let client = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
-    let Some(client) = client else { return Some(read_catalog(module)) };
-    let thread = std::thread::Builder::new().name("wt-reload".into());
-    // When no thread can be started, the client is dropped and so answered with an error.
-    let _ = thread.spawn(|| client.answer(read_catalog(module)));
-    None
-}
-
-fn read_catalog(module: &Module) -> Value {
-    let mut session = match module.manager.open() {
-        Ok(session) => session,
-        Err(error) => return Value::from(&Failure::Down(error.to_string())),
-    };
-    match module.catalog.read(&mut session.client) {
-        Ok(_) => Value::OK,
-        Err(CatalogError::Mapping(error)) => Value::from(&Failure::Input(error.to_string())),
-        Err(error @ CatalogError::Database(_)) => Value::from(&Failure::Down(error.to_string())),
-    }
 }

@@ -8,6 +8,7 @@ use super::value::Value;
 use crate::command;
 use crate::failure::Failure;
 use crate::key::{self, Show, StagedKey};
+use crate::limits::Limit;
 use crate::mapping::{Mapping, Mappings};
 use crate::suggest;
 
@@ -72,7 +73,7 @@ pub fn ready(module: &Module) -> Result<(), Failure> {
 /// There is room for so many more writes.
 pub fn room_for(module: &Module, writes: usize) -> Result<(), Failure> {
     let waiting = module.shared.stats.waiting.get() as usize;
-    match waiting + writes > module.config.queue_max {
+    match waiting + writes > module.shared.limits.get(Limit::QueueMax) as usize {
         true => Err(Failure::Busy(waiting + writes - 1)),
         false => Ok(()),
     }

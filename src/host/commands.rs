@@ -6,7 +6,7 @@ use super::admit::{not_ready, refuse};
 use super::ffi::{Args, Command, Ctx, KeySpec, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
 use super::state::module;
 use super::value::Value;
-use super::{admin, deletion, report, transfer, verify, write};
+use super::{admin, deletion, reload, report, transfer, verify, write};
 use crate::command::{hdel, hincrby, hsetnx};
 use crate::failure::Failure;
 
@@ -115,8 +115,8 @@ commands! {
         c"Compares the cached keys of a mapping with the table, and repairs them",
         verify::run;
     Reload c"wt.reload", ADMIN, 1, &[],
-        c"Reads the tables' definitions from PostgreSQL again",
-        admin::reload;
+        c"Reads the document and the tables' definitions again, all of it or nothing",
+        reload::run;
 }
 
 /// The answer to a command that would change a staged key in a way that has no row.

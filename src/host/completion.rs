@@ -3,12 +3,12 @@
 //! A worker's push → a one-shot → a timer, whose own context merges the batch: a write straight
 //! from a one-shot aborts Redis 7.0 with AOF on, and runs inside a busy script's transaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ffi::{self, Ctx, Mode, Str};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{acknowledge, cache_only, gather, merge, sync, verify};
+use super::{acknowledge, cache_only, gather, latency, merge, sync, verify};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -31,10 +31,12 @@ fn run(ctx: &Ctx) {
     if !ctx.select(module.config.db) {
         return;
     }
+    let began = Instant::now();
     module.apply(|| loop {
         let Some(settled) = module.state().settled.pop_front() else { break };
         apply(ctx, module, settled);
     });
+    latency::tell(ctx, module, began.elapsed());
 }
 
 /// Merges one outcome and answers its clients.
@@ -86,6 +88,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             }
         }
     }
+    let now = Instant::now();
     let answers = settled.answers.into_iter().zip(before.answers);
     for (((id, answer), value), pending) in answers.zip(pendings) {
         let Some(pending) = pending else { continue };
@@ -110,6 +113,9 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             Waiter::Client(client) => client.answer(value),
             Waiter::Part(gather) => gather::add(ctx, module, &gather, value),
             Waiter::Server => module.state().sync_answer = Some((id, value)),
+        }
+        if answer.is_ok() {
+            module.shared.stats.write.record(now, now.saturating_duration_since(pending.since));
         }
         module.count(answer.as_ref().err());
     }

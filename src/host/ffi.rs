@@ -64,9 +64,19 @@ pub fn wake(callback: fn()) {
     unsafe { raw::RedisModule_EventLoopAddOneShot.unwrap()(Some(run), callback as *mut c_void) };
 }
 
+/// A timer that has not gone off yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Timer(raw::RedisModuleTimerID);
+
 /// Calls `callback` in the main thread after a time, with a context of its own in which commands
-/// may be run. Only on the main thread.
+/// may be run. Only on the main thread, and not in OnLoad: a server that takes a load back, since
+/// it knows no option of that name, crashes when the module has a timer.
 pub fn timer(after: Duration, callback: fn(&Ctx)) {
+    stoppable_timer(after, callback);
+}
+
+/// The same; it can be stopped.
+pub fn stoppable_timer(after: Duration, callback: fn(&Ctx)) -> Timer {
     extern "C" fn run(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
         // SAFETY: `data` is the function that `timer` was given.
         let callback = unsafe { std::mem::transmute::<*mut c_void, fn(&Ctx)>(data) };
@@ -76,8 +86,28 @@ pub fn timer(after: Duration, callback: fn(&Ctx)) {
     // SAFETY: the detached context was made in `Ctx::detach`, before any timer, and is never freed.
     unsafe {
         let ctx = DETACHED.load(Ordering::Acquire);
-        raw::RedisModule_CreateTimer.unwrap()(ctx, after, Some(run), callback as *mut c_void);
+        let create = raw::RedisModule_CreateTimer.unwrap();
+        Timer(create(ctx, after, Some(run), callback as *mut c_void))
     }
+}
+
+impl Timer {
+    /// It will not go off. One that did has no effect.
+    pub fn stop(self) {
+        // SAFETY: as in `timer`; the server looks the number up. The data may be NULL.
+        unsafe {
+            let ctx = DETACHED.load(Ordering::Acquire);
+            raw::RedisModule_StopTimer.unwrap()(ctx, self.0, null_mut());
+        }
+    }
+}
+
+/// Adds to what LATENCY shows of an event. Only on the main thread, and only where the server's
+/// threshold is not 0: this call doesn't know that 0 means off.
+pub fn latency(event: &CStr, took: Duration) {
+    let took = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+    // SAFETY: the server copies the name.
+    unsafe { raw::RedisModule_LatencyAddSample.unwrap()(event.as_ptr(), took) };
 }
 
 /// The server's state, of this moment, without a client.
@@ -310,6 +340,12 @@ impl Str {
             raw::RedisModule_CreateString.unwrap()(null_mut(), bytes.as_ptr().cast(), bytes.len())
         };
         Str(NonNull::new(raw).expect("the server aborts when it is out of memory"))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: we hold a reference.
+        unsafe { bytes(self.0.as_ptr()) }
     }
 }
 
@@ -846,6 +882,143 @@ unsafe fn decode(id: u64, sub: u64, data: *mut c_void) -> Option<Event> {
     }
 }
 
+/// The module's options in the server's configuration, by their names without `writethrough.`. One
+/// implementation: the host.
+pub trait Options {
+    /// An option's value.
+    fn number(name: &str) -> i64;
+    /// Sets it; an error is what CONFIG SET answers.
+    fn set_number(name: &str, value: i64) -> Result<(), String>;
+    /// An option's value. It stays where it is as long as nobody sets it.
+    fn text(name: &str) -> Option<std::sync::Arc<Str>>;
+    /// Sets it.
+    fn set_text(name: &str, value: &[u8]) -> Result<(), String>;
+}
+
+/// An option's name as the server passes it.
+///
+/// # Safety
+/// `name` is a C string.
+unsafe fn option_name<'a>(name: *const c_char) -> &'a str {
+    let name = CStr::from_ptr(name).to_str().unwrap_or_default();
+    name.strip_prefix("writethrough.").unwrap_or(name)
+}
+
+/// Answers a set function.
+///
+/// # Safety
+/// `error` is where the server looks for one.
+unsafe fn set(
+    name: *const c_char,
+    error: *mut *mut raw::RedisModuleString,
+    set: impl FnOnce(&str) -> Result<(), String>,
+) -> c_int {
+    let name = option_name(name);
+    let result = guard("an option", || set(name));
+    match result.unwrap_or_else(|| Err("internal error, see the server's log".into())) {
+        Ok(()) => raw::REDISMODULE_OK as c_int,
+        Err(why) => {
+            let why = Str::new(why.as_bytes());
+            // The server takes over our reference.
+            *error = why.0.as_ptr();
+            std::mem::forget(why);
+            raw::REDISMODULE_ERR as c_int
+        }
+    }
+}
+
+impl Ctx {
+    /// Registers an option that is a number. False when the server will not have it.
+    pub fn register_number<O: Options>(
+        &self,
+        name: &str,
+        default: i64,
+        (least, most): (i64, i64),
+        can_change: bool,
+    ) -> bool {
+        unsafe extern "C" fn get_number<O: Options>(name: *const c_char, _: *mut c_void) -> i64 {
+            let name = option_name(name);
+            guard("an option", || O::number(name)).unwrap_or_default()
+        }
+        unsafe extern "C" fn set_number<O: Options>(
+            name: *const c_char,
+            value: i64,
+            _: *mut c_void,
+            error: *mut *mut raw::RedisModuleString,
+        ) -> c_int {
+            set(name, error, |name| O::set_number(name, value))
+        }
+        let name = CString::new(name).unwrap_or_default();
+        let flags = if can_change { 0 } else { raw::REDISMODULE_CONFIG_IMMUTABLE };
+        // SAFETY: `self.raw` is the context of OnLoad; the server copies the name.
+        unsafe {
+            raw::RedisModule_RegisterNumericConfig.is_some_and(|register| {
+                register(
+                    self.raw,
+                    name.as_ptr(),
+                    default,
+                    flags,
+                    least,
+                    most,
+                    Some(get_number::<O>),
+                    Some(set_number::<O>),
+                    None,
+                    null_mut(),
+                ) == raw::REDISMODULE_OK as c_int
+            })
+        }
+    }
+
+    /// Registers an option that is a text and can't change while the server runs.
+    pub fn register_text<O: Options>(&self, name: &str, default: &str) -> bool {
+        unsafe extern "C" fn get_text<O: Options>(
+            name: *const c_char,
+            _: *mut c_void,
+        ) -> *mut raw::RedisModuleString {
+            // The server copies it at once, and the host keeps it until it is set.
+            let name = option_name(name);
+            let text = guard("an option", || O::text(name)).flatten();
+            text.map_or(null_mut(), |text| text.0.as_ptr())
+        }
+        unsafe extern "C" fn set_text<O: Options>(
+            name: *const c_char,
+            value: *mut raw::RedisModuleString,
+            _: *mut c_void,
+            error: *mut *mut raw::RedisModuleString,
+        ) -> c_int {
+            let value = bytes(value);
+            set(name, error, |name| O::set_text(name, value))
+        }
+        let name = CString::new(name).unwrap_or_default();
+        let default = CString::new(default).unwrap_or_default();
+        // SAFETY: as above; the server copies name and default.
+        unsafe {
+            raw::RedisModule_RegisterStringConfig.is_some_and(|register| {
+                register(
+                    self.raw,
+                    name.as_ptr(),
+                    default.as_ptr(),
+                    raw::REDISMODULE_CONFIG_IMMUTABLE,
+                    Some(get_text::<O>),
+                    Some(set_text::<O>),
+                    None,
+                    null_mut(),
+                ) == raw::REDISMODULE_OK as c_int
+            })
+        }
+    }
+
+    /// Sets every registered option: to what redis.conf or MODULE LOADEX says, or to its default.
+    /// False when one can't be set; the server has logged which.
+    pub fn load_options(&self) -> bool {
+        // SAFETY: `self.raw` is the context of OnLoad.
+        unsafe {
+            raw::RedisModule_LoadConfigs
+                .is_some_and(|load| load(self.raw) == raw::REDISMODULE_OK as c_int)
+        }
+    }
+}
+
 /// Where INFO's sections and fields go.
 pub struct Info {
     raw: *mut raw::RedisModuleInfoCtx,
@@ -853,13 +1026,15 @@ pub struct Info {
 
 impl Info {
     /// Begins a section. False when nobody asked for it.
-    pub fn section(&mut self, name: &CStr) -> bool {
-        // SAFETY: the context is valid during the callback.
+    pub fn section(&mut self, name: &str) -> bool {
+        let name = CString::new(name).unwrap_or_default();
+        // SAFETY: the context is valid during the callback; the server copies all texts.
         unsafe { raw::RedisModule_InfoAddSection.unwrap()(self.raw, name.as_ptr()) == 0 }
     }
 
     /// A number.
-    pub fn number(&mut self, field: &CStr, value: u64) {
+    pub fn number(&mut self, field: &str, value: u64) {
+        let field = CString::new(field).unwrap_or_default();
         // SAFETY: as above.
         unsafe {
             raw::RedisModule_InfoAddFieldULongLong.unwrap()(self.raw, field.as_ptr(), value as _);
@@ -867,7 +1042,8 @@ impl Info {
     }
 
     /// A text in one line.
-    pub fn text(&mut self, field: &CStr, value: &str) {
+    pub fn text(&mut self, field: &str, value: &str) {
+        let field = CString::new(field).unwrap_or_default();
         let value = CString::new(value.replace(['\0', '\r', '\n'], " ")).unwrap_or_default();
         // SAFETY: as above.
         unsafe {

@@ -7,7 +7,7 @@ use super::admit::{self, refuse};
 use super::completion;
 use super::ffi::{self, Ctx};
 use super::gather::{self, Gather};
-use super::state::{module, Module, Pending, Waiter};
+use super::state::{module, Module, Pending, State, Waiter};
 use super::value::Value;
 use crate::change::Change;
 use crate::command::Write;
@@ -46,12 +46,13 @@ pub fn submit(
     waiter: Waiter,
 ) -> JobId {
     let timeout = match waiter {
-        Waiter::Server => module.config.sync_timeout(),
-        Waiter::Client(_) | Waiter::Part(_) => module.config.timeout(),
+        Waiter::Server => module.shared.limits.sync_timeout(),
+        Waiter::Client(_) | Waiter::Part(_) => module.shared.limits.timeout(),
         // Nobody's patience ends.
         Waiter::Verify | Waiter::Sync | Waiter::Nobody => Duration::from_secs(365 * 24 * 3600),
     };
-    let deadline = Instant::now() + timeout;
+    let since = Instant::now();
+    let deadline = since + timeout;
     let change = Change::new(mapping, target, write.action);
     let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
     let mut state = module.state();
@@ -64,13 +65,11 @@ pub fn submit(
         cache: write.cache,
         uuid: write.uuid,
         epoch: state.epoch,
+        since,
     };
     let id = state.add(pending);
     if has_deadline {
-        state.deadlines.push_back((deadline, id));
-        if !std::mem::replace(&mut state.deadline_timer, true) {
-            ffi::timer(timeout, end_of_time);
-        }
+        expect(&mut state, deadline, id);
     }
     module.shared.stats.waiting.add(1);
     let job = Job::new(id, change, deadline, module.inbox.clone());
@@ -78,6 +77,33 @@ pub fn submit(
         module.engine.submit([job]);
     }
     id
+}
+
+/// Notes when a client's time is up. Deadlines come in order, but for those after `timeout-ms` was
+/// lowered.
+fn expect(state: &mut State, deadline: Instant, id: JobId) {
+    let at = match state.deadlines.back() {
+        Some((last, _)) if *last > deadline => {
+            state.deadlines.partition_point(|(earlier, _)| *earlier <= deadline)
+        }
+        _ => state.deadlines.len(),
+    };
+    state.deadlines.insert(at, (deadline, id));
+    if at == 0 {
+        watch_deadlines(state, Instant::now());
+    }
+}
+
+/// Sets the timer for the first deadline, in place of one that is set.
+fn watch_deadlines(state: &mut State, now: Instant) {
+    if let Some(timer) = state.deadline_timer.take() {
+        timer.stop();
+    }
+    if let Some((next, _)) = state.deadlines.front() {
+        // A millisecond more: timers count whole ones.
+        let left = next.saturating_duration_since(now) + Duration::from_millis(1);
+        state.deadline_timer = Some(ffi::stoppable_timer(left, end_of_time));
+    }
 }
 
 /// The synchronous path: the server waits, for `sync_timeout_ms` at most.
@@ -89,8 +115,9 @@ pub fn wait(
     write: Write,
 ) -> Value {
     module.shared.stats.sync.add(1);
-    let timeout = module.config.sync_timeout();
-    let until = Instant::now() + timeout;
+    let timeout = module.shared.limits.sync_timeout();
+    let began = Instant::now();
+    let until = began + timeout;
     let id = submit(module, mapping, target, write, Waiter::Server);
     loop {
         module.engine.wake();
@@ -106,10 +133,15 @@ pub fn wait(
         };
         module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, module, s)));
         let mut state = module.state();
-        if let Some((_, value)) = state.sync_answer.take_if(|(answered, _)| *answered == id) {
+        let answer = state.sync_answer.take_if(|(answered, _)| *answered == id);
+        let now = Instant::now();
+        if answer.is_some() || now >= until {
+            state.slow_sync = state.slow_sync.max(now.duration_since(began));
+        }
+        if let Some((_, value)) = answer {
             return value;
         }
-        if Instant::now() >= until {
+        if now >= until {
             if let Some(pending) = state.jobs.get_mut(&id) {
                 pending.waiter = Waiter::Nobody;
             }
@@ -137,7 +169,7 @@ pub fn send_all(
     };
     let Some(client) = client else {
         let (mut sum, mut error) = (0, None);
-        let timeout = module.config.sync_timeout();
+        let timeout = module.shared.limits.sync_timeout();
         let until = Instant::now() + timeout;
         for (mapping, target, write) in writes {
             // The server waits once, not once for each.
@@ -191,15 +223,10 @@ fn end_of_time(ctx: &Ctx) {
             }
             state.deadlines.pop_front();
         }
-        let next = state.deadlines.front().map(|(deadline, _)| *deadline);
-        state.deadline_timer = next.is_some();
-        if let Some(next) = next {
-            // A millisecond more: timers count whole ones.
-            let left = next.saturating_duration_since(now) + Duration::from_millis(1);
-            ffi::timer(left, end_of_time);
-        }
+        state.deadline_timer = None;
+        watch_deadlines(&mut state, now);
     }
-    let failure = too_late("timeout_ms", module.config.timeout());
+    let failure = too_late("timeout_ms", module.shared.limits.timeout());
     for waiter in late {
         match waiter {
             Waiter::Client(client) => client.answer(refuse(module, &failure)),

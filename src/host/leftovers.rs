@@ -9,6 +9,7 @@ use super::ffi::{self, Ctx, Kind, Mode, Str};
 use super::state::{module, Module, State, Waiter};
 use super::{flight, sync};
 use crate::command::{self, Reply, Write};
+use crate::config::MappingConfig;
 use crate::key;
 
 /// Keys looked at in one turn, so that clients are served in between.
@@ -43,7 +44,7 @@ pub fn swapped(module: &Module, other: i32) {
 /// be done again here; how it ends is seen in the row, when it must have ended.
 pub fn migrated(module: &Module, name: &[u8]) {
     if let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) {
-        sync::doubt_key_later(module, staged.target, module.config.timeout() * 2);
+        sync::doubt_key_later(module, staged.target, module.shared.limits.timeout() * 2);
     }
     module.state().leftovers.push(name.to_vec());
     ffi::timer(Duration::ZERO, read);
@@ -81,7 +82,9 @@ fn scan(ctx: &Ctx) {
     let keys = reply.element(1);
     {
         let mut state = module.state();
-        let found = keys.texts().into_iter().filter(|key| is_leftover(module, &state, key));
+        let configs = module.catalog.configs();
+        let is_leftover = |key: &&[u8]| is_leftover(module, &configs, &state, key);
+        let found = keys.texts().into_iter().filter(is_leftover);
         let found: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
         state.leftovers.extend(found);
     }
@@ -93,10 +96,10 @@ fn scan(ctx: &Ctx) {
 }
 
 /// A staged key of one of our mappings with no write on its way.
-fn is_leftover(module: &Module, state: &State, key: &[u8]) -> bool {
+fn is_leftover(module: &Module, configs: &[MappingConfig], state: &State, key: &[u8]) -> bool {
     key::parse(module.config.prefix.as_bytes(), key).is_ok_and(|staged| {
         !state.keys.contains_key(staged.target)
-            && module.config.mappings.iter().any(|m| m.name().as_bytes() == staged.name)
+            && configs.iter().any(|m| m.name().as_bytes() == staged.name)
     })
 }
 

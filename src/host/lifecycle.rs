@@ -1,25 +1,28 @@
 //! Loading, and what happens to the server afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis_module::{RedisString, Status};
 
-use super::ffi::{log, Ctx, Event, Level};
+use super::ffi::{self, log, Ctx, Event, Level};
 use super::inbox::Inbox;
-use super::state::{module, Module};
-use super::{commands, completion, leftovers, sync};
+use super::state::{module, MainThread, Module};
+use super::{commands, completion, leftovers, options, sync};
 use crate::args;
-use crate::config::{Config, ConfigError};
-use crate::engine::{Completions, Engine, Health, Shared, Stats, Store};
+use crate::config::ConfigError;
+use crate::engine::{Completions, Engine, Health, Shared, Stats};
+use crate::limits::{Limit, Limits};
 use crate::pg::catalog::Catalog;
+use crate::pg::connections::Connections;
 use crate::pg::dsn::shows_password;
 use crate::pg::feed::Feed;
 use crate::pg::history::History;
 use crate::pg::monitor::Monitor;
 use crate::pg::pool::Manager;
 use crate::pg::store::PgStore;
+use crate::throttle::Throttle;
 
 /// The version in MODULE LIST: major × 10000 + minor × 100 + patch.
 pub const VERSION: i32 = {
@@ -64,19 +67,24 @@ pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
 }
 
 fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
-    let config = args::parse(args)?;
+    let mut config = args::parse(args)?;
     if args::hold_url(args, &config) && config.url.as_deref().is_some_and(shows_password) {
         log(Level::Warning, PASSWORD_SHOWN);
     }
+    let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
+    let document = Mutex::new(config.clone());
     let url = config.resolve_url(|name| std::env::var(name).ok())?;
+    let limits = Arc::new(Limits::new(&config));
+    let history = Arc::new(History::new(sync::history_changed));
+    let manager = Manager::new(limits.clone(), &url, history, config.journal)?;
+    options::register(ctx, &mut config, &limits, &manager.shown())?;
     let shared = Arc::new(Shared {
-        health: Health::new(grace(&config)),
+        health: Health::new(limits.clone()),
         stats: Stats::default(),
         demoted: AtomicBool::new(false),
-        batch_max: config.batch_max,
+        limits: limits.clone(),
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone()));
-    let manager = Manager::new(&config, &url, Arc::new(History::new(sync::history_changed)))?;
     let feed = Arc::new(Feed::new(manager.origin, sync::news_arrived));
     let monitor = Monitor {
         manager: manager.clone(),
@@ -84,6 +92,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
         shared: shared.clone(),
         feed: feed.clone(),
         log: |line| log(Level::Warning, line),
+        outages: Throttle::default(),
     };
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;
@@ -92,32 +101,55 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     }
     register(ctx)?;
     let inbox = Arc::new(Inbox::new(completion::schedule));
-    let pool = manager.clone().pool(&config);
-    let store = || PgStore::new(pool.clone(), config.connect_timeout(), catalog.clone());
-    let stores = (0..config.pool_size).map(|_| Box::new(store()) as Box<dyn Store>).collect();
+    let connections = Connections::new(manager.clone(), limits.clone());
     let completions: Arc<dyn Completions> = inbox.clone();
-    let engine = Engine::start(&shared, &completions, stores).map_err(no_thread)?;
+    let engine = Engine::start(&shared, &completions, {
+        let (connections, limits, catalog) = (connections.clone(), limits.clone(), catalog.clone());
+        Box::new(move || {
+            let (connections, limits) = (connections.clone(), limits.clone());
+            Box::new(PgStore::new(connections, limits, catalog.clone()))
+        })
+    });
+    let engine = engine.map_err(no_thread)?;
     let probe = std::thread::Builder::new().name("wt-monitor".into());
-    probe.spawn(|| monitor.run(pool)).map_err(no_thread)?;
+    let probed = connections.clone();
+    probe.spawn(|| monitor.run(probed)).map_err(no_thread)?;
     log(
         Level::Notice,
         &format!(
             "{} mapping(s), {} connections, staged keys {}{{<name>:<id>}} in database {}",
             config.mappings.len(),
-            config.pool_size,
+            limits.get(Limit::PoolSize),
             config.prefix,
             config.db,
         ),
     );
-    Module::new(config, catalog, shared, inbox, engine, manager, feed).install();
-    sync::doubt();
+    let main = MainThread::default();
+    Module {
+        config,
+        args,
+        document,
+        catalog,
+        shared,
+        inbox,
+        engine,
+        connections,
+        manager,
+        feed,
+        main,
+    }
+    .install();
+    ffi::wake(loaded);
     Ok(())
 }
 
-/// How long an outage may last before writes are refused at once: less than any client waits.
-fn grace(config: &Config) -> Duration {
-    let wait = config.timeout().min(config.sync_timeout()) / 2;
-    config.connect_timeout().min(wait)
+/// True from the first turn of the event loop after OnLoad.
+static LOADED: AtomicBool = AtomicBool::new(false);
+
+/// A one-shot: no timer may be set in OnLoad.
+fn loaded() {
+    LOADED.store(true, Ordering::Relaxed);
+    sync::doubt();
 }
 
 fn no_thread(error: std::io::Error) -> ConfigError {
@@ -138,6 +170,17 @@ fn register(ctx: &Ctx) -> Result<(), ConfigError> {
 /// Tells the operator what to do instead of MODULE UNLOAD.
 pub fn warn_of_unload() {
     log(Level::Warning, "writethrough can't be unloaded: restart the server without it");
+}
+
+/// The server takes a load back when MODULE LOADEX has named an option that nobody knows.
+pub fn warn_of_half_a_load() {
+    if module().is_some() && !LOADED.load(Ordering::Relaxed) {
+        log(
+            Level::Warning,
+            "writethrough is loaded all the same, without the option that MODULE LOADEX names and \
+             nobody knows; CONFIG GET writethrough.* shows what there is, CONFIG SET sets it",
+        );
+    }
 }
 
 /// Something happened to the server.

@@ -120,7 +120,9 @@ pub fn rename(
     let [Some(pending)] = pendings else { return false };
     let loses = !before.is_persistent
         || (before.kind == Kind::Hash && mapping.unmapped == config::Unmapped::Keep);
-    if !settled.as_written || loses || !pending.kept.is_empty() {
+    // By another document the staged fields may have other names.
+    let is_same = pending.mapping.version == mapping.version;
+    if !settled.as_written || !is_same || loses || !pending.kept.is_empty() {
         return false;
     }
     let RowState::Present(image) = &settled.state else { return false };

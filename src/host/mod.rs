@@ -5,16 +5,20 @@ mod admin;
 mod admit;
 mod cache_only;
 mod commands;
+mod complaints;
 mod completion;
 mod deletion;
 mod ffi;
 mod flight;
 mod gather;
 mod inbox;
+mod latency;
 mod leftovers;
 mod lifecycle;
 mod merge;
+mod options;
 mod position;
+mod reload;
 mod report;
 mod state;
 mod sync;
@@ -109,6 +113,7 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
 
 /// MODULE UNLOAD: threads, a filter and queued commands can't be taken back.
 fn deinit(_: &Context) -> Status {
+    lifecycle::warn_of_half_a_load();
     Status::Err
 }
 

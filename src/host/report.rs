@@ -1,58 +1,154 @@
 //! INFO, WT.STATUS and WT.MAPPINGS.
 
+use std::time::Instant;
+
 use super::admit::not_ready;
 use super::ffi::Info;
 use super::state::{module, Module};
 use super::sync;
 use super::value::Value;
 use super::verify::Verify;
+use crate::engine::recent::{Recent, Summary};
+use crate::failure::Class;
+use crate::limits::Limit;
 use crate::mapping::{Column, Mapping};
 
-/// What INFO and WT.STATUS show, once.
-fn numbers(module: &Module) -> [(&'static std::ffi::CStr, u64); 16] {
-    let stats = &module.shared.stats;
-    let in_flight = module.state().jobs.len() as u64;
+/// A field's value.
+enum Shown {
+    Number(u64),
+    Text(String),
+}
+
+/// A section of INFO: its name, and its fields.
+type Section = (&'static str, Vec<(String, Shown)>);
+
+fn text(name: &str, text: impl Into<String>) -> (String, Shown) {
+    (name.into(), Shown::Text(text.into()))
+}
+
+fn number(name: &str, number: u64) -> (String, Shown) {
+    (name.into(), Shown::Number(number))
+}
+
+/// `<name>_p50_<unit>` and so on.
+fn summary(name: &str, recent: &Recent, now: Instant) -> [(String, Shown); 3] {
+    let Summary { p50, p99, max } = recent.summary(now);
+    [("p50", p50), ("p99", p99), ("max", max)]
+        .map(|(which, value)| number(&format!("{name}_{which}"), value))
+}
+
+/// What INFO and WT.STATUS show, in the order in which one wants to know it.
+fn sections(module: &Module) -> [Section; 6] {
+    let now = Instant::now();
     [
-        (c"in_sync", sync::is_in_sync(module).into()),
-        (c"writes_acknowledged", stats.acknowledged.get()),
-        (
-            c"writes_refused",
-            stats.refused.get() + stats.down.get() + stats.busy.get() + stats.bad_input.get(),
-        ),
-        (c"writes_refused_by_database", stats.refused.get()),
-        (c"writes_timed_out", stats.timed_out.get()),
-        (c"writes_refused_down", stats.down.get()),
-        (c"writes_refused_busy", stats.busy.get()),
-        (c"writes_refused_bad_input", stats.bad_input.get()),
-        (c"in_flight", in_flight),
-        (c"waiting", stats.waiting.get()),
-        (c"sync_writes", stats.sync.get()),
-        (c"batches", stats.batches.get()),
-        (c"statements", stats.statements.get()),
-        (c"rows", stats.rows.get()),
-        (c"retries", stats.retries.get()),
-        (c"pool_size", module.config.pool_size as u64),
+        ("state", state(module)),
+        ("latency", latency(module, now)),
+        ("pool", pool(module)),
+        ("writes", writes(module)),
+        ("statements", statements(module, now)),
+        ("errors", errors(module)),
     ]
 }
 
-fn texts(module: &Module) -> [(&'static std::ffi::CStr, String); 5] {
-    let verify = module.state().verify.as_ref().map(Verify::progress);
-    let database = if module.shared.health.is_up() { "up" } else { "down" };
-    [
-        (c"version", env!("CARGO_PKG_VERSION").to_string()),
-        (c"database", database.to_string()),
-        (c"last_error", module.shared.stats.last_error()),
-        (c"sync", sync::progress(module)),
-        (c"verify", verify.unwrap_or_else(|| "idle".into())),
+fn state(module: &Module) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    let (verify, in_flight) = {
+        let state = module.state();
+        (state.verify.as_ref().map(Verify::progress), state.jobs.len() as u64)
+    };
+    let away = module.shared.health.away();
+    let seconds = away.as_ref().and_then(|(time, _)| *time).unwrap_or_default().as_secs();
+    vec![
+        text("version", env!("CARGO_PKG_VERSION")),
+        text("database", if away.is_none() { "up" } else { "down" }),
+        number("database_down_seconds", seconds),
+        text("last_error", stats.last_error()),
+        number("in_sync", sync::is_in_sync(module).into()),
+        text("sync", sync::progress(module)),
+        number("in_flight", in_flight),
+        number("waiting", stats.waiting.get()),
+        number("queue_max", module.shared.limits.get(Limit::QueueMax)),
+        text("verify", verify.unwrap_or_else(|| "idle".into())),
     ]
+}
+
+fn latency(module: &Module, now: Instant) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    let mut fields = Vec::new();
+    for (name, timing) in [("commit_usec", &stats.commit), ("write_usec", &stats.write)] {
+        fields.extend(summary(name, &timing.recent, now));
+        fields.push(number(&format!("{name}_total"), timing.total.get()));
+    }
+    fields
+}
+
+fn pool(module: &Module) -> Vec<(String, Shown)> {
+    let (connections, idle) = module.connections.count();
+    vec![
+        number("pool_size", module.shared.limits.get(Limit::PoolSize)),
+        number("pool_connections", connections.into()),
+        number("pool_idle", idle.into()),
+        number("connections_lost", module.shared.stats.lost.get()),
+        number("connections_failed", module.shared.stats.unconnected.get()),
+    ]
+}
+
+fn writes(module: &Module) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    let refused: u64 = Class::ALL.into_iter().map(|class| stats.refused(class)).sum();
+    vec![
+        number("writes_acknowledged", stats.acknowledged.get()),
+        number(
+            "writes_refused",
+            refused + stats.down.get() + stats.busy.get() + stats.bad_input.get(),
+        ),
+        number("writes_refused_by_database", refused),
+        number("writes_refused_down", stats.down.get()),
+        number("writes_refused_busy", stats.busy.get()),
+        number("writes_refused_bad_input", stats.bad_input.get()),
+        number("writes_timed_out", stats.timed_out.get()),
+        number("sync_writes", stats.sync.get()),
+    ]
+}
+
+fn statements(module: &Module, now: Instant) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    let mut fields = vec![
+        number("batches", stats.batches.get()),
+        number("statements", stats.statements.get()),
+        number("rows", stats.rows.get()),
+    ];
+    fields.extend(summary("statement_rows", &stats.statement_rows, now));
+    fields.extend([
+        number("retries", stats.retries.get()),
+        number("conflicts", stats.conflicts.get()),
+        number("locked", stats.locked.get()),
+        number("canceled", stats.canceled.get()),
+    ]);
+    fields
+}
+
+fn errors(module: &Module) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    let field = |class: Class| {
+        number(&format!("refused_class_{}", class.code().to_lowercase()), stats.refused(class))
+    };
+    Class::ALL.map(field).into()
 }
 
 /// The module's sections of INFO.
 pub fn info(out: &mut Info) {
     let Some(module) = module() else { return };
-    if out.section(c"stats") {
-        texts(module).iter().for_each(|(name, text)| out.text(name, text));
-        numbers(module).iter().for_each(|(name, number)| out.number(name, *number));
+    for (name, fields) in sections(module) {
+        if !out.section(name) {
+            continue;
+        }
+        for (name, value) in fields {
+            match value {
+                Shown::Number(number) => out.number(&name, number),
+                Shown::Text(text) => out.text(&name, &text),
+            }
+        }
     }
 }
 
@@ -61,10 +157,12 @@ pub fn status() -> Value {
     let Some(module) = module() else {
         return not_ready();
     };
-    let name = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
-    let texts = texts(module).into_iter().map(|(n, text)| (name(n), Value::text(text)));
-    let numbers = numbers(module).into_iter().map(|(n, v)| (name(n), Value::Integer(v as i64)));
-    Value::Map(texts.chain(numbers).collect())
+    let fields = sections(module).into_iter().flat_map(|(_, fields)| fields);
+    let value = |(name, value)| match value {
+        Shown::Number(number) => (name, Value::Integer(number as i64)),
+        Shown::Text(text) => (name, Value::text(text)),
+    };
+    Value::Map(fields.map(value).collect())
 }
 
 /// WT.MAPPINGS: what the document and the catalog say of each mapping.
@@ -83,8 +181,7 @@ pub fn mappings() -> Value {
 
 fn mapping(mapping: &Mapping) -> Value {
     let (schema, table) = &mapping.table;
-    let key: Vec<&str> =
-        mapping.columns[..mapping.key_len].iter().map(|c| c.info.name.as_str()).collect();
+    let key: Vec<&str> = mapping.key_columns().collect();
     let ttl = mapping.ttl.map_or(Value::text("none"), |ttl| Value::Integer(ttl as i64));
     Value::Map(vec![
         ("name".into(), Value::text(&*mapping.name)),

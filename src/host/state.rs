@@ -1,10 +1,11 @@
 //! The module's one instance, and what only the main thread knows.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
-use super::ffi::{Blocked, Str};
+use super::complaints::Complaints;
+use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
 use super::inbox::Inbox;
 use super::sync::Sync;
@@ -17,13 +18,19 @@ use crate::engine::{Engine, Job, JobId, Settled, Shared};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
+use crate::pg::connections::Connections;
 use crate::pg::feed::Feed;
 use crate::pg::pool::Manager;
 
 /// The loaded module.
 pub struct Module {
-    /// The document and the load arguments.
+    /// The document and the load arguments; what can change is in [`Shared::limits`] and in the
+    /// catalog.
     pub config: Config,
+    /// The arguments of MODULE LOAD.
+    pub args: Vec<Vec<u8>>,
+    /// The document as it was read last, with the arguments laid over it.
+    pub document: Mutex<Config>,
     /// The mappings, when the catalog has been read.
     pub catalog: Arc<Catalog>,
     /// What the workers share.
@@ -32,12 +39,21 @@ pub struct Module {
     pub inbox: Arc<Inbox>,
     /// The workers.
     pub engine: Engine,
+    /// Their connections.
+    pub connections: Connections,
     /// Makes connections outside the pool.
     pub manager: Manager,
     /// What the database tells of changed keys.
     pub feed: Arc<Feed>,
     /// What only the main thread knows.
+    pub main: MainThread,
+}
+
+/// What only the main thread knows, and the log's lines.
+#[derive(Default)]
+pub struct MainThread {
     state: Mutex<State>,
+    complaints: Mutex<Complaints>,
 }
 
 static MODULE: OnceLock<Module> = OnceLock::new();
@@ -58,8 +74,12 @@ pub struct State {
     pub settled: VecDeque<Settled>,
     /// When clients' time is up, in order.
     pub deadlines: VecDeque<(Instant, JobId)>,
-    /// A timer for the first deadline is running.
-    pub deadline_timer: bool,
+    /// The timer for the first deadline.
+    pub deadline_timer: Option<Timer>,
+    /// How long the server itself has waited for a write, at most, since LATENCY was told.
+    pub slow_sync: Duration,
+    /// `latency-monitor-threshold`, and when the server was asked for it.
+    pub latency_threshold: Option<(Instant, Duration)>,
     /// Counts flushes: a write that is older must not bring its key back.
     pub epoch: u64,
     /// The staged key that a command of ours is writing now.
@@ -147,7 +167,12 @@ pub struct Pending {
     pub uuid: Vec<u8>,
     /// [`State::epoch`] when it was staged.
     pub epoch: u64,
+    /// When it was staged.
+    pub since: Instant,
 }
+
+/// Readings of a mapping whose fields are kept as strings.
+const FIELDS_MAX: usize = 1024;
 
 /// Writes of one key that go to the workers together, at most: they stay in one batch.
 const TOGETHER_MAX: usize = 512;
@@ -190,19 +215,6 @@ impl Pending {
 }
 
 impl Module {
-    /// A module with nothing on its way.
-    pub fn new(
-        config: Config,
-        catalog: Arc<Catalog>,
-        shared: Arc<Shared>,
-        inbox: Arc<Inbox>,
-        engine: Engine,
-        manager: Manager,
-        feed: Arc<Feed>,
-    ) -> Module {
-        Module { config, catalog, shared, inbox, engine, manager, feed, state: Mutex::default() }
-    }
-
     /// Makes it the instance. Once.
     pub fn install(self) {
         assert!(MODULE.set(self).is_ok(), "OnLoad runs once");
@@ -211,7 +223,7 @@ impl Module {
     /// The main thread's state. It must be let go before the server is called: the server calls
     /// back.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        match self.state.try_lock() {
+        match self.main.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
@@ -223,15 +235,18 @@ impl Module {
     /// Counts an answer that a client reads.
     pub fn count(&self, failure: Option<&Failure>) {
         let stats = &self.shared.stats;
-        let counter = match failure {
-            None => &stats.acknowledged,
-            Some(Failure::Refused(_)) => &stats.refused,
-            Some(Failure::Down(_)) => &stats.down,
-            Some(Failure::TimedOut(_)) => &stats.timed_out,
-            Some(Failure::Busy(_)) => &stats.busy,
-            Some(Failure::Input(_)) => &stats.bad_input,
-        };
-        counter.add(1);
+        match failure {
+            None => stats.acknowledged.add(1),
+            Some(Failure::Refused(refusal)) => stats.refuse(refusal.class()),
+            Some(Failure::Down(_)) => stats.down.add(1),
+            Some(Failure::TimedOut(_)) => stats.timed_out.add(1),
+            Some(Failure::Busy(_)) => stats.busy.add(1),
+            Some(Failure::Input(_)) => stats.bad_input.add(1),
+        }
+        if let Some(failure) = failure {
+            let complaints = &self.main.complaints;
+            complaints.lock().unwrap_or_else(PoisonError::into_inner).add(self, failure);
+        }
     }
 
     /// Runs `change` while the module's own changes of keys are not written through.
@@ -303,6 +318,10 @@ impl State {
             let columns = mapping.columns.iter();
             Arc::new(columns.map(|c| c.field.as_deref().map(Str::new)).collect())
         };
+        // Each reading of the catalog has versions of its own; those in use are soon made again.
+        if self.fields.len() >= FIELDS_MAX {
+            self.fields.clear();
+        }
         self.fields.entry(mapping.version).or_insert_with(make).clone()
     }
 }

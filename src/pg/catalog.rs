@@ -1,6 +1,7 @@
 //! What the database's catalog says of the mapped tables.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postgres::types::Type;
 use postgres::Client;
@@ -28,20 +29,38 @@ pub enum CatalogError {
 
 /// The mappings as the catalog confirmed them, once somebody has read it.
 pub struct Catalog {
-    configs: Vec<MappingConfig>,
-    read: Mutex<Option<Result<Arc<Mappings>, String>>>,
+    state: Mutex<State>,
+    /// Mappings of a lower version are of a document that is not in use any more.
+    oldest: AtomicU64,
+    /// One reads at a time, so that what was read last is the newest.
+    reading: Mutex<()>,
+}
+
+struct State {
+    configs: Arc<Vec<MappingConfig>>,
+    read: Option<Result<Arc<Mappings>, String>>,
 }
 
 impl Catalog {
     /// A catalog for the document's mappings, not read yet.
     pub fn new(configs: Vec<MappingConfig>) -> Catalog {
-        Catalog { configs, read: Mutex::new(None) }
+        let state = Mutex::new(State { configs: Arc::new(configs), read: None });
+        Catalog { state, oldest: AtomicU64::new(0), reading: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The document's mappings.
+    pub fn configs(&self) -> Arc<Vec<MappingConfig>> {
+        self.state().configs.clone()
     }
 
     /// The mappings; `Err(Some(why))` when the document does not fit the tables, `Err(None)` while
     /// the database was not reached yet.
     pub fn mappings(&self) -> Result<Arc<Mappings>, Option<String>> {
-        match &*self.read.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &self.state().read {
             Some(read) => read.clone().map_err(Some),
             None => Err(None),
         }
@@ -49,17 +68,54 @@ impl Catalog {
 
     /// Reads the catalog and checks every mapping: all of it or, when one is wrong, none.
     pub fn read(&self, client: &mut Client) -> Result<Arc<Mappings>, CatalogError> {
-        let loaded = load(client, &self.configs).map(Arc::new);
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        match &loaded {
-            Ok(mappings) => *read = Some(Ok(mappings.clone())),
+        let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = load(client, &self.configs());
+        if let Err(CatalogError::Mapping(error)) = &loaded {
+            let mut state = self.state();
             // What was right once goes on being used.
-            Err(CatalogError::Mapping(error)) if !matches!(*read, Some(Ok(_))) => {
-                *read = Some(Err(error.to_string()));
+            if !matches!(state.read, Some(Ok(_))) {
+                state.read = Some(Err(error.to_string()));
             }
-            Err(_) => {}
         }
-        loaded
+        loaded.map(|mappings| self.take_over(None, mappings))
+    }
+
+    /// The same for other mappings, which take the place of those in use.
+    pub fn replace(
+        &self,
+        client: &mut Client,
+        configs: Vec<MappingConfig>,
+    ) -> Result<Arc<Mappings>, CatalogError> {
+        let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mappings = load(client, &configs)?;
+        Ok(self.take_over(Some(configs), mappings))
+    }
+
+    fn take_over(&self, configs: Option<Vec<MappingConfig>>, mappings: Mappings) -> Arc<Mappings> {
+        let mappings = Arc::new(mappings);
+        let mut state = self.state();
+        state.read = Some(Ok(mappings.clone()));
+        if let Some(configs) = configs.filter(|configs| *configs != *state.configs) {
+            state.configs = Arc::new(configs);
+            let oldest = mappings.iter().map(|mapping| mapping.version).min();
+            self.oldest.store(oldest.unwrap_or_default(), Ordering::Release);
+        }
+        mappings
+    }
+
+    /// The document's mappings of now, when `mapping` is of an earlier one and has a successor. A
+    /// table that was read again makes nobody wait: its statements tell.
+    pub fn successors(&self, mapping: &Mapping) -> Option<Arc<Mappings>> {
+        match mapping.version < self.oldest.load(Ordering::Acquire) {
+            true => self.newer_than(mapping),
+            false => None,
+        }
+    }
+
+    fn newer_than(&self, mapping: &Mapping) -> Option<Arc<Mappings>> {
+        let mappings = self.mappings().ok()?;
+        let is_other = |m: &Arc<Mapping>| m.version != mapping.version;
+        mappings.get(mapping.name.as_bytes()).is_some_and(is_other).then_some(mappings)
     }
 
     /// A newer reading, when the table of `mapping` is not what it was.
@@ -68,12 +124,8 @@ impl Catalog {
         session: &mut Session,
         mapping: &Mapping,
     ) -> Result<Option<Arc<Mappings>>, CatalogError> {
-        let current = self.mappings().ok();
-        let is_other = |m: &Arc<Mapping>| m.version != mapping.version;
-        if let Some(mappings) = current {
-            if mappings.get(mapping.name.as_bytes()).is_some_and(is_other) {
-                return Ok(Some(mappings));
-            }
+        if let Some(mappings) = self.newer_than(mapping) {
+            return Ok(Some(mappings));
         }
         let statement = session.prepare_text(FINGERPRINT)?;
         let row = session.client.query_opt(&statement, &[&mapping.relation])?;

@@ -1,6 +1,7 @@
 //! PostgreSQL: connections, the catalog, statements, and what its errors mean.
 
 pub mod catalog;
+pub mod connections;
 pub mod dsn;
 pub mod error;
 pub mod feed;

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use r2d2::Pool;
-
 use super::catalog::{Catalog, CatalogError};
+use super::connections::Connections;
 use super::feed::Feed;
 use super::journal;
 use super::pool::{Manager, Session};
 use crate::config::ConfigError;
 use crate::engine::Shared;
+use crate::throttle::{more_since, Throttle};
 
 /// The pause between two probes.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
@@ -41,6 +41,8 @@ pub struct Monitor {
     pub feed: Arc<Feed>,
     /// Tells the operator what changed.
     pub log: fn(&str),
+    /// Seldom enough.
+    pub outages: Throttle,
 }
 
 impl Monitor {
@@ -79,9 +81,12 @@ impl Monitor {
 
     /// Probes while the database is away, and looks after the catalog while it is up, until the
     /// module is closed.
-    pub fn run(self, pool: Pool<Manager>) {
-        let health = &self.shared.health;
+    pub fn run(mut self, connections: Connections) {
+        let shared = self.shared.clone();
+        let health = &shared.health;
         let mut pause = PROBE_PAUSE;
+        // Since when the database is away, and whether the log says so; it did at load.
+        let mut outage = (!health.is_up()).then(|| (Instant::now(), true));
         let (mut watched, mut trimmed) = (Instant::now(), None);
         // The feed's connection: it must not wait for the workers'.
         let mut session = None;
@@ -89,12 +94,15 @@ impl Monitor {
             if health.is_up() {
                 if watched.elapsed() >= WATCH_PAUSE {
                     watched = Instant::now();
-                    self.watch(&pool);
+                    self.watch(&connections);
                 }
                 session = self.feed.pause().and_then(|_| self.serve(session.take(), &mut trimmed));
                 continue;
             }
             session = None;
+            if outage.is_none() {
+                outage = Some((Instant::now(), self.log_outage()));
+            }
             let before = self.catalog.mappings().err().flatten();
             pause = match self.attempt() {
                 Ok(()) => PROBE_PAUSE,
@@ -105,8 +113,13 @@ impl Monitor {
                     RECHECK_PAUSE
                 }
             };
-            if health.is_up() {
-                (self.log)("the database answers; writes go through");
+            if let Some((since, is_told)) = outage.take_if(|_| health.is_up()) {
+                if is_told {
+                    let took = since.elapsed().as_secs_f64();
+                    (self.log)(&format!(
+                        "the database answers after {took:.1} s; writes go through"
+                    ));
+                }
             }
         }
     }
@@ -132,16 +145,32 @@ impl Monitor {
         Some(session)
     }
 
+    /// False when it is too early to say the same again.
+    fn log_outage(&mut self) -> bool {
+        let Some(more) = self.outages.admit(Instant::now()) else { return false };
+        let reason = self.shared.health.away().map(|(_, reason)| reason).unwrap_or_default();
+        let more = more_since(more, "outages");
+        (self.log)(&format!(
+            "the database is away: {reason}; writes are answered with WTDOWN until it is back, \
+             and it is tried every {} ms{more}",
+            PROBE_PAUSE.as_millis(),
+        ));
+        true
+    }
+
     /// A table whose statements still work may have changed all the same: a trigger, a constraint.
-    fn watch(&self, pool: &Pool<Manager>) {
+    fn watch(&self, connections: &Connections) {
         // All busy: next time. And what can't be read now is found by the next write.
-        let Ok(mut session) = pool.get_timeout(WATCH_PATIENCE) else { return };
+        let Ok(mut session) = connections.get(WATCH_PATIENCE) else { return };
         let Ok(mappings) = self.catalog.mappings() else { return };
         for mapping in mappings.iter() {
             match self.catalog.newer(&mut session, mapping) {
                 Ok(None) => {}
                 Ok(Some(_)) => {
-                    return (self.log)("a table has changed; the catalog was read again")
+                    let (schema, table) = &mapping.table;
+                    return (self.log)(&format!(
+                        "table {schema}.{table} has changed; the catalog was read again"
+                    ));
                 }
                 Err(_) => return,
             }

@@ -18,8 +18,9 @@ use super::link::{Dial, Patience};
 use super::tls::{Mode, Tls};
 use super::tls_error::{explain_tls, is_about_tls};
 use crate::batch::Form;
-use crate::config::{Config, ConfigError};
+use crate::config::ConfigError;
 use crate::engine::Backend;
+use crate::limits::{Limit, Limits};
 use crate::mapping::Mapping;
 use crate::sql::{self, Rows};
 
@@ -41,7 +42,10 @@ pub struct Session {
     statements: HashMap<(u64, Form, Rows), Statement>,
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
-    limit: Duration,
+    limits: Arc<Limits>,
+    /// The time limit of its statements, in milliseconds.
+    timeout: u64,
+    patience: Arc<Patience>,
     /// The server's process that serves it.
     pub backend: Arc<Backend>,
     origin: Option<i64>,
@@ -74,7 +78,8 @@ impl Session {
     /// just now is not asked: that would cost each batch a round trip.
     pub fn is_alive(&mut self) -> bool {
         let idle = self.last_used.elapsed();
-        let alive = idle < IDLE_UNTESTED || self.client.is_valid(self.limit).is_ok();
+        let limit = self.limits.connect_timeout();
+        let alive = idle < IDLE_UNTESTED || self.client.is_valid(limit).is_ok();
         self.spent |= !alive;
         alive
     }
@@ -87,6 +92,17 @@ impl Session {
     /// The connection is not used again.
     pub fn retire(&mut self) {
         self.spent = true;
+    }
+
+    /// Takes over a time limit that has changed since the last statement.
+    pub fn follow(&mut self) -> Result<(), postgres::Error> {
+        let timeout = self.limits.get(Limit::Timeout);
+        if timeout != self.timeout {
+            self.client.batch_execute(&time_limits(timeout))?;
+            self.patience.started(answer_limit(&self.limits));
+            self.timeout = timeout;
+        }
+        Ok(())
     }
 
     /// The connection goes back to the pool.
@@ -115,6 +131,27 @@ impl Session {
 /// no known outcome, so it is better not sent.
 const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 
+/// A forked child of redis-server holds a copy of every socket: the database must not wait for a
+/// session whose owner is gone.
+fn time_limits(timeout: u64) -> String {
+    format!(
+        "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
+         SET idle_in_transaction_session_timeout = {timeout}",
+        LOCK_TIMEOUT.as_millis(),
+    )
+}
+
+/// Who the session is, and since when the server has run.
+const BACKEND: &str = "
+    SELECT pid, extract(epoch FROM backend_start),
+           (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter)
+    FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+
+/// How long a statement's answer is waited for: longer than the database gives it.
+fn answer_limit(limits: &Limits) -> Duration {
+    limits.timeout() + limits.connect_timeout()
+}
+
 /// Attempts to connect that may go on at once after their callers have given up: looking up a name
 /// has no limit of its own.
 const HANGING_MAX: usize = 8;
@@ -139,22 +176,23 @@ impl Drop for Counted {
 #[derive(Clone)]
 pub struct Manager {
     pg: Arc<postgres::Config>,
+    limits: Arc<Limits>,
     /// The server is a Unix socket: there is no TLS, and no silence of a network.
     is_local: bool,
     /// `None` where no TLS is wanted.
     tls: Option<Arc<Tls>>,
     /// TLS from the first byte on.
     is_direct: bool,
-    set_up: Arc<str>,
-    /// One attempt, from the first packet to the session that is set up.
-    limit: Duration,
-    /// How long a statement's answer is waited for: longer than the database gives it.
-    answer_limit: Duration,
     attempts: Arc<AtomicUsize>,
     /// Which history the database tells.
     pub history: Arc<History>,
     /// What this process signs its entries in the journal with; `None` without a journal.
     pub origin: Option<i64>,
+}
+
+/// Why there is none, where nobody knows more.
+pub fn too_late(limit: Duration) -> String {
+    format!("no connection within connect_timeout_ms = {}", limit.as_millis())
 }
 
 /// Why no connection could be made, without the password.
@@ -177,7 +215,7 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, session: &mut Session) -> Result<(), ConnectError> {
-        Ok(session.client.is_valid(self.limit)?)
+        Ok(session.client.is_valid(self.limits.connect_timeout())?)
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
@@ -187,7 +225,12 @@ impl ManageConnection for Manager {
 
 impl Manager {
     /// Reads the URL and the certificates that it names; connects to nothing.
-    pub fn new(config: &Config, url: &str, history: Arc<History>) -> Result<Manager, ConfigError> {
+    pub fn new(
+        limits: Arc<Limits>,
+        url: &str,
+        history: Arc<History>,
+        journal: bool,
+    ) -> Result<Manager, ConfigError> {
         let (mut pg, tls) = dsn::parse(url)?;
         let is_direct = pg.get_ssl_negotiation() == SslNegotiation::Direct;
         if is_direct && matches!(tls.mode, Mode::Disable | Mode::Prefer) {
@@ -202,37 +245,34 @@ impl Manager {
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
         }
-        pg.connect_timeout(config.connect_timeout());
         pg.keepalives_idle(Duration::from_secs(10));
         pg.keepalives_interval(Duration::from_secs(5));
         pg.keepalives_retries(3);
-        pg.tcp_user_timeout(config.timeout().max(Duration::from_secs(5)));
-        // A forked child of redis-server holds a copy of every socket: the database must not
-        // wait for a session whose owner is gone.
-        let set_up = format!(
-            "SET lock_timeout = {}; SET statement_timeout = {timeout}; \
-             SET idle_in_transaction_session_timeout = {timeout}; \
-             SELECT pid, extract(epoch FROM backend_start), \
-                    (SELECT extract(epoch FROM stats_reset) FROM pg_stat_bgwriter) \
-             FROM pg_stat_activity WHERE pid = pg_backend_pid()",
-            LOCK_TIMEOUT.as_millis(),
-            timeout = config.timeout().as_millis(),
-        );
-        // Each host has its time.
-        let hosts = u32::try_from(pg.get_hosts().len().max(1)).unwrap_or(u32::MAX);
-        let limit = config.connect_timeout().saturating_mul(hosts);
         Ok(Manager {
             pg: Arc::new(pg),
+            limits,
             is_local,
             tls: Tls::new(tls)?.map(Arc::new),
             is_direct,
-            set_up: set_up.into(),
-            limit,
-            answer_limit: config.timeout() + config.connect_timeout(),
             attempts: Arc::default(),
             history,
-            origin: config.journal.then(|| RandomState::new().hash_one(()) as i64),
+            origin: journal.then(|| RandomState::new().hash_one(()) as i64),
         })
+    }
+
+    /// Where it connects to, without the password.
+    pub fn shown(&self) -> String {
+        let user = self.pg.get_user().map(|user| format!("{user}@")).unwrap_or_default();
+        let ports = self.pg.get_ports();
+        let hosts = self.pg.get_hosts().iter().enumerate().map(|(at, host)| {
+            let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        format!("postgres://{user}{hosts}/{}", self.pg.get_dbname().unwrap_or_default())
     }
 
     /// A new connection, set up. The client's own limit ends with the TCP connection, so the attempt has a thread.
@@ -252,16 +292,15 @@ impl Manager {
             .name("wt-connect".into())
             .spawn(attempt)
             .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
-        receiver.recv_timeout(self.limit).unwrap_or_else(|_| {
-            let limit = self.limit.as_millis();
-            Err(ConnectError(format!("no connection within connect_timeout_ms = {limit}")))
-        })
+        let limit = self.limits.connect_timeout();
+        receiver.recv_timeout(limit).unwrap_or_else(|_| Err(ConnectError(too_late(limit))))
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {
-        let patience = Patience::new(self.limit);
+        let patience = Patience::new(self.limit());
         let mut client = self.dial(&patience)?;
-        let set_up = client.simple_query(&self.set_up)?;
+        let (limits, timeout) = (self.limits.clone(), self.limits.get(Limit::Timeout));
+        let set_up = client.simple_query(&format!("{}; {BACKEND}", time_limits(timeout)))?;
         let text = |at| cell(&set_up, at).unwrap_or_default().to_string();
         let (pid, started, period) = (text(0).parse().unwrap_or(0), text(1), text(2));
         let history = match client.simple_query(&format!("SELECT {}", history::SQL)) {
@@ -270,22 +309,39 @@ impl Manager {
             Err(error) if error.as_db_error().is_some() => history::HIDDEN.into(),
             Err(error) => return Err(error.into()),
         };
-        patience.started(self.answer_limit);
+        patience.started(answer_limit(&limits));
         self.history.note(&history);
         let backend = Arc::new(Backend { pid, started, history, period });
         let (statements, texts, last_used) = (HashMap::new(), HashMap::new(), Instant::now());
-        let (limit, origin, spent) = (self.limit, self.origin, false);
-        Ok(Session { client, statements, texts, last_used, limit, backend, origin, spent })
+        let (origin, spent) = (self.origin, false);
+        Ok(Session {
+            client,
+            statements,
+            texts,
+            last_used,
+            limits,
+            timeout,
+            patience,
+            backend,
+            origin,
+            spent,
+        })
+    }
+
+    /// One attempt, from the first packet to the session that is set up. Each host has its time.
+    fn limit(&self) -> Duration {
+        let hosts = u32::try_from(self.pg.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        self.limits.connect_timeout().saturating_mul(hosts)
     }
 
     fn dial(&self, patience: &Arc<Patience>) -> Result<Client, ConnectError> {
         if self.is_local {
-            return Ok(PostgresConnectionManager::new((*self.pg).clone(), NoTls).connect()?);
+            return Ok(PostgresConnectionManager::new(self.current(), NoTls).connect()?);
         }
         let dial = |tls, is_optional| {
             let (is_direct, patience) = (self.is_direct, patience.clone());
             let dial = Dial { tls, is_optional, is_direct, patience };
-            PostgresConnectionManager::new((*self.pg).clone(), dial).connect()
+            PostgresConnectionManager::new(self.current(), dial).connect()
         };
         let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
         let connector = tls.connector().map_err(ConnectError)?;
@@ -303,15 +359,23 @@ impl Manager {
         dial(None, true).map_err(without)
     }
 
+    /// How to connect, with the time limits of now.
+    fn current(&self) -> postgres::Config {
+        let mut pg = self.pg.as_ref().clone();
+        pg.connect_timeout(self.limits.connect_timeout());
+        pg.tcp_user_timeout(self.limits.timeout().max(Duration::from_secs(5)));
+        pg
+    }
+
     /// The pool. Connections are made when they are needed, and not tested on the way out: a
     /// statement that fails on a broken one is run again on another.
-    pub fn pool(self, config: &Config) -> Pool<Manager> {
+    pub fn pool(self, limits: &Limits) -> Pool<Manager> {
         Pool::builder()
-            .max_size(u32::try_from(config.pool_size).expect("validated: at most 1000"))
+            .max_size(limits.get(Limit::PoolSize) as u32)
             .min_idle(Some(0))
             .test_on_check_out(false)
             .max_lifetime(None)
-            .connection_timeout(config.connect_timeout())
+            .connection_timeout(limits.connect_timeout())
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(self)
     }

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postgres::types::ToSql;
-use r2d2::{Pool, PooledConnection};
+use r2d2::PooledConnection;
 
 use super::catalog::Catalog;
+use super::connections::Connections;
 use super::error::{classify_connect, explain};
-use super::pool::{Manager, Session};
+use super::pool::{too_late, Manager, Session};
 use super::wire::{Array, Cell, Value};
 use super::{resolve, transaction};
 use crate::batch::Form;
 use crate::engine::{Fate, Image, Lost, Outcome, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
+use crate::limits::Limits;
 use crate::mapping::Mapping;
 use crate::mixed;
 use crate::sql::{self, Rows};
@@ -24,16 +26,16 @@ const POOL_SLICE: Duration = Duration::from_millis(50);
 
 /// A [`Store`] on the pool.
 pub struct PgStore {
-    pool: Pool<Manager>,
-    connect_timeout: Duration,
+    connections: Connections,
+    limits: Arc<Limits>,
     catalog: Arc<Catalog>,
     session: Option<PooledConnection<Manager>>,
 }
 
 impl PgStore {
-    /// A store that waits `connect_timeout` for a connection.
-    pub fn new(pool: Pool<Manager>, connect_timeout: Duration, catalog: Arc<Catalog>) -> PgStore {
-        PgStore { pool, connect_timeout, catalog, session: None }
+    /// A store that has no connection yet.
+    pub fn new(connections: Connections, limits: Arc<Limits>, catalog: Arc<Catalog>) -> PgStore {
+        PgStore { connections, limits, catalog, session: None }
     }
 
     /// The batch's connection, or one from the pool that is alive.
@@ -41,10 +43,11 @@ impl PgStore {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let until = Instant::now() + self.connect_timeout;
+        let limit = self.limits.connect_timeout();
+        let until = Instant::now() + limit;
         loop {
-            let reason = match self.pool.get_timeout(POOL_SLICE) {
-                Ok(mut session) => match session.is_alive() {
+            let reason = match self.connections.get(POOL_SLICE) {
+                Ok(mut session) => match session.is_alive() && session.follow().is_ok() {
                     true => return Ok(session),
                     // A dead one leaves the pool when it is dropped.
                     false => continue,
@@ -53,8 +56,12 @@ impl PgStore {
             };
             // The pool goes on trying; its last error is known before its time is up.
             let cause = reason.strip_prefix("timed out waiting for connection: ");
-            if cause.is_some() || Instant::now() >= until {
-                return Err(classify_connect(cause.unwrap_or(&reason)));
+            let is_late = Instant::now() >= until && !self.connections.are_all_used();
+            if let Some(cause) = cause {
+                return Err(classify_connect(cause));
+            }
+            if is_late {
+                return Err(Trouble::Down(too_late(limit)));
             }
         }
     }
@@ -67,6 +74,9 @@ impl Store for PgStore {
         form: &Form,
         rows: &[Row],
     ) -> Result<Vec<Outcome>, Trouble> {
+        if let Some(mappings) = self.catalog.successors(mapping) {
+            return Err(Trouble::Stale(mappings));
+        }
         let mut session = self.connect()?;
         if let Some(problem) = unfit(mapping, form) {
             let newer = self.catalog.newer(&mut session, mapping);

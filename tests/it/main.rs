@@ -43,7 +43,11 @@ mod relations;
 mod swallowed;
 
 // Administration.
+mod config;
+mod document_reload;
 mod documented;
+mod monitoring;
+mod observability;
 mod refresh;
 mod reload;
 mod verify;

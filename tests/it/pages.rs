@@ -186,20 +186,19 @@ fn source(folder: &Path) -> String {
 }
 
 #[test]
-fn every_log_line_and_error_in_operations_is_in_the_source() {
+fn every_log_line_and_error_on_the_pages_is_in_the_source() {
     let source = source(&repository("src"));
     let mut joined = String::new();
     let mut pieces = source.split("\\\n");
     joined += pieces.next().expect("split gives one at least");
     pieces.for_each(|piece| joined += piece.trim_start());
-    let page = read("docs/operations.md");
-    for section in ["Errors", "Log lines"] {
-        let lines = first_cells(&page, section);
-        assert!(lines.len() > 3, "docs/operations.md: {section}: {lines:?}");
+    for (page, section) in [("docs/operations.md", "Errors"), ("docs/monitoring.md", "The log")] {
+        let lines = first_cells(&read(page), section);
+        assert!(lines.len() > 3, "{page}: {section}: {lines:?}");
         for line in lines {
             // A code is its own word; of a longer text every piece between `…` is looked for.
             for piece in line.split('…').map(str::trim).filter(|piece| !piece.is_empty()) {
-                assert!(joined.contains(piece), "docs/operations.md: {section}: {piece:?}");
+                assert!(joined.contains(piece), "{page}: {section}: {piece:?}");
             }
         }
     }

@@ -40,6 +40,20 @@ pub fn module() -> PathBuf {
         .unwrap_or_else(|| panic!("no {file} near {exe:?}: run cargo build, or set WT_MODULE"))
 }
 
+/// A program that `scripts/monitoring` has unpacked, or that is installed.
+pub fn monitoring_program(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().expect("the test knows its own path");
+    let unpacked = exe.ancestors().nth(3).expect("the target folder").join("monitoring/usr/bin");
+    in_path(name)
+        .or_else(|| Some(unpacked.join(name)).filter(|file| file.is_file()))
+        .unwrap_or_else(|| panic!("no {name} found: run make test-monitoring, which unpacks it"))
+}
+
+/// The same as text, for MODULE LOADEX.
+pub fn module_path() -> String {
+    module().display().to_string()
+}
+
 /// PostgreSQL doesn't run as root: somebody else then does it.
 pub fn postgres_user() -> User {
     let own_uid =

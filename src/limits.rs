@@ -1,0 +1,131 @@
+//! The options that are numbers and can change while the module runs.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::config::Config;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Connections, and worker threads.
+    PoolSize,
+    /// Writes in one batch, and so rows in one statement, at most.
+    BatchMax,
+    /// Writes waiting for a worker at most; past it a write gets `WTBUSY`.
+    QueueMax,
+    /// How long a client waits, in milliseconds.
+    Timeout,
+    /// How long the server waits where a client can't be blocked, in milliseconds.
+    SyncTimeout,
+    /// One attempt to connect, in milliseconds.
+    ConnectTimeout,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Limit; 6] = [
+        Limit::PoolSize,
+        Limit::BatchMax,
+        Limit::QueueMax,
+        Limit::Timeout,
+        Limit::SyncTimeout,
+        Limit::ConnectTimeout,
+    ];
+
+    /// Its name in the document.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Limit::PoolSize => "pool_size",
+            Limit::BatchMax => "batch_max",
+            Limit::QueueMax => "queue_max",
+            Limit::Timeout => "timeout_ms",
+            Limit::SyncTimeout => "sync_timeout_ms",
+            Limit::ConnectTimeout => "connect_timeout_ms",
+        }
+    }
+
+    /// The least and the greatest value.
+    pub const fn range(self) -> (u64, u64) {
+        match self {
+            Limit::PoolSize => (1, 1000),
+            Limit::BatchMax => (1, 10_000),
+            Limit::QueueMax => (1, 100_000_000),
+            Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
+        }
+    }
+
+    /// What the document says, or the default.
+    pub const fn of(self, config: &Config) -> u64 {
+        match self {
+            Limit::PoolSize => config.pool_size,
+            Limit::BatchMax => config.batch_max,
+            Limit::QueueMax => config.queue_max,
+            Limit::Timeout => config.timeout_ms,
+            Limit::SyncTimeout => config.sync_timeout_ms,
+            Limit::ConnectTimeout => config.connect_timeout_ms,
+        }
+    }
+}
+
+/// Their values now. Any thread reads them; what is begun goes on with what it has read.
+#[derive(Debug)]
+pub struct Limits([AtomicU64; 6]);
+
+impl Limits {
+    /// What the document says.
+    pub fn new(config: &Config) -> Limits {
+        Limits(Limit::ALL.map(|limit| AtomicU64::new(limit.of(config))))
+    }
+
+    /// The value of `limit`.
+    pub fn get(&self, limit: Limit) -> u64 {
+        self.0[limit as usize].load(Relaxed)
+    }
+
+    /// Changes a value, which is in its range.
+    pub fn set(&self, limit: Limit, value: u64) {
+        self.0[limit as usize].store(value, Relaxed);
+    }
+
+    fn time(&self, limit: Limit) -> Duration {
+        Duration::from_millis(self.get(limit))
+    }
+
+    /// How long a client waits.
+    pub fn timeout(&self) -> Duration {
+        self.time(Limit::Timeout)
+    }
+
+    /// How long the server waits where a client can't be blocked.
+    pub fn sync_timeout(&self) -> Duration {
+        self.time(Limit::SyncTimeout)
+    }
+
+    /// One attempt to connect.
+    pub fn connect_timeout(&self) -> Duration {
+        self.time(Limit::ConnectTimeout)
+    }
+
+    /// How long an outage may last before writes are refused at once: less than any client waits.
+    pub fn grace(&self) -> Duration {
+        self.connect_timeout().min(self.timeout().min(self.sync_timeout()) / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_place_of_its_own() {
+        let document = r#"{"mappings":[{"table":"t"}]}"#;
+        let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
+        assert_eq!(limits.timeout(), Duration::from_secs(5));
+        assert_eq!(limits.grace(), Duration::from_millis(500));
+        for (value, limit) in (10..).zip(Limit::ALL) {
+            limits.set(limit, value);
+        }
+        assert!((10..).zip(Limit::ALL).all(|(value, limit)| limits.get(limit) == value));
+    }
+}

@@ -1,0 +1,56 @@
+//! The pool, which gives way to another one when its size changes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use r2d2::{Pool, PooledConnection};
+
+use super::pool::Manager;
+use crate::limits::{Limit, Limits};
+
+/// Connections for whoever has a statement to run.
+#[derive(Clone)]
+pub struct Connections {
+    manager: Manager,
+    limits: Arc<Limits>,
+    pool: Arc<Mutex<Pool<Manager>>>,
+}
+
+impl Connections {
+    /// A pool of [`Limit::PoolSize`] connections, which are made when they are needed.
+    pub fn new(manager: Manager, limits: Arc<Limits>) -> Connections {
+        let pool = Arc::new(Mutex::new(manager.clone().pool(&limits)));
+        Connections { manager, limits, pool }
+    }
+
+    fn pool(&self) -> Pool<Manager> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A connection; waits for one that long.
+    pub fn get(&self, patience: Duration) -> Result<PooledConnection<Manager>, r2d2::Error> {
+        self.pool().get_timeout(patience)
+    }
+
+    /// How many there are, and how many of them nobody uses.
+    pub fn count(&self) -> (u32, u32) {
+        let state = self.pool().state();
+        (state.connections, state.idle_connections)
+    }
+
+    /// Every connection there may be is there, and in use: who waits for one waits for its user.
+    pub fn are_all_used(&self) -> bool {
+        let (made, idle) = self.count();
+        idle == 0 && u64::from(made) >= self.limits.get(Limit::PoolSize)
+    }
+
+    /// Follows a change of [`Limit::PoolSize`]. A connection that is in use is closed when it comes
+    /// back.
+    pub fn resize(&self) {
+        let pool = self.manager.clone().pool(&self.limits);
+        let old =
+            std::mem::replace(&mut *self.pool.lock().unwrap_or_else(PoisonError::into_inner), pool);
+        // To say goodbye to a database takes a moment that the main thread doesn't have.
+        let _ = std::thread::Builder::new().name("wt-retire".into()).spawn(|| drop(old));
+    }
+}
