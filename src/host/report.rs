@@ -63,11 +63,11 @@ fn state(module: &Module) -> Vec<(String, Shown)> {
         text("database", if away.is_none() { "up" } else { "down" }),
         number("database_down_seconds", seconds),
         text("last_error", stats.last_error()),
-        number("in_sync", sync::is_in_sync(module).into()),
-        text("sync", sync::progress(module)),
         number("in_flight", in_flight),
         number("waiting", stats.waiting.get()),
         number("queue_max", module.shared.limits.get(Limit::QueueMax)),
+        number("in_sync", sync::is_in_sync(module).into()),
+        text("sync", sync::progress(module)),
         text("verify", verify.unwrap_or_else(|| "idle".into())),
     ]
 }

@@ -48,6 +48,7 @@ fn all_options_are_shown_with_their_defaults() {
         ("prefix", "__"),
         ("url", &url),
         ("url-file", ""),
+        ("journal", "false"),
     ];
     for (option, value) in expected {
         assert_eq!(shown[option], value, "{option}");
@@ -111,6 +112,7 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
         ("prefix wt.", "can't set immutable config"),
         ("url postgres://x/y", "can't set immutable config"),
         ("url-file /x", "can't set immutable config"),
+        ("journal true", "can't set immutable config"),
         // All of a CONFIG SET, or nothing.
         ("batch-max 3 writethrough.pool-size 0", "argument must be between 1 and 1000"),
     ] {
