@@ -1,0 +1,135 @@
+//! Redis Cluster, three masters and three replicas: failover, the death of a master, and slots
+//! that move while their writes are in flight.
+
+use crate::load::Load;
+use crate::scene::{builder, fault, verdict, wait_for_sync, SQL};
+use crate::support::*;
+
+const SLOTS: usize = 16384;
+
+pub fn scene(seed: usize) {
+    let database = Database::create(PostgresServer::shared());
+    database.execute(SQL);
+    let nodes = start(&database);
+    let ports: Vec<u16> = nodes.iter().map(|node| node.redis.port()).collect();
+    let load = Load::start(&ports, false, seed);
+    let mut random = Lcg::new(seed as u64);
+    load.wait_for_writes(4);
+    for _ in 0..4 {
+        move_slots(&nodes, &mut random, &load);
+        load.wait_for_writes(2);
+    }
+    for _ in 0..2 {
+        let (_, replica) = pair(&nodes, &mut random);
+        assert_eq!(replica.run("CLUSTER FAILOVER"), ok());
+        eventually("it is a master", || role(replica) == "master");
+        fault();
+        load.wait_for_writes(2);
+    }
+    let (master, replica) = pair(&nodes, &mut random);
+    master.redis.stop("KILL");
+    fault();
+    eventually("its replica takes over", || role(replica) == "master");
+    load.wait_for_writes(2);
+    master.restart_redis("KILL");
+    eventually("it comes back as a replica", || role(master) == "slave" && linked(master));
+    move_slots(&nodes, &mut random, &load);
+    load.wait_for_writes(4);
+    let ops = load.finish();
+    let masters: Vec<&Stack> = nodes.iter().filter(|node| role(node) == "master").collect();
+    assert_eq!(masters.len(), 3);
+    for master in &masters {
+        eventually("nothing is in flight", || master.info_int("in_flight") == 0);
+        wait_for_sync(master);
+    }
+    verdict(&database, &masters, &ops);
+}
+
+fn start(database: &Database) -> Vec<Stack> {
+    let one = || {
+        let node = builder().option("url", database.url());
+        let node = node.redis_conf("cluster-enabled yes").redis_conf("cluster-node-timeout 1500");
+        node.redis_conf("cluster-replica-validity-factor 0").start()
+    };
+    let nodes: Vec<Stack> = (0..6).map(|_| one()).collect();
+    for (at, node) in nodes.iter().enumerate() {
+        // Epochs that differ from the start: nobody has to sort them out first.
+        assert_eq!(node.run(&format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1)), ok());
+        if at < 3 {
+            let (from, to) = (SLOTS * at / 3, SLOTS * (at + 1) / 3 - 1);
+            assert_eq!(node.run(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")), ok());
+        }
+        assert_eq!(nodes[0].run(&format!("CLUSTER MEET 127.0.0.1 {}", node.redis.port())), ok());
+    }
+    let knows_all = |node: &Stack| info(node, "cluster_known_nodes") == "6";
+    eventually("the nodes know each other", || nodes.iter().all(knows_all));
+    for (master, replica) in nodes.iter().zip(&nodes[3..]) {
+        let line = format!("CLUSTER REPLICATE {}", master.run("CLUSTER MYID").text());
+        eventually("the replica follows", || replica.run(&line) == ok());
+    }
+    eventually("the cluster is up", || {
+        nodes.iter().all(|node| info(node, "cluster_state") == "ok")
+            && nodes[3..].iter().all(linked)
+    });
+    nodes
+}
+
+fn info(node: &Stack, name: &str) -> String {
+    let text = node.run("CLUSTER INFO").text();
+    let line = text.lines().find_map(|line| line.trim_end().strip_prefix(&format!("{name}:")));
+    line.unwrap_or_default().to_string()
+}
+
+fn role(node: &Stack) -> String {
+    node.info_of("replication").remove("role").expect("a role")
+}
+
+fn linked(node: &Stack) -> bool {
+    node.info_of("replication").get("master_link_status").is_some_and(|up| up == "up")
+}
+
+/// A random master, and its replica.
+fn pair<'a>(nodes: &'a [Stack], random: &mut Lcg) -> (&'a Stack, &'a Stack) {
+    eventually("each master has its replica", || {
+        nodes.iter().filter(|node| role(node) == "slave" && linked(node)).count() == 3
+    });
+    let replicas: Vec<&Stack> = nodes.iter().filter(|node| role(node) == "slave").collect();
+    let replica = replicas[random.below(replicas.len())];
+    let port = replica.info_of("replication")["master_port"].clone();
+    let master = nodes.iter().find(|node| node.redis.port().to_string() == port);
+    (master.expect("its master"), replica)
+}
+
+/// Moves the slots of the hottest rows to another master, as `redis-cli --cluster reshard` does.
+fn move_slots(nodes: &[Stack], random: &mut Lcg, load: &Load) {
+    for table in ["items", "counters", "logged"] {
+        let (id, name) = (random.below(3), table);
+        let slot = nodes[0].run(&format!("CLUSTER KEYSLOT {name}:{id}")).int();
+        let masters: Vec<&Stack> = nodes.iter().filter(|node| role(node) == "master").collect();
+        let owns = |node: &&&Stack| node.run(&format!("CLUSTER COUNTKEYSINSLOT {slot}")).int() > 0;
+        let source = *eventually_some("somebody owns the slot", || masters.iter().find(owns));
+        let others: Vec<&Stack> =
+            masters.iter().copied().filter(|m| m.redis.port() != source.redis.port()).collect();
+        let target = others[random.below(others.len())];
+        let (from, to) = (source.run("CLUSTER MYID").text(), target.run("CLUSTER MYID").text());
+        assert_eq!(target.run(&format!("CLUSTER SETSLOT {slot} IMPORTING {from}")), ok());
+        assert_eq!(source.run(&format!("CLUSTER SETSLOT {slot} MIGRATING {to}")), ok());
+        load.wait_for_answers(1);
+        eventually("the slot is empty", || {
+            let keys = source.run(&format!("CLUSTER GETKEYSINSLOT {slot} 100"));
+            let keys: Vec<String> = keys.array().iter().map(Reply::text).collect();
+            let to = format!("MIGRATE 127.0.0.1 {} \"\" 0 5000 REPLACE KEYS", target.redis.port());
+            let mut words: Vec<String> = to.split(' ').map(|word| word.replace('"', "")).collect();
+            words.extend(keys.iter().cloned());
+            if !keys.is_empty() {
+                let reply = source.cmd(&words);
+                assert!(!reply.is_error(), "{words:?}: {reply:?}");
+            }
+            keys.is_empty()
+        });
+        for node in [target, source].into_iter().chain(others) {
+            assert_eq!(node.run(&format!("CLUSTER SETSLOT {slot} NODE {to}")), ok());
+        }
+        fault();
+    }
+}
