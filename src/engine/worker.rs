@@ -115,7 +115,9 @@ impl Worker {
         super::failpoint::hit(&group.rows, "panic-before");
         let applied = self.store.apply(&group.mapping, &group.form, &group.rows);
         #[cfg(debug_assertions)]
-        super::failpoint::hit(&group.rows, "panic-after");
+        if applied.is_ok() {
+            super::failpoint::hit(&group.rows, "panic-after");
+        }
         let besides_rows = began.elapsed().saturating_sub(ROW_TIME * group.rows.len() as u32);
         self.round_trip = (self.round_trip * 3 + besides_rows) / 4;
         match applied {

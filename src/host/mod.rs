@@ -14,6 +14,7 @@ mod inbox;
 mod leftovers;
 mod lifecycle;
 mod merge;
+mod migrate;
 mod position;
 mod report;
 mod state;

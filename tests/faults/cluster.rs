@@ -5,8 +5,6 @@ use crate::load::Load;
 use crate::scene::{builder, fault, verdict, wait_for_sync, SQL};
 use crate::support::*;
 
-const SLOTS: usize = 16384;
-
 pub fn scene(seed: usize) {
     let database = Database::create(PostgresServer::shared());
     database.execute(SQL);
@@ -46,38 +44,10 @@ pub fn scene(seed: usize) {
 }
 
 fn start(database: &Database) -> Vec<Stack> {
-    let one = || {
-        let node = builder().option("url", database.url());
-        let node = node.redis_conf("cluster-enabled yes").redis_conf("cluster-node-timeout 1500");
-        node.redis_conf("cluster-replica-validity-factor 0").start()
-    };
-    let nodes: Vec<Stack> = (0..6).map(|_| one()).collect();
-    for (at, node) in nodes.iter().enumerate() {
-        // Epochs that differ from the start: nobody has to sort them out first.
-        assert_eq!(node.run(&format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1)), ok());
-        if at < 3 {
-            let (from, to) = (SLOTS * at / 3, SLOTS * (at + 1) / 3 - 1);
-            assert_eq!(node.run(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")), ok());
-        }
-        assert_eq!(nodes[0].run(&format!("CLUSTER MEET 127.0.0.1 {}", node.redis.port())), ok());
-    }
-    let knows_all = |node: &Stack| info(node, "cluster_known_nodes") == "6";
-    eventually("the nodes know each other", || nodes.iter().all(knows_all));
-    for (master, replica) in nodes.iter().zip(&nodes[3..]) {
-        let line = format!("CLUSTER REPLICATE {}", master.run("CLUSTER MYID").text());
-        eventually("the replica follows", || replica.run(&line) == ok());
-    }
-    eventually("the cluster is up", || {
-        nodes.iter().all(|node| info(node, "cluster_state") == "ok")
-            && nodes[3..].iter().all(linked)
-    });
+    let one = || cluster_node(builder().option("url", database.url()));
+    let nodes: Vec<Stack> = (0..6).map(|_| one().start()).collect();
+    make_cluster(&nodes, 3);
     nodes
-}
-
-fn info(node: &Stack, name: &str) -> String {
-    let text = node.run("CLUSTER INFO").text();
-    let line = text.lines().find_map(|line| line.trim_end().strip_prefix(&format!("{name}:")));
-    line.unwrap_or_default().to_string()
 }
 
 fn role(node: &Stack) -> String {

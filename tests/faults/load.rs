@@ -235,6 +235,6 @@ fn outcome(reply: &Reply, act: &mut Act) -> Outcome {
         // The server, when it becomes a replica or hands over a slot.
         "UNBLOCKED" => Outcome::Unknown,
         "WTERR" | "WTTIMEOUT" | "WTDOWN" | "WTBUSY" | "OOM" | "MISCONF" => Outcome::Refused,
-        _ => panic!("{text}"),
+        _ => panic!("{act:?} is answered with {text}"),
     }
 }

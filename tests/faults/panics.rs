@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::load::Load;
 use crate::scene::{builder, fault, verdict, SQL};
+use crate::support::int;
 
 pub fn scene(seed: usize) {
     let s = builder().sql(SQL).env("WRITETHROUGH_FAILPOINTS", "on").start();
@@ -14,6 +15,7 @@ pub fn scene(seed: usize) {
     for round in 0..20 {
         let moment = ["panic-before", "panic-after"][round % 2];
         let id = 1000 + NEXT.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(s.run(&format!("HSET __{{items:{id}}} v v")), int(1));
         s.run(&format!("HSET __{{items:{id}}} w {moment}")).assert_error("WTTIMEOUT ");
         let row = s.row(&format!("select w from items where id = {id}"));
         assert_eq!(row.contains_key("w"), moment == "panic-after");

@@ -9,6 +9,7 @@
 mod builder;
 mod cached;
 mod certificates;
+mod cluster;
 mod cutter;
 mod database;
 mod eventually;
@@ -27,6 +28,7 @@ mod tls_postgres;
 mod users;
 
 pub use builder::Builder;
+pub use cluster::{cluster_node, make_cluster};
 pub use certificates::{self_signed, Authority, Pair};
 pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
