@@ -15,6 +15,7 @@ fn mapping(unmapped: &str) -> Mapping {
         name: "t".into(),
         columns: ["id", "part", "a", "b", "c"].map(column).to_vec(),
         primary_key: vec![0, 1],
+        unique: vec![vec![0, 1]],
         ..Table::default()
     };
     let config = format!(r#"{{"table":"t","unmapped":"{unmapped}"}}"#);

@@ -52,6 +52,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
     if is_moving(ctx, module, &settled.target) {
         // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
         ctx.remove(&target);
+        module.state().overtaken.insert(settled.target.clone());
         if is_last {
             ctx.remove(&Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target)));
         }
@@ -128,6 +129,7 @@ fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
     if !flags.is_cluster() || flags.is_following() {
         return false;
     }
+    module.state().overtaken.remove(target);
     let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
     ctx.call(c"EXISTS", Mode::Read, &keys.each_ref()).error().is_some()
 }

@@ -66,6 +66,9 @@ impl ffi::Host for Server {
     fn keyspace(ctx: &Ctx, event: &[u8], name: &[u8]) {
         let Some(module) = module() else { return };
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
+            if event == b"restore" {
+                leftovers::arrived(module, name);
+            }
             return;
         }
         {

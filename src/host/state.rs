@@ -1,6 +1,6 @@
 //! The module's one instance, and what only the main thread knows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Instant;
 
@@ -60,6 +60,9 @@ pub struct State {
     pub deadlines: VecDeque<(Instant, JobId)>,
     /// A timer for the first deadline is running.
     pub deadline_timer: bool,
+    /// Final keys that were written here while their slot was arriving: what comes from the other
+    /// node under that name is old.
+    pub overtaken: HashSet<Arc<[u8]>>,
     /// Counts flushes: a write that is older must not bring its key back.
     pub epoch: u64,
     /// The staged key that a command of ours is writing now.

@@ -136,6 +136,10 @@ pub fn staging<T>(module: &Module, key: &[u8], command: impl FnOnce() -> T) -> (
 /// Redis 7.0 answers a call without rights in words of its own.
 pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
     const OLD: &[u8] = b"ERR acl verification failed, ";
+    if error.ends_with(b"Attempted to access a non local key in a cluster node") {
+        // What Redis says of keys that are neither here nor there; clients of a cluster know it.
+        return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
+    }
     match error.strip_prefix(OLD) {
         Some(reason) => [b"NOPERM ", reason].concat(),
         None => error.to_vec(),

@@ -34,11 +34,11 @@ fn migrate(to: &Stack, keys: &[&str]) -> Vec<String> {
 fn a_slot_that_moves_waits_for_the_writes_of_its_keys() {
     let (from, to) = two_nodes();
     from.add_user(1);
-    open_slot(&from, &to);
     let database = if from.database.count("users") == 1 { &from.database } else { &to.database };
     let lock = database.hold("select from users where id = 1 for update");
     let mut writer = from.send("HSET __{users:1} username new");
     database.wait_for_lock_waiters(1);
+    open_slot(&from, &to);
     // The plain key alone, as a batch of a resharding may have it.
     let mut mover = from.conn();
     mover.send(&migrate(&to, &["users:1"]));
@@ -78,6 +78,24 @@ fn a_write_where_the_slot_arrives_leaves_nothing_old_and_nothing_staged() {
     assert_eq!(writer.run("ASKING"), ok());
     let cached = writer.run("HGET users:1 username");
     assert!(cached == bulk("new") || cached == Reply::Nil, "{cached:?}");
+}
+
+/// The staged key is new, so the write is sent on while the plain key is still to come.
+#[test]
+fn a_key_that_arrives_after_its_write_is_not_older_than_that() {
+    let (from, to) = two_nodes();
+    from.add_user(1);
+    open_slot(&from, &to);
+    from.run("HSET __{users:1} username new").assert_error("ASK ");
+    let mut writer = to.conn();
+    assert_eq!(writer.run("ASKING"), ok());
+    assert!(writer.run("HSET __{users:1} username new").is_int());
+    assert_eq!(from.cmd(&migrate(&to, &["users:1"])), ok());
+    eventually("what is old is gone", || {
+        assert_eq!(writer.run("ASKING"), ok());
+        let cached = writer.run("HGET users:1 username");
+        cached == bulk("new") || cached == Reply::Nil
+    });
 }
 
 /// What another node has staged is no write of this one's: it may be done already.
