@@ -38,6 +38,9 @@ pub fn arrived(module: &Module, key: &[u8]) {
 
 fn remove_overtaken(ctx: &Ctx) {
     let Some(module) = module() else { return };
+    if ffi::avoid_replica_traffic() {
+        return ffi::timer(RETRY_PAUSE, remove_overtaken);
+    }
     let names: Vec<_> = module.state().overtaken.iter().cloned().collect();
     if ctx.flags().is_following() || !ctx.select(module.config.db) {
         return;

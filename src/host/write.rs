@@ -103,7 +103,12 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr) -> Option<Value> 
     if looks {
         let key = args.strings(1);
         if ctx.open(key[0]).has(key[1]) {
-            module.apply(|| ctx.call(c"HDEL", Mode::Propagate, &key[..2]));
+            module.apply(|| {
+                // Emptied, the key would be gone, and missing where its slot moves to another node.
+                let sign = [key[0], &Str::new(b"#"), &Str::new(plain.to_bytes())];
+                ctx.call(c"HSET", Mode::Propagate, &sign);
+                ctx.call(c"HDEL", Mode::Propagate, &key[..2]);
+            });
         }
     }
     let (reply, mut noticed) =
