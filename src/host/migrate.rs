@@ -1,7 +1,7 @@
 //! MIGRATE: a key leaves this server when its writes are settled.
 //!
-//! The node that a slot moves to knows nothing of a write that is on its way here, and here
-//! nothing can be changed any more in a key that has left.
+//! The node that a slot moves to knows of a write that is on its way here by the staged key only,
+//! and here nothing can be changed any more in a key that has left.
 
 use super::admit::not_ready;
 use super::ffi::{Args, Ctx, Mode};
@@ -19,8 +19,16 @@ pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
     let target = |arg| key::parse(prefix, arg).map_or(arg, |staged| staged.target);
     let targets: Vec<&[u8]> = args.from(1).map(target).collect();
     if ctx.db() == module.config.db && !flight::settle(ctx, module, &targets) {
-        let problem = "TRYAGAIN writethrough: writes of these keys are on their way; try again";
-        return Some(Value::error(problem));
+        // Together with its staged key it may go: that tells the other node what to wait for.
+        let goes_alone = |arg: &[u8]| {
+            let staged = key::staged(prefix, arg);
+            module.state().keys.contains_key(arg) && !args.from(1).any(|other| other == staged)
+        };
+        if args.from(1).any(goes_alone) {
+            let problem = "TRYAGAIN writethrough: a write of a key is on its way; try again, or \
+                           move its staged key with it";
+            return Some(Value::error(problem));
+        }
     }
     let reply = ctx.pass_on(c"MIGRATE", Mode::AsUser, args, 1);
     Some(match reply.error() {
