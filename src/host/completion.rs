@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ffi::{self, Ctx, Mode, Str};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{acknowledge, cache_only, gather, merge, sync, verify};
+use super::{acknowledge, cache_only, gather, merge, sync, verify, write};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -131,5 +131,5 @@ fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
     }
     module.state().overtaken.remove(target);
     let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
-    ctx.call(c"EXISTS", Mode::Read, &keys.each_ref()).error().is_some()
+    ctx.call(c"EXISTS", Mode::Read, &keys.each_ref()).error().is_some_and(write::is_elsewhere)
 }

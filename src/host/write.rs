@@ -141,7 +141,7 @@ pub fn staging<T>(module: &Module, key: &[u8], command: impl FnOnce() -> T) -> (
 /// Redis 7.0 answers a call without rights in words of its own.
 pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
     const OLD: &[u8] = b"ERR acl verification failed, ";
-    if error.ends_with(b"Attempted to access a non local key in a cluster node") {
+    if is_elsewhere(error) {
         // What Redis says of keys that are neither here nor there; clients of a cluster know it.
         return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
     }
@@ -149,6 +149,11 @@ pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
         Some(reason) => [b"NOPERM ", reason].concat(),
         None => error.to_vec(),
     }
+}
+
+/// True when the server refuses a call since the key's slot is another node's, or is moving.
+pub fn is_elsewhere(error: &[u8]) -> bool {
+    error.ends_with(b"Attempted to access a non local key in a cluster node")
 }
 
 /// What a user without the plain command's rights reads.
