@@ -28,8 +28,8 @@ mod tls_postgres;
 mod users;
 
 pub use builder::Builder;
-pub use cluster::{cluster_node, make_cluster};
 pub use certificates::{self_signed, Authority, Pair};
+pub use cluster::{cluster_node, make_cluster};
 pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
