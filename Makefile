@@ -9,7 +9,7 @@ EXT := $(if $(filter Darwin,$(shell uname)),dylib,so)
 MODULE ?= $(TARGET_DIR)/release/libwritethrough.$(EXT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-docker test-monitoring matrix dist demo bench schema fmt lint audit clean deps
+.PHONY: help build test test-docker test-monitoring matrix dist soak fuzz redis-tests demo bench schema fmt lint audit clean deps
 
 help: ## this list
 	@echo 'make …'
@@ -32,6 +32,15 @@ matrix: deps ## the tests on Redis 7.0 and 8.0, Valkey 8.1 and 9.1, PostgreSQL 1
 test-monitoring: deps ## the alerts, and a real Prometheus that watches a real run
 	@bash scripts/monitoring
 	cargo test --test it -- monitoring:: --include-ignored
+
+soak: deps ## the fault tests with other random choices, for SOAK=10 minutes, and a leak test
+	SOAK=$(or $(SOAK),10) cargo test --test faults
+
+fuzz: deps ## the fuzz targets, each for FUZZ_SECONDS=60 (nightly Rust and cargo-fuzz)
+	bash scripts/fuzz
+
+redis-tests: build ## Redis' own tests of hashes with the module loaded; REDIS_SRC=<source tree>
+	MODULE=$(MODULE) bash scripts/redis-tests
 
 bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
 	cargo bench --bench bench

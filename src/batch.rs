@@ -183,5 +183,8 @@ impl<J: AsRef<Change>> Group<J> {
 }
 
 #[cfg(test)]
+#[path = "batch_model.rs"]
+mod model;
+#[cfg(test)]
 #[path = "batch_tests.rs"]
 mod tests;

@@ -23,6 +23,8 @@ pub enum Keys {
     Pairs(usize),
     /// The argument after `STORE` or `STOREDIST`.
     Store,
+    /// Whatever the keys are.
+    Whatever,
 }
 
 /// The longest name in [`rule`].
@@ -32,7 +34,7 @@ const LONGEST: usize = 17;
 /// `None` for commands that make or change no staged hash, and where the number of arguments is
 /// wrong: Redis says so itself.
 pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
-    use Keys::{All, At, Pairs, Store};
+    use Keys::{All, At, Pairs, Store, Whatever};
     use Rewrite::{Refuse, To};
     let mut lower = [0; LONGEST];
     let lower = lower.get_mut(..name.len())?;
@@ -52,6 +54,8 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
         b"rename" => (To(c"wt.rename"), At(2), argc == 3),
         b"renamenx" => (To(c"wt.renamenx"), At(2), argc == 3),
         b"restore" => (To(c"wt.restore"), At(1), argc >= 4),
+        // Of plain keys too: a write may be on its way to them.
+        b"migrate" => (To(c"wt.migrate"), Whatever, argc >= 6),
         // Other ways to change a hash, or to put something else where a hash is staged.
         b"incr" | b"decr" | b"pfadd" | b"pfmerge" | b"hpersist" => (Refuse, At(1), argc >= 2),
         b"hsetex" | b"hgetdel" | b"hgetex" | b"hexpire" | b"hpexpire" | b"hexpireat"
@@ -85,6 +89,7 @@ impl Keys {
             word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
         };
         match self {
+            Keys::Whatever => true,
             Keys::At(at) => at < argc && is_staged(arg(at)),
             Keys::All => (1..argc).any(|at| is_staged(arg(at))),
             Keys::Pairs(first) => (first..argc).step_by(2).any(|at| is_staged(arg(at))),
@@ -118,6 +123,7 @@ mod tests {
         assert_eq!(decide("hSeT __{u:1} a b"), Some(Rewrite::To(c"wt.hset")));
         assert_eq!(decide("RENAME x __{u:1}"), Some(Rewrite::To(c"wt.rename")));
         assert_eq!(decide("DEL a b __{u:1}"), Some(Rewrite::To(c"wt.del")));
+        assert_eq!(decide("MIGRATE host 6379 u:1 0 1000"), Some(Rewrite::To(c"wt.migrate")));
         assert_eq!(decide("HINCRBYFLOAT __{u:1} a 1"), Some(Rewrite::To(c"wt.hincrbyfloat")));
     }
 

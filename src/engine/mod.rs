@@ -1,5 +1,7 @@
 //! The queue, its workers, and what they need of the world: a [`Store`] and [`Completions`].
 
+#[cfg(debug_assertions)]
+mod failpoint;
 pub mod health;
 pub mod job;
 pub mod lost;

@@ -57,7 +57,7 @@ fn taken_beside_a_busy_worker(round_trip: Duration, jobs: u64) -> usize {
     assert_eq!(take(&queue, 0, round_trip), [1]);
     std::thread::scope(|scope| {
         let idle = scope.spawn(|| take(&queue, 1, round_trip));
-        (2..2 + jobs).for_each(|id| queue.push([job(id, id as u32)]));
+        queue.push((2..2 + jobs).map(|id| job(id, id as u32)));
         queue.wake();
         idle.join().unwrap().len()
     })

@@ -116,7 +116,13 @@ impl Worker {
             return Vec::new();
         }
         let began = Instant::now();
+        #[cfg(debug_assertions)]
+        super::failpoint::hit(&group.rows, "panic-before");
         let applied = self.store.apply(&group.mapping, &group.form, &group.rows);
+        #[cfg(debug_assertions)]
+        if applied.is_ok() {
+            super::failpoint::hit(&group.rows, "panic-after");
+        }
         let now = Instant::now();
         let took = now.duration_since(began);
         let besides_rows = took.saturating_sub(ROW_TIME * group.rows.len() as u32);

@@ -6,7 +6,7 @@ use super::admit::{not_ready, refuse};
 use super::ffi::{Args, Command, Ctx, KeySpec, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
 use super::state::module;
 use super::value::Value;
-use super::{admin, deletion, reload, report, transfer, verify, write};
+use super::{admin, deletion, migrate, reload, report, transfer, verify, write};
 use crate::command::{hdel, hincrby, hsetnx};
 use crate::failure::Failure;
 
@@ -99,6 +99,9 @@ commands! {
         &[key(1, KEY_OVERWRITE)],
         c"RESTORE of a staged key: the whole hash becomes its row in PostgreSQL",
         |ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore);
+    Migrate c"wt.migrate", (c"write", c"keyspace write slow dangerous"), -6, &[],
+        c"MIGRATE, once the writes on their way to its keys are settled",
+        migrate::run;
     Refuse c"wt.refuse", (c"fast", c"fast"), -2, &[],
         c"What a command that can't be written through becomes on a staged key: an error",
         |_, args| Some(refused(args));

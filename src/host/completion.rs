@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ffi::{self, Ctx, Mode, Str};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{acknowledge, cache_only, gather, latency, merge, sync, verify};
+use super::{acknowledge, cache_only, gather, latency, merge, sync, verify, write};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -51,7 +51,14 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
     let target = Str::new(&settled.target);
     let before = merge::before(ctx, module, &target, &settled, &pendings);
     // A server that follows another holds what its master holds; after a flush a key stays gone.
-    if !ffi::server_flags().is_following() {
+    if is_moving(ctx, module, &settled.target) {
+        // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
+        ctx.remove(&target);
+        module.state().overtaken.insert(settled.target.clone());
+        if is_last {
+            ctx.remove(&Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target)));
+        }
+    } else if !ffi::server_flags().is_following() {
         let staged = || Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
         let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
         let renamed = is_last
@@ -119,4 +126,16 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         }
         module.count(answer.as_ref().err());
     }
+}
+
+/// True when a call for these keys would be refused: their slot is on its way from or to this
+/// node, or has left it.
+fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
+    let flags = ffi::server_flags();
+    if !flags.is_cluster() || flags.is_following() {
+        return false;
+    }
+    module.state().overtaken.remove(target);
+    let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
+    ctx.call(c"EXISTS", Mode::Read, &keys.each_ref()).error().is_some_and(write::is_elsewhere)
 }

@@ -243,6 +243,25 @@ impl Ctx {
         Key { raw: NonNull::new(raw.cast()), _ctx: PhantomData }
     }
 
+    /// Removes a key, and replicates that, in whatever slot it is: a call would be refused for a
+    /// slot that another node has, or is about to have.
+    pub fn remove(&self, key: &Str) {
+        // SAFETY: `self.raw` and `key` are valid; the opened key is closed before its name is used
+        // again, and the arguments are what the format says.
+        unsafe {
+            let mode = (raw::REDISMODULE_READ | raw::REDISMODULE_WRITE) as c_int;
+            let opened = raw::RedisModule_OpenKey.unwrap()(self.raw, key.0.as_ptr(), mode);
+            let opened = opened.cast::<raw::RedisModuleKey>();
+            let kind = raw::RedisModule_KeyType.unwrap()(opened);
+            raw::RedisModule_UnlinkKey.unwrap()(opened);
+            raw::RedisModule_CloseKey.unwrap()(opened);
+            if kind != raw::REDISMODULE_KEYTYPE_EMPTY as c_int {
+                let (command, format) = (c"UNLINK".as_ptr(), c"s".as_ptr());
+                raw::RedisModule_Replicate.unwrap()(self.raw, command, format, key.0.as_ptr());
+            }
+        }
+    }
+
     /// Makes the client wait. `None` when the server will not have it.
     pub fn block(&self) -> Option<Blocked> {
         extern "C" fn reply(
@@ -425,6 +444,12 @@ impl Reply {
             let kind = raw::RedisModule_CallReplyType.unwrap()(raw.as_ptr());
             (kind == raw::REDISMODULE_REPLY_ERROR as c_int).then(|| text(raw.as_ptr()))
         }
+    }
+
+    /// True for a reply with this text.
+    pub fn is_text(&self, expected: &[u8]) -> bool {
+        // SAFETY: the reply is valid until it is dropped, and so is its text.
+        self.raw.is_some_and(|raw| unsafe { text(raw.as_ptr()) } == expected)
     }
 
     /// The texts of an array's elements.

@@ -1,5 +1,6 @@
 //! Writes on their way: a client that waits, a server that waits, and the end of their patience.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::state::{module, Module, Pending, State, Waiter};
 use super::value::Value;
 use crate::change::Change;
 use crate::command::Write;
-use crate::engine::{Job, JobId};
+use crate::engine::{Job, JobId, Settled};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 
@@ -122,16 +123,7 @@ pub fn wait(
     loop {
         module.engine.wake();
         let arrived = module.inbox.wait(until);
-        let mine = {
-            let mut state = module.state();
-            state.settled.extend(arrived);
-            // Earlier writes to this key first, in order; other keys wait for the timer.
-            let (mine, rest): (Vec<_>, Vec<_>) =
-                state.settled.drain(..).partition(|settled| *settled.target == *target);
-            state.settled = rest.into();
-            mine
-        };
-        module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, module, s)));
+        apply_to(ctx, module, arrived, &[target]);
         let mut state = module.state();
         let answer = state.sync_answer.take_if(|(answered, _)| *answered == id);
         let now = Instant::now();
@@ -148,6 +140,37 @@ pub fn wait(
             drop(state);
             return refuse(module, &too_late("sync_timeout_ms", timeout));
         }
+    }
+}
+
+/// Applies what the workers have done to these keys, in order; other keys wait for the timer.
+fn apply_to(ctx: &Ctx, module: &Module, arrived: VecDeque<Settled>, targets: &[&[u8]]) {
+    let mine = {
+        let mut state = module.state();
+        state.settled.extend(arrived);
+        let is_mine = |settled: &Settled| targets.contains(&&settled.target[..]);
+        let (mine, rest): (Vec<_>, Vec<_>) = state.settled.drain(..).partition(is_mine);
+        state.settled = rest.into();
+        mine
+    };
+    module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, module, s)));
+}
+
+/// The server waits until no write of these keys is on its way, for `sync_timeout_ms` at most.
+/// False when one still is.
+pub fn settle(ctx: &Ctx, module: &Module, targets: &[&[u8]]) -> bool {
+    let until = Instant::now() + module.shared.limits.sync_timeout();
+    let mut arrived = VecDeque::new();
+    loop {
+        apply_to(ctx, module, arrived, targets);
+        if !targets.iter().any(|target| module.state().keys.contains_key(*target)) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        module.engine.wake();
+        arrived = module.inbox.wait(until);
     }
 }
 

@@ -29,6 +29,26 @@ pub fn look() {
     ffi::timer(Duration::ZERO, scan);
 }
 
+/// A plain key has come from another server. It goes again, from a timer, when it was written here
+/// before it came.
+pub fn arrived(module: &Module, key: &[u8]) {
+    if module.state().overtaken.contains(key) {
+        ffi::timer(Duration::ZERO, remove_overtaken);
+    }
+}
+
+fn remove_overtaken(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::avoid_replica_traffic() {
+        return ffi::timer(RETRY_PAUSE, remove_overtaken);
+    }
+    let names: Vec<_> = module.state().overtaken.iter().cloned().collect();
+    if ctx.flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    module.apply(|| names.iter().for_each(|name| ctx.remove(&Str::new(name))));
+}
+
 /// Our database and `other` changed places: the staged keys of writes on their way are there now.
 pub fn swapped(module: &Module, other: i32) {
     let mut state = module.state();

@@ -16,6 +16,7 @@ mod latency;
 mod leftovers;
 mod lifecycle;
 mod merge;
+mod migrate;
 mod options;
 mod position;
 mod reload;
@@ -69,6 +70,9 @@ impl ffi::Host for Server {
     fn keyspace(ctx: &Ctx, event: &[u8], name: &[u8]) {
         let Some(module) = module() else { return };
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
+            if event == b"restore" {
+                leftovers::arrived(module, name);
+            }
             return;
         }
         {

@@ -1,6 +1,6 @@
 //! The module's one instance, and what only the main thread knows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,9 @@ pub struct State {
     pub deadlines: VecDeque<(Instant, JobId)>,
     /// The timer for the first deadline.
     pub deadline_timer: Option<Timer>,
+    /// Final keys that were written here while their slot was arriving: what comes from the other
+    /// node under that name is old.
+    pub overtaken: HashSet<Arc<[u8]>>,
     /// How long the server itself has waited for a write, at most, since LATENCY was told.
     pub slow_sync: Duration,
     /// `latency-monitor-threshold`, and when the server was asked for it.

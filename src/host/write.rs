@@ -103,7 +103,12 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr) -> Option<Value> 
     if looks {
         let key = args.strings(1);
         if ctx.open(key[0]).has(key[1]) {
-            module.apply(|| ctx.call(c"HDEL", Mode::Propagate, &key[..2]));
+            module.apply(|| {
+                // Emptied, the key would be gone, and missing where its slot moves to another node.
+                let sign = [key[0], &Str::new(b"#"), &Str::new(plain.to_bytes())];
+                ctx.call(c"HSET", Mode::Propagate, &sign);
+                ctx.call(c"HDEL", Mode::Propagate, &key[..2]);
+            });
         }
     }
     let (reply, mut noticed) =
@@ -136,10 +141,19 @@ pub fn staging<T>(module: &Module, key: &[u8], command: impl FnOnce() -> T) -> (
 /// Redis 7.0 answers a call without rights in words of its own.
 pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
     const OLD: &[u8] = b"ERR acl verification failed, ";
+    if is_elsewhere(error) {
+        // What Redis says of keys that are neither here nor there; clients of a cluster know it.
+        return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
+    }
     match error.strip_prefix(OLD) {
         Some(reason) => [b"NOPERM ", reason].concat(),
         None => error.to_vec(),
     }
+}
+
+/// True when the server refuses a call since the key's slot is another node's, or is moving.
+pub fn is_elsewhere(error: &[u8]) -> bool {
+    error.ends_with(b"Attempted to access a non local key in a cluster node")
 }
 
 /// What a user without the plain command's rights reads.

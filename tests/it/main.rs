@@ -57,6 +57,7 @@ mod verify_meanwhile;
 mod acl;
 mod admin;
 mod batches;
+mod cluster;
 mod cluster_node;
 mod consistency;
 mod disturbed;

@@ -9,6 +9,7 @@
 mod builder;
 mod cached;
 mod certificates;
+mod cluster;
 mod cutter;
 mod database;
 mod eventually;
@@ -28,6 +29,7 @@ mod users;
 
 pub use builder::Builder;
 pub use certificates::{self_signed, Authority, Pair};
+pub use cluster::{cluster_node, make_cluster};
 pub use cutter::{Cut, Cutter};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};

@@ -152,13 +152,18 @@ impl Conn {
     /// Sends without waiting.
     #[track_caller]
     pub fn send(&mut self, args: &[impl AsRef<[u8]>]) {
+        self.try_send(args).expect("the server closed the connection");
+    }
+
+    /// The same, where the server may be gone.
+    pub fn try_send(&mut self, args: &[impl AsRef<[u8]>]) -> std::io::Result<()> {
         let mut wire = format!("*{}\r\n", args.len()).into_bytes();
         for arg in args {
             wire.extend(format!("${}\r\n", arg.as_ref().len()).bytes());
             wire.extend(arg.as_ref());
             wire.extend(b"\r\n");
         }
-        self.stream.write_all(&wire).expect("the server closed the connection");
+        self.stream.write_all(&wire)
     }
 
     /// Sends bytes as they are. An error: the server has closed the connection.

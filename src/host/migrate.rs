@@ -1,0 +1,39 @@
+//! MIGRATE: a key leaves this server when its writes are settled.
+//!
+//! The node that a slot moves to knows of a write that is on its way here by the staged key only,
+//! and here nothing can be changed any more in a key that has left.
+
+use super::admit::not_ready;
+use super::ffi::{Args, Ctx, Mode};
+use super::flight;
+use super::state::module;
+use super::value::Value;
+use super::write::as_user_sees;
+use crate::key;
+
+/// Waits for the writes of the keys among the arguments, as the server itself waits for MIGRATE's
+/// other end, and runs it.
+pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
+    let Some(module) = module() else { return Some(not_ready()) };
+    let prefix = module.config.prefix.as_bytes();
+    let target = |arg| key::parse(prefix, arg).map_or(arg, |staged| staged.target);
+    let targets: Vec<&[u8]> = args.from(1).map(target).collect();
+    if ctx.db() == module.config.db && !flight::settle(ctx, module, &targets) {
+        // Together with its staged key it may go: that tells the other node what to wait for.
+        let goes_alone = |arg: &[u8]| {
+            let staged = key::staged(prefix, arg);
+            module.state().keys.contains_key(arg) && !args.from(1).any(|other| other == staged)
+        };
+        if args.from(1).any(goes_alone) {
+            let problem = "TRYAGAIN writethrough: a write of a key is on its way; try again, or \
+                           move its staged key with it";
+            return Some(Value::error(problem));
+        }
+    }
+    let reply = ctx.pass_on(c"MIGRATE", Mode::AsUser, args, 1);
+    Some(match reply.error() {
+        Some(error) => Value::error(as_user_sees(error)),
+        None if reply.is_text(b"NOKEY") => Value::Status(c"NOKEY"),
+        None => Value::OK,
+    })
+}

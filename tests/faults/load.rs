@@ -1,0 +1,240 @@
+//! Many clients that write on, whatever breaks, and note what they were answered.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::history::{Act, Op, Outcome};
+use crate::support::{eventually, Conn, Lcg, Reply, DEADLINE};
+
+pub const CLIENTS: usize = 12;
+const ROWS: usize = 24;
+
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<(Arc<Progress>, JoinHandle<Vec<Op>>)>,
+}
+
+#[derive(Default)]
+struct Progress {
+    answered: AtomicUsize,
+    acknowledged: AtomicUsize,
+}
+
+impl Load {
+    /// Writes to the first of `ports` that takes writes. `reads`: looks into the cache too, which
+    /// must never be older than what was acknowledged before.
+    pub fn start(ports: &[u16], reads: bool, seed: usize) -> Load {
+        let (stop, began) = (Arc::<AtomicBool>::default(), Instant::now());
+        let clients = (0..CLIENTS).map(|number| {
+            let progress = Arc::<Progress>::default();
+            let client = Client {
+                number,
+                random: Lcg::new((seed * CLIENTS + number) as u64),
+                began,
+                reads,
+                stop: stop.clone(),
+                progress: progress.clone(),
+                ports: ports.to_vec(),
+                homes: HashMap::new(),
+                conns: HashMap::new(),
+            };
+            (progress, std::thread::spawn(|| client.run()))
+        });
+        Load { clients: clients.collect(), stop }
+    }
+
+    /// Waits until each client has so many more answers, of any kind.
+    #[track_caller]
+    pub fn wait_for_answers(&self, more: usize) {
+        self.wait("each client is answered", more, |progress| &progress.answered);
+    }
+
+    /// Waits until each client has so many more writes acknowledged.
+    #[track_caller]
+    pub fn wait_for_writes(&self, more: usize) {
+        self.wait("each client's writes are acknowledged", more, |progress| &progress.acknowledged);
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, more: usize, of: impl Fn(&Progress) -> &AtomicUsize) {
+        let now = || self.clients.iter().map(|(progress, _)| of(progress).load(Ordering::Relaxed));
+        let goal: Vec<usize> = now().map(|count| count + more).collect();
+        eventually(what, || {
+            if let Some((_, dead)) = self.clients.iter().find(|(_, thread)| thread.is_finished()) {
+                panic!("client {:?} failed", dead.thread().id());
+            }
+            now().zip(&goal).all(|(count, goal)| count >= *goal)
+        });
+    }
+
+    /// Ends the clients; what they saw.
+    pub fn finish(mut self) -> Vec<Op> {
+        self.stop.store(true, Ordering::Relaxed);
+        let ops = self.clients.drain(..).map(|(_, thread)| thread.join().expect("a client failed"));
+        ops.flatten().collect()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Client {
+    number: usize,
+    random: Lcg,
+    began: Instant,
+    reads: bool,
+    stop: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+    ports: Vec<u16>,
+    /// Where a key was served last.
+    homes: HashMap<String, u16>,
+    conns: HashMap<u16, Conn>,
+}
+
+impl Client {
+    fn run(mut self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for n in 0.. {
+            let (table, id, mut act, words) = self.next(n);
+            let key = format!("__{{{table}:{id}}}");
+            let start = self.began.elapsed();
+            let Some(outcome) = self.ask(&key, &words, &mut act) else {
+                return ops;
+            };
+            self.progress.answered.fetch_add(1, Ordering::Relaxed);
+            if matches!(outcome, Outcome::Acknowledged(_)) {
+                self.progress.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            if act != Act::Saw(String::new()) {
+                ops.push(Op { table, id, act, start, end: self.began.elapsed(), outcome });
+            }
+        }
+        unreachable!("it is stopped before")
+    }
+
+    fn next(&mut self, n: usize) -> (&'static str, usize, Act, Vec<String>) {
+        let id = self.random.below(ROWS);
+        let value = format!("c{}n{n}", self.number);
+        let (table, act, line) = match self.random.below(20) {
+            0..=5 => ("items", Act::Set(value.clone()), format!("HSET @ v {value}")),
+            6..=7 => {
+                let line = format!("HSET @ v {value} w {n}");
+                ("items", Act::Set(value.clone()), line)
+            }
+            8 => ("items", Act::Delete, "DEL @".into()),
+            9 => {
+                let bad = format!("bad{value}");
+                let line = format!("HSET @ v {bad}");
+                ("items", Act::Set(bad), line)
+            }
+            10..=13 => {
+                let by = 1 + self.random.below(9) as i64;
+                ("counters", Act::Add(by), format!("HINCRBY @ n {by}"))
+            }
+            14 => ("counters", Act::Add(1 << 50), format!("HINCRBY @ n {}", 1i64 << 50)),
+            15..=17 => ("logged", Act::Set(value.clone()), format!("HSET @ v {value}")),
+            18 => {
+                let script = "return(redis.call('HSET',KEYS[1],'v',ARGV[1]))";
+                let line = format!("EVAL {script} 1 @ {value}");
+                ("items", Act::Set(value), line)
+            }
+            _ if self.reads => ("items", Act::Saw(String::new()), format!("HGET items:{id} v")),
+            _ => ("logged", Act::Set(value.clone()), format!("HSET @ v {value} w x")),
+        };
+        // Few rows are hot, so that writes meet.
+        let id = if self.random.below(2) == 0 || matches!(act, Act::Saw(_)) { id } else { id % 3 };
+        let key = format!("__{{{table}:{id}}}");
+        let words = line.split(' ').map(|word| word.replace('@', &key));
+        (table, id, act, words.collect())
+    }
+
+    /// Until somebody answers; `None` when the load is to end.
+    fn ask(&mut self, key: &str, words: &[String], act: &mut Act) -> Option<Outcome> {
+        let mut asking = None;
+        while !self.stop.load(Ordering::Relaxed) {
+            let port = asking.or(self.homes.get(key).copied()).unwrap_or(self.ports[0]);
+            let Some(reply) = self.try_ask(port, asking.take().is_some(), words) else {
+                // Not sent: it is no write yet.
+                self.elsewhere(key, port);
+                continue;
+            };
+            let Ok(reply) = reply else {
+                self.elsewhere(key, port);
+                return Some(Outcome::Unknown);
+            };
+            let text = if reply.is_error() { reply.text() } else { String::new() };
+            let words: Vec<&str> = text.split(' ').collect();
+            match words[0] {
+                "MOVED" | "ASK" => {
+                    let port = words[2].rsplit(':').next().and_then(|port| port.parse().ok());
+                    let port: u16 = port.expect("MOVED slot host:port");
+                    if words[0] == "ASK" {
+                        asking = Some(port);
+                    } else {
+                        self.homes.insert(key.into(), port);
+                    }
+                }
+                "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "LOADING" | "MASTERDOWN" => {
+                    self.elsewhere(key, port)
+                }
+                _ => return Some(outcome(&reply, act)),
+            }
+        }
+        None
+    }
+
+    /// `None` when nothing was sent, an error when no answer came.
+    fn try_ask(&mut self, port: u16, asking: bool, words: &[String]) -> Option<Result<Reply, ()>> {
+        let conn = match self.conns.remove(&port) {
+            Some(conn) => Some(conn),
+            None => Conn::open(port).ok(),
+        };
+        let mut conn = conn?;
+        if asking {
+            conn.try_send(&["ASKING"]).ok()?;
+            conn.receive_within(DEADLINE).ok()?;
+        }
+        let reply = conn.try_send(words).and_then(|()| conn.receive_within(DEADLINE));
+        if let Ok(None) = reply {
+            panic!("client {} was left without an answer: {words:?}", self.number);
+        }
+        let reply = reply.ok().flatten().ok_or(());
+        if reply.is_ok() {
+            self.conns.insert(port, conn);
+        }
+        Some(reply)
+    }
+
+    /// This server takes no writes now: another one may.
+    fn elsewhere(&mut self, key: &str, port: u16) {
+        let at = self.ports.iter().position(|other| *other == port).unwrap_or(0);
+        self.homes.insert(key.into(), self.ports[(at + 1) % self.ports.len()]);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn outcome(reply: &Reply, act: &mut Act) -> Outcome {
+    let text = match reply {
+        Reply::Int(number) => return Outcome::Acknowledged(*number),
+        Reply::Nil if matches!(act, Act::Saw(_)) => return Outcome::Refused,
+        Reply::Bulk(_) if matches!(act, Act::Saw(_)) => {
+            *act = Act::Saw(reply.text());
+            return Outcome::Acknowledged(0);
+        }
+        other => other.error(),
+    };
+    let nothing = text.contains("nothing was written");
+    match text.split(' ').next().expect("a code") {
+        "WTTIMEOUT" if !nothing => Outcome::Unknown,
+        // The server, when it becomes a replica or hands over a slot.
+        "UNBLOCKED" => Outcome::Unknown,
+        "WTERR" | "WTTIMEOUT" | "WTDOWN" | "WTBUSY" | "OOM" | "MISCONF" => Outcome::Refused,
+        _ => panic!("{act:?} is answered with {text}"),
+    }
+}

@@ -1,0 +1,26 @@
+//! Workers that panic, before and after their statement: their clients are answered, and the
+//! next writes are served.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::load::Load;
+use crate::scene::{builder, fault, verdict, SQL};
+use crate::support::int;
+
+pub fn scene(seed: usize) {
+    let s = builder().sql(SQL).env("WRITETHROUGH_FAILPOINTS", "on").start();
+    let load = Load::start(&[s.redis.port()], true, seed);
+    load.wait_for_writes(3);
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    for round in 0..20 {
+        let moment = ["panic-before", "panic-after"][round % 2];
+        let id = 1000 + NEXT.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(s.run(&format!("HSET __{{items:{id}}} v v")), int(1));
+        s.run(&format!("HSET __{{items:{id}}} w {moment}")).assert_error("WTTIMEOUT ");
+        let row = s.row(&format!("select w from items where id = {id}"));
+        assert_eq!(row.contains_key("w"), moment == "panic-after");
+        fault();
+        load.wait_for_writes(1);
+    }
+    verdict(&s.database, &[&s], &load.finish());
+}
