@@ -44,8 +44,14 @@ impl Store for Scripted {
         Ok(rows.iter().map(|_| Ok(Some(image.clone()))).collect())
     }
 
-    fn resolve(&mut self, _: &Lost, _: &Mapping, _: &[Row]) -> Result<Fate, Trouble> {
-        Ok(self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Ended))
+    fn resolve(&mut self, _: &Lost, _: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
+        let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Ended);
+        // While it runs, short times go by and long ones don't.
+        let left = rows.first().map(|row| row.members[0].deadline - Instant::now());
+        if let (Fate::Running, Some(left)) = (&fate, left.filter(|left| *left < LONG / 2)) {
+            std::thread::sleep(left);
+        }
+        Ok(fate)
     }
 
     fn release(&mut self) {}
@@ -204,7 +210,7 @@ fn an_increment_is_never_repeated_blindly() {
 #[test]
 fn what_is_not_known_in_time_is_read_when_it_has_ended() {
     let running = || vec![Fate::Running, Fate::Running, Fate::Running];
-    let (answers, statements) = lost_increment(running(), Duration::from_millis(1));
+    let (answers, statements) = lost_increment(running(), Duration::from_secs(1));
     assert_eq!((answers, statements), (vec![(1, Ok(0), false)], 2));
 }
 
