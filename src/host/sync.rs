@@ -179,7 +179,9 @@ fn begin(ctx: &Ctx) {
         }
     };
     let is_empty = ctx.call(c"DBSIZE", Mode::Read, &[]).integer() == 0;
-    if is_empty {
+    // Who follows a journal doesn't know what changes before its first look: what is cached until
+    // then is read again.
+    if is_empty && !module.feed.has_journal() {
         module.state().sync.phase = Phase::Done;
     }
     if !is_empty || module.feed.has_journal() {
