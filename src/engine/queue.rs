@@ -127,8 +127,19 @@ impl Queue {
         }
         let state = self.lock();
         self.unannounced.store(false, Ordering::Release);
-        let is_needed = state.is_worth_a_worker() || !state.watched;
-        if let Some(&seat) = state.idle.last().filter(|_| is_needed && !state.jobs.is_empty()) {
+        self.call(&state);
+    }
+
+    /// Wakes an idle worker for what waits, where one is needed and none is watching already.
+    fn call(&self, state: &State) {
+        if !state.jobs.is_empty() && (state.is_worth_a_worker() || !state.watched) {
+            self.rouse(state);
+        }
+    }
+
+    /// Has an idle worker look at the queue, and at the clock.
+    fn rouse(&self, state: &State) {
+        if let Some(&seat) = state.idle.last() {
             self.seats[seat].notify_one();
         }
     }
@@ -153,15 +164,15 @@ impl Queue {
         if seat >= state.wanted {
             state.seated[seat] = false;
             // Somebody else looks after what waits.
-            if let Some(&seat) = state.idle.last() {
-                self.seats[seat].notify_one();
-            }
+            self.rouse(&state);
             return false;
         }
         state.busy += 1;
         state.taken += 1;
         state.parked.due(Instant::now(), batch);
         state.drain(most, batch);
+        // This batch may take long, and no further write may come to announce what it has left.
+        self.call(&state);
         !batch.is_empty()
     }
 
@@ -216,10 +227,8 @@ impl Queue {
             return jobs.into_iter().for_each(drop);
         }
         state.parked.park(jobs);
-        // An idle worker looks at the clock for them: who parks them may be long at work.
-        if let Some(&seat) = state.idle.last() {
-            self.seats[seat].notify_one();
-        }
+        // Who parks them may be long at work.
+        self.rouse(&state);
     }
 
     /// No more writes are taken; the workers end when they have done those that wait.

@@ -70,6 +70,25 @@ fn a_worker_that_is_stuck_holds_up_no_other_key() {
     assert_eq!(taken_beside_a_busy_worker(Duration::from_millis(5), 1), 1);
 }
 
+/// What one batch leaves behind waits for no further write to be noticed.
+#[test]
+fn what_is_too_much_for_one_worker_goes_to_the_next() {
+    let queue = queue(2);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let taken = std::thread::scope(|scope| {
+        scope.spawn(|| sender.send(take(&queue, 1, Duration::ZERO)));
+        while queue.lock().idle.is_empty() {
+            std::thread::yield_now();
+        }
+        queue.push((1..=12).map(|id| job(id, id as u32)));
+        assert_eq!(take(&queue, 0, Duration::ZERO).len(), 10);
+        let taken = receiver.recv_timeout(Duration::from_secs(20));
+        queue.close();
+        taken
+    });
+    assert_eq!(taken.unwrap(), [11, 12]);
+}
+
 #[test]
 fn a_row_set_aside_comes_back_by_itself() {
     let queue = queue(2);
