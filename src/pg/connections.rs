@@ -32,6 +32,11 @@ impl Connections {
         self.pool().get_timeout(patience)
     }
 
+    /// How long a new one may take.
+    pub fn limit(&self) -> Duration {
+        self.manager.limit()
+    }
+
     /// How many there are, and how many of them nobody uses.
     pub fn count(&self) -> (u32, u32) {
         let state = self.pool().state();

@@ -292,12 +292,18 @@ impl Manager {
             .name("wt-connect".into())
             .spawn(attempt)
             .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
-        let limit = self.limits.connect_timeout();
-        receiver.recv_timeout(limit).unwrap_or_else(|_| Err(ConnectError(too_late(limit))))
+        let session = receiver.recv_timeout(self.limit());
+        session.unwrap_or_else(|_| Err(ConnectError(too_late(self.limits.connect_timeout()))))
+    }
+
+    /// How long an attempt to connect may take: each host has its time.
+    pub fn limit(&self) -> Duration {
+        let hosts = u32::try_from(self.pg.get_hosts().len()).unwrap_or(u32::MAX);
+        self.limits.connect_timeout().saturating_mul(hosts.max(1))
     }
 
     fn attempt(&self) -> Result<Session, ConnectError> {
-        let patience = Patience::new(self.limit());
+        let patience = Patience::new(self.limits.connect_timeout());
         let mut client = self.dial(&patience)?;
         let (limits, timeout) = (self.limits.clone(), self.limits.get(Limit::Timeout));
         let set_up = client.simple_query(&format!("{}; {BACKEND}", time_limits(timeout)))?;
@@ -326,12 +332,6 @@ impl Manager {
             origin,
             spent,
         })
-    }
-
-    /// One attempt, from the first packet to the session that is set up. Each host has its time.
-    fn limit(&self) -> Duration {
-        let hosts = u32::try_from(self.pg.get_hosts().len().max(1)).unwrap_or(u32::MAX);
-        self.limits.connect_timeout().saturating_mul(hosts)
     }
 
     fn dial(&self, patience: &Arc<Patience>) -> Result<Client, ConnectError> {
@@ -375,7 +375,7 @@ impl Manager {
             .min_idle(Some(0))
             .test_on_check_out(false)
             .max_lifetime(None)
-            .connection_timeout(limits.connect_timeout())
+            .connection_timeout(self.limit())
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(self)
     }

@@ -43,8 +43,7 @@ impl PgStore {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let limit = self.limits.connect_timeout();
-        let until = Instant::now() + limit;
+        let until = Instant::now() + self.connections.limit();
         loop {
             let reason = match self.connections.get(POOL_SLICE) {
                 Ok(mut session) => match session.is_alive() && session.follow().is_ok() {
@@ -61,7 +60,7 @@ impl PgStore {
                 return Err(classify_connect(cause));
             }
             if is_late {
-                return Err(Trouble::Down(too_late(limit)));
+                return Err(Trouble::Down(too_late(self.limits.connect_timeout())));
             }
         }
     }

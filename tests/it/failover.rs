@@ -29,6 +29,20 @@ fn a_dead_host_and_a_standby_are_passed_over() {
     s.wait_until_in_sync();
 }
 
+/// It takes connections, and says nothing: each host has its time.
+#[test]
+fn a_silent_host_is_passed_over() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let server = Arc::new(PostgresServer::start_new());
+    let database = Database::create(server.clone());
+    database.execute(USERS_SQL);
+    let port = silent.local_addr().expect("bound").port();
+    let s = stack(database, &[port, server.port()]);
+    eventually("it is served", || s.info()["writethrough_database"] == "up");
+    s.add_user(1);
+    s.assert_user_cached(1);
+}
+
 /// The standby lacks what it had not received. What the cache holds of it is wrong, then.
 #[test]
 fn after_a_failover_the_cache_is_what_the_new_primary_holds() {
