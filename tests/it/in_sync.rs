@@ -147,11 +147,7 @@ fn a_demoted_master_writes_nothing_that_waited() {
     s.add_user(1);
     let held = s.database.hold("select pg_advisory_xact_lock(77)");
     let _holder = s.send("HSET __{hold:1} v x");
-    eventually("the worker is held up", || {
-        let sleeping = "select count(*) from pg_stat_activity
-                        where wait_event = 'PgSleep' and datname = current_database()";
-        s.one(sleeping) == "1"
-    });
+    s.wait_until_held_up();
     let mut writer = s.send("HSET __{users:1} username old");
     s.wait_for_blocked(2);
     assert_eq!(s.run(&format!("REPLICAOF 127.0.0.1 {}", other.redis.port())), ok());

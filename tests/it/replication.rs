@@ -105,11 +105,7 @@ fn a_master_turned_replica_merges_no_late_completion() {
     let other = Stack::users().patient().without_module().start();
     let lock = s.database.hold("select pg_advisory_xact_lock(77)");
     let _writer = s.send("HSET __{hold:1} v x");
-    eventually("its statement runs", || {
-        let sleeping = "select count(*) from pg_stat_activity
-                        where wait_event = 'PgSleep' and datname = current_database()";
-        s.one(sleeping) == "1"
-    });
+    s.wait_until_held_up();
     follow(&s, &other);
     assert_eq!(other.run("SET sign 1"), ok());
     assert_same_data(&s, &other);

@@ -37,12 +37,17 @@ impl Stack {
     pub fn hold(&self) -> Held {
         let lock = self.database.hold("select pg_advisory_xact_lock(77)");
         let writer = self.send("HSET __{hold:1} v x");
+        self.wait_until_held_up();
+        Held { lock, writer }
+    }
+
+    /// Waits until a statement sleeps behind the lock.
+    pub fn wait_until_held_up(&self) {
         eventually("the worker is held up", || {
             let busy = "select count(*) from pg_stat_activity
                         where datname = current_database() and wait_event = 'PgSleep'";
             self.one(busy) == "1"
         });
-        Held { lock, writer }
     }
 
     /// Sends each line on a connection of its own, in this order, while the only worker is held
