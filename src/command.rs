@@ -126,7 +126,9 @@ pub fn hset<'a>(
 ) -> Result<Write, String> {
     let mut write = Write::new(Action::Read, Reply::Done);
     let mut operation = Operation::Write;
-    let (mut sets, mut named): (Vec<(usize, Bytes)>, Vec<Named>) = (Vec::new(), Vec::new());
+    let most = fields.size_hint().0 / 2;
+    let mut sets: Vec<(usize, Bytes)> = Vec::with_capacity(most);
+    let mut named: Vec<Named> = Vec::with_capacity(most);
     // Clients name fields in the order of the table more often than not.
     let mut hint = mapping.key_len;
     let (mut kept, mut key_named) = (HashMap::<&[u8], usize>::new(), vec![false; mapping.key_len]);

@@ -135,6 +135,7 @@ impl Bench {
             load(name("write-through, 1 client"), watch, staged(&node, Shape::Whole, 1)),
             load(name("write-through, 256 clients"), watch, staged(&node, Shape::Whole, 256)),
             load(name("dual write, 64 clients"), watch, dual(&node, port, 64)),
+            load(name("unnest of 16 rows, 4 connections"), watch, batches(port, 4, 16)),
         ];
         let rounds = pace.rounds.div_ceil(2);
         self.run(group, contestants, Pace { rounds, ..pace })

@@ -67,7 +67,7 @@ pub const TARGETS: [Target; 10] = [
 ];
 
 /// Other ratios that are worth a line, without a target.
-pub const ALSO: [(&str, &str, &str); 8] = [
+pub const ALSO: [(&str, &str, &str); 9] = [
     (
         "64 clients beside the server-blocking design",
         "write-through, 64 clients",
@@ -83,6 +83,11 @@ pub const ALSO: [(&str, &str, &str); 8] = [
         "256 clients beside PostgreSQL's ceiling (unnest)",
         "write-through, 256 clients",
         "unnest of 256 rows, 4 connections",
+    ),
+    (
+        "64 clients, database 1 ms away, beside unnest of 4 × 16 rows",
+        "1 ms away: write-through, 64 clients",
+        "1 ms away: unnest of 16 rows, 4 connections",
     ),
     (
         "64 clients, database 5 ms away, beside pgbench -c 4",

@@ -47,7 +47,8 @@ pub struct Settled {
     pub answers: Vec<(JobId, Answer)>,
     /// What is known of the row now.
     pub state: RowState,
-    /// The only write set every field that the row has, each to the very text that came back.
+    /// The only write set every column that the row has besides its key, each to the very text that
+    /// came back.
     pub as_written: bool,
     /// A first try may have done before what this one found done.
     pub unsure: bool,

@@ -17,12 +17,19 @@ use super::parked::Parked;
 /// 1 GB. A single larger write still goes, alone.
 const BATCH_BYTES: usize = 8 << 20;
 
+/// With so many waiting writes the first worker begins while the server still reads others, so that
+/// both have work. Measured: 1.1 to 1.2 times the rate from 64 clients on, two processors.
+const WORTH_A_START: usize = 32;
+
 /// So many waiting writes are worth another connection at once.
 const WORTH_A_WORKER: usize = 128;
 
-/// How long writes wait for a running statement to end before another worker takes them. Where the
-/// round trip alone takes longer than that (a database a network away), they don't wait.
+/// How long writes wait for a running statement to end before another worker takes them.
 const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Where statements take longer than this besides their rows (a database a network away, a slow
+/// disk), writes don't wait for one to end. A database on this machine stays below, busy or not.
+const FAR: Duration = Duration::from_micros(1500);
 
 /// The writes that wait for a worker.
 pub struct Queue {
@@ -50,7 +57,7 @@ struct State {
     watched: bool,
     /// Counts batches.
     taken: u64,
-    /// How long a statement takes besides its rows.
+    /// How long a statement takes besides its rows, at best.
     round_trip: Duration,
     closed: bool,
 }
@@ -58,7 +65,7 @@ struct State {
 impl State {
     /// What waits is worth a worker now.
     fn is_worth_a_worker(&self) -> bool {
-        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.round_trip > PATIENCE * 3
+        self.busy == 0 || self.jobs.len() >= WORTH_A_WORKER || self.round_trip > FAR
     }
 
     /// Takes what waits, at most `most` writes, into `batch`. The writes of one key, which have come
@@ -110,13 +117,18 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds writes of one key at the end, for [`Queue::wake`] to announce. A closed queue drops
-    /// them, and so their tickets answer the clients.
+    /// Adds writes of one key at the end. A few are for [`Queue::wake`] to announce, when all have
+    /// come. A closed queue drops them, and so their tickets answer the clients.
     pub fn push(&self, jobs: impl IntoIterator<Item = Job>) {
         let mut state = self.lock();
-        if !state.closed {
-            state.jobs.extend(jobs);
-            self.unannounced.store(true, Ordering::Release);
+        if state.closed {
+            return;
+        }
+        let before = state.jobs.len();
+        state.jobs.extend(jobs);
+        self.unannounced.store(true, Ordering::Release);
+        if state.busy == 0 && before < WORTH_A_START && state.jobs.len() >= WORTH_A_START {
+            self.call(state);
         }
     }
 
@@ -127,19 +139,22 @@ impl Queue {
         }
         let state = self.lock();
         self.unannounced.store(false, Ordering::Release);
-        self.call(&state);
+        self.call(state);
     }
 
     /// Wakes an idle worker for what waits, where one is needed and none is watching already.
-    fn call(&self, state: &State) {
+    fn call(&self, state: MutexGuard<State>) {
         if !state.jobs.is_empty() && (state.is_worth_a_worker() || !state.watched) {
             self.rouse(state);
         }
     }
 
     /// Has an idle worker look at the queue, and at the clock.
-    fn rouse(&self, state: &State) {
-        if let Some(&seat) = state.idle.last() {
+    fn rouse(&self, state: MutexGuard<State>) {
+        let idle = state.idle.last().copied();
+        // Who is woken wants the lock.
+        drop(state);
+        if let Some(seat) = idle {
             self.seats[seat].notify_one();
         }
     }
@@ -164,7 +179,7 @@ impl Queue {
         if seat >= state.wanted {
             state.seated[seat] = false;
             // Somebody else looks after what waits.
-            self.rouse(&state);
+            self.rouse(state);
             return false;
         }
         state.busy += 1;
@@ -172,7 +187,7 @@ impl Queue {
         state.parked.due(Instant::now(), batch);
         state.drain(most, batch);
         // This batch may take long, and no further write may come to announce what it has left.
-        self.call(&state);
+        self.call(state);
         !batch.is_empty()
     }
 
@@ -228,7 +243,7 @@ impl Queue {
         }
         state.parked.park(jobs);
         // Who parks them may be long at work.
-        self.rouse(&state);
+        self.rouse(state);
     }
 
     /// No more writes are taken; the workers end when they have done those that wait.

@@ -70,6 +70,20 @@ fn a_worker_that_is_stuck_holds_up_no_other_key() {
     assert_eq!(taken_beside_a_busy_worker(Duration::from_millis(5), 1), 1);
 }
 
+/// The server may be long at reading what has come.
+#[test]
+fn many_writes_announce_themselves() {
+    let queue = queue(1);
+    std::thread::scope(|scope| {
+        let idle = scope.spawn(|| take(&queue, 0, Duration::ZERO));
+        while queue.lock().idle.is_empty() {
+            std::thread::yield_now();
+        }
+        (1..=32).for_each(|id| queue.push([job(id, id as u32)]));
+        assert_eq!(idle.join().unwrap().len(), 10);
+    });
+}
+
 /// What one batch leaves behind waits for no further write to be noticed.
 #[test]
 fn what_is_too_much_for_one_worker_goes_to_the_next() {

@@ -15,12 +15,16 @@ use crate::key;
 /// The pause while the server must not write to its replicas.
 const REPLICA_PAUSE: Duration = Duration::from_millis(5);
 
+/// Rows merged in one turn of the event loop, at most: their clients send their next writes, and
+/// others are served, while the rest is merged.
+const MERGED_AT_ONCE: usize = 128;
+
 /// The one-shot: asks for the timer.
 pub fn schedule() {
     ffi::timer(Duration::ZERO, run);
 }
 
-/// The timer: merges everything that is settled.
+/// The timer: merges what is settled.
 fn run(ctx: &Ctx) {
     let Some(module) = module() else { return };
     if ffi::avoid_replica_traffic() {
@@ -32,10 +36,16 @@ fn run(ctx: &Ctx) {
         return;
     }
     let began = Instant::now();
-    module.apply(|| loop {
-        let Some(settled) = module.state().settled.pop_front() else { break };
-        apply(ctx, module, settled);
+    module.apply(|| {
+        for _ in 0..MERGED_AT_ONCE {
+            let Some(settled) = module.state().settled.pop_front() else { break };
+            apply(ctx, module, settled);
+        }
     });
+    if !module.state().settled.is_empty() {
+        // A timer made in a timer waits for a millisecond; a one-shot doesn't.
+        ffi::wake(schedule);
+    }
     latency::tell(ctx, module, began.elapsed());
 }
 
@@ -63,7 +73,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
         let renamed = is_last
             && is_visible
-            && merge::rename(ctx, &staged(), &target, &settled, &pendings, &before);
+            && merge::rename(ctx, module, &staged(), &target, &settled, &pendings, &before);
         if !renamed {
             let compares = |p: &&Pending| matches!(p.waiter, Waiter::Verify | Waiter::Sync);
             let mut writes = pendings.iter().flatten().filter(|p| !compares(p));

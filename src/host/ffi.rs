@@ -197,6 +197,13 @@ impl Ctx {
         self.call_raw(command, mode, &args.raw[at..])
     }
 
+    /// The same with more arguments behind them.
+    pub fn pass_on_with(&self, command: &CStr, mode: Mode, args: Args, more: &[&Str]) -> Reply {
+        let more = more.iter().map(|arg| arg.0.as_ptr());
+        let argv: Vec<_> = args.raw[1..].iter().copied().chain(more).collect();
+        self.call_raw(command, mode, &argv)
+    }
+
     fn call_raw(&self, command: &CStr, mode: Mode, argv: &[*mut raw::RedisModuleString]) -> Reply {
         let format = match mode {
             Mode::Propagate => c"!Ev",

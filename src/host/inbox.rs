@@ -13,6 +13,8 @@ pub struct Inbox {
     /// What the main thread is asked to call.
     look: fn(),
     settled: Mutex<VecDeque<Settled>>,
+    /// The main thread waits for a write.
+    awaited: AtomicBool,
     arrived: Condvar,
     /// The main thread has been asked to look.
     scheduled: AtomicBool,
@@ -24,7 +26,10 @@ impl Completions for Inbox {
             return;
         }
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(settled);
-        self.arrived.notify_one();
+        // A condition variable goes to the kernel even when nobody waits.
+        if self.awaited.load(Ordering::Relaxed) {
+            self.arrived.notify_one();
+        }
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             ffi::wake(self.look);
         }
@@ -34,8 +39,8 @@ impl Completions for Inbox {
 impl Inbox {
     /// An empty inbox. The main thread calls `look` when something has come.
     pub fn new(look: fn()) -> Inbox {
-        let (settled, arrived, scheduled) = Default::default();
-        Inbox { look, settled, arrived, scheduled }
+        let (settled, awaited, arrived, scheduled) = Default::default();
+        Inbox { look, settled, awaited, arrived, scheduled }
     }
 
     /// Takes everything; the next push asks the main thread to look again.
@@ -48,6 +53,8 @@ impl Inbox {
     /// asked to look for what its caller leaves.
     pub fn wait(&self, until: Instant) -> VecDeque<Settled> {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: a push that has not seen it has come before.
+        self.awaited.store(true, Ordering::Relaxed);
         while settled.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -56,6 +63,7 @@ impl Inbox {
             let woken = self.arrived.wait_timeout(settled, left);
             settled = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+        self.awaited.store(false, Ordering::Relaxed);
         std::mem::take(&mut settled)
     }
 }

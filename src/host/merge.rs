@@ -110,6 +110,7 @@ impl Counter<'_> {
 /// when it is not, or when the final key has something that RENAME would lose.
 pub fn rename(
     ctx: &Ctx,
+    module: &Module,
     staged: &Str,
     target: &Str,
     settled: &Settled,
@@ -132,6 +133,11 @@ pub fn rename(
         // Another write may have left a field there, or somebody a time to live.
         let key = ctx.open(staged);
         if key.kind() != Kind::Hash || key.len() != fields || !key.is_persistent() {
+            return false;
+        }
+        // A write of every column has its key's fields, too.
+        let fields = module.state().field_strings(mapping);
+        if !fields[..mapping.key_len].iter().flatten().all(|field| key.has(field)) {
             return false;
         }
     }

@@ -7,6 +7,7 @@ use super::ffi::{Args, Ctx, Kind, Mode, Str};
 use super::state::{module, Module};
 use super::value::Value;
 use super::{acknowledge, cache_only, flight};
+use crate::change::Action;
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
 use crate::key;
@@ -66,7 +67,15 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
         acknowledge::send(ctx, module, staged.target, &write.uuid, &value);
         return Some(value);
     }
-    if let Some(error) = stage(ctx, module, args, plain) {
+    // With the key's fields such a staged hash is the row, to be renamed and no more.
+    let parts: Vec<Str> = match sets_the_whole_row(&mapping, &write) {
+        true => staged.id.splitn(mapping.key_len, |&b| b == b':').map(Str::new).collect(),
+        false => Vec::new(),
+    };
+    let fields = module.state().field_strings(&mapping);
+    let key = fields.iter().zip(&parts).filter_map(|(field, part)| Some([field.as_ref()?, part]));
+    let key: Vec<&Str> = key.flatten().collect();
+    if let Some(error) = stage(ctx, module, args, plain, &key) {
         return Some(error);
     }
     flight::send(ctx, module, &mapping, staged.target, write)
@@ -94,10 +103,16 @@ fn acknowledge_refusal(
     refusal
 }
 
+/// True when the write sets every column but the key's.
+fn sets_the_whole_row(mapping: &Mapping, write: &Write) -> bool {
+    let values = mapping.columns.len() - mapping.key_len;
+    matches!(&write.action, Action::Upsert(sets) if sets.len() == values)
+}
+
 /// Runs the client's own command on the staged key, with the client's rights and Redis' own checks
-/// of its arguments. The keyspace notification is what stages the change. Returns the error, if
-/// any: then nothing has changed.
-fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr) -> Option<Value> {
+/// of its arguments, and with `more` fields and values. The keyspace notification is what stages the
+/// change. Returns the error, if any: then nothing has changed.
+fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, more: &[&Str]) -> Option<Value> {
     // These look at what is there, and what another write has staged is not what is there.
     let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
     if looks {
@@ -111,8 +126,11 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr) -> Option<Value> 
             });
         }
     }
-    let (reply, mut noticed) =
-        staging(module, args.get(1), || ctx.pass_on(plain, Mode::AsUser, args, 1));
+    let command = || match more {
+        [] => ctx.pass_on(plain, Mode::AsUser, args, 1),
+        more => ctx.pass_on_with(plain, Mode::AsUser, args, more),
+    };
+    let (reply, mut noticed) = staging(module, args.get(1), command);
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }

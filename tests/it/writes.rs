@@ -25,6 +25,35 @@ fn an_answered_write_is_in_the_table_and_in_the_cache() {
     assert_eq!(s.keys(), ["users:1"]);
 }
 
+/// How often the server has run a command.
+fn calls(s: &Stack, command: &str) -> u64 {
+    let stats = s.run("INFO commandstats").text();
+    let line =
+        stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_staged_hash_that_is_the_row_becomes_the_final_key() {
+    let table = "create table items (id bigint primary key, name text, price numeric(10,2))";
+    let s = Stack::new().sql(table).mapping(json!({ "table": "items" })).start();
+    assert_eq!(s.run("HSET __{items:1} price 1.50 name pen"), int(2));
+    assert_eq!(calls(&s, "rename"), 1, "one command does it");
+    let row = hash(&[("id", "1"), ("name", "pen"), ("price", "1.50")]);
+    assert_eq!(s.hgetall("items:1"), row);
+    assert_eq!(s.run("HSET __{items:1} price 1.75 id 1 name ink"), int(0));
+    assert_eq!(calls(&s, "rename"), 2);
+
+    // What the database writes in another way, leaves out or does not have is not renamed.
+    assert_eq!(s.run("HSET __{items:1} price 1.234 name ink"), int(0));
+    assert_eq!(s.run("HSET __{items:2} name ink # ="), int(1));
+    assert_eq!(s.run("HSET __{items:3} price 2.00 name ink # ="), int(2));
+    assert_eq!(calls(&s, "rename"), 2);
+    assert_eq!(s.hgetall("items:1"), hash(&[("id", "1"), ("name", "ink"), ("price", "1.23")]));
+    assert_eq!(s.hgetall("items:2"), hash(&[("id", "2"), ("name", "ink")]));
+    assert_eq!(s.hgetall("items:3"), hash(&[("id", "3"), ("name", "ink"), ("price", "2.00")]));
+}
+
 #[test]
 fn the_reply_counts_the_named_fields_that_are_new_in_the_cache() {
     let s = Stack::users().start();
