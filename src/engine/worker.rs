@@ -7,16 +7,21 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::job::{Answer, Completions, Image, Job, Row, RowState, Settled};
+use super::job::{Completions, Job, Row, RowState};
 use super::queue::Queue;
 use super::{Outcome, Shared, Store, Trouble};
 use crate::batch::{by_form, plan, Form, Group};
-use crate::change::{increment, Action, Change};
+use crate::change::Action;
 use crate::failure::{Failure, Refusal};
 use crate::limits::Limit;
 use crate::mapping::Mappings;
 
 mod doubts;
+mod outcome;
+mod parts;
+
+use outcome::{added_later, describe, settle_all};
+use parts::{halves, members, singly};
 
 /// The pause before a statement is tried again after a conflict or a lost connection; each further
 /// one doubles it.
@@ -322,66 +327,6 @@ fn pause(tries: u32) -> Duration {
     let pause = RETRY_PAUSE * (1 << tries.min(MOST_DOUBLINGS));
     let share = (RandomState::new().hash_one(tries) % 1024) as u32;
     pause / 2 + pause * share / 1024
-}
-
-fn members(group: Group<Job>) -> Vec<Job> {
-    group.rows.into_iter().flat_map(|row| row.members).collect()
-}
-
-/// The earlier and the later half: who came first is served first, so that a value that an earlier
-/// write frees can be taken by a later one.
-fn halves(mut group: Group<Job>) -> Vec<Group<Job>> {
-    group.rows.sort_by_key(|row| row.members[0].id());
-    let second = group.rows.split_off(group.rows.len() / 2);
-    let (mapping, form) = (group.mapping.clone(), group.form.clone());
-    let mut halves = vec![group, Group { mapping, form, rows: second }];
-    halves.iter_mut().for_each(Group::sort);
-    halves
-}
-
-fn singly(row: Row) -> Vec<Group<Job>> {
-    row.members.into_iter().flat_map(|job| by_form(vec![Row::of(job)])).collect()
-}
-
-fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {
-    let (target, mapping) = (jobs[0].change.target.clone(), jobs[0].change.mapping.clone());
-    let as_written = match (&state, jobs.as_slice()) {
-        (RowState::Present(image), [job]) => is_as_written(image, &job.change),
-        _ => false,
-    };
-    let unsure = jobs.iter().any(|job| job.unsure.is_some());
-    let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
-    Settled { target, mapping, answers: answers.collect(), state, as_written, unsure }
-}
-
-fn is_as_written(image: &Image, change: &Change) -> bool {
-    let Action::Upsert(sets) = &change.action else { return false };
-    let values = change.mapping.key_len..change.mapping.columns.len();
-    values.filter(|&c| image.get(c).is_some()).count() == sets.len()
-        && sets.iter().all(|(c, value)| image.get(*c) == Some(&value[..]))
-}
-
-/// For each member, what the later ones have added to the number that the row holds now.
-fn added_later(row: &Row) -> Vec<i64> {
-    let mut later = vec![0; row.members.len()];
-    if let Action::Add(column, _) = *row.action() {
-        let column = &row.change().mapping.columns[column];
-        let added = |job: &Job| match &job.change.action {
-            Action::Add(_, value) => increment(column, value).unwrap_or(0),
-            _ => 0,
-        };
-        for at in (1..row.members.len()).rev() {
-            later[at - 1] = later[at] + added(&row.members[at]);
-        }
-    }
-    later
-}
-
-/// An error for INFO. Its text and its detail may hold the row: a trigger's text is anything. What
-/// names of the table it has are shown in their place.
-fn describe(refusal: &Refusal) -> String {
-    let shown = Refusal { message: String::new(), detail: None, ..refusal.clone() };
-    shown.to_string().replacen("  ", " ", 1).trim_end().to_string()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::complaints::Complaints;
 use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
 use super::inbox::Inbox;
+use super::staging::Staging;
 use super::sync::Sync;
 use super::value::Value;
 use super::verify::Verify;
@@ -106,40 +107,6 @@ pub struct State {
     /// The hash fields of each mapping as the server's strings, by the mapping's version.
     pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
     last_id: JobId,
-}
-
-/// Bytes; keys are shorter.
-const STAGING_KEPT: usize = 4096;
-
-/// The staged key that a command of ours is writing. The buffer is kept from write to write, unless
-/// it has grown past [`STAGING_KEPT`].
-#[derive(Default)]
-pub struct Staging {
-    key: Vec<u8>,
-    staged: bool,
-}
-
-impl Staging {
-    /// A command of ours is going to change `key`.
-    pub fn begin(&mut self, key: &[u8]) {
-        self.staged = false;
-        self.key.clear();
-        self.key.extend_from_slice(key);
-    }
-
-    /// A key has changed. True when it is the one: the change is staged.
-    pub fn notice(&mut self, key: &[u8]) -> bool {
-        let is_it = self.key == key;
-        self.staged |= is_it;
-        is_it
-    }
-
-    /// The command has run. True when the change is staged.
-    pub fn end(&mut self) -> bool {
-        self.key.clear();
-        self.key.shrink_to(STAGING_KEPT);
-        std::mem::take(&mut self.staged)
-    }
 }
 
 /// The writes of one final key that are on their way. One key, one worker: so its writes keep their

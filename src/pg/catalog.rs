@@ -7,9 +7,9 @@ use postgres::types::Type;
 use postgres::Client;
 
 use super::error::explain;
-use super::pool::Session;
+use super::session::Session;
+use super::types::literal;
 use crate::config::{ConfigError, MappingConfig};
-use crate::literal::Literal;
 use crate::mapping::{Mapping, Mappings};
 use crate::range::is_range;
 use crate::sql::quote;
@@ -298,29 +298,5 @@ fn column(row: &postgres::Row) -> TableColumn {
         not_null: row.get(7),
         fills_itself: row.get::<_, bool>(8) || row.get::<_, bool>(10),
         identity_always: row.get(9),
-    }
-}
-
-/// Which literals the type accepts for certain. The modifier of `varchar` and `numeric` is 4 more
-/// than what it says, and -1 where there is none.
-fn literal(ty: Option<&Type>, modifier: i32) -> Literal {
-    let limit = usize::try_from(modifier - 4).ok();
-    match ty {
-        Some(&Type::INT2) => Literal::Integer(i16::MIN.into(), i16::MAX.into()),
-        Some(&Type::INT4) => Literal::Integer(i32::MIN.into(), i32::MAX.into()),
-        Some(&Type::INT8) => Literal::Integer(i64::MIN, i64::MAX),
-        Some(&Type::TEXT) => Literal::Text(None),
-        Some(&Type::VARCHAR) => Literal::Text(limit),
-        Some(&Type::BYTEA) => Literal::Bytes,
-        Some(&Type::BOOL) => Literal::Boolean,
-        Some(&Type::DATE) => Literal::Date,
-        Some(&(Type::TIMESTAMP | Type::TIMESTAMPTZ)) => Literal::Timestamp,
-        Some(&(Type::FLOAT4 | Type::FLOAT8)) => Literal::Decimal(30),
-        Some(&Type::NUMERIC) => match limit {
-            None => Literal::Decimal(1000),
-            // Precision in the upper half, scale in the lower 11 bits.
-            Some(limit) => Literal::Decimal((limit >> 16).saturating_sub(limit & 0x7ff)),
-        },
-        _ => Literal::Unknown,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::journal::{self, Entries, Position};
-use super::pool::Session;
+use super::session::Session;
 use crate::mapping::Mappings;
 
 /// How often the journal is read.

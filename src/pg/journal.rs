@@ -11,7 +11,7 @@ use postgres::Client;
 use super::catalog::CatalogError;
 use super::error::explain;
 use super::history;
-use super::pool::Session;
+use super::session::Session;
 use crate::config::ConfigError;
 use crate::mapping::Mappings;
 

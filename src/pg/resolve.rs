@@ -5,7 +5,7 @@
 
 use postgres::error::SqlState;
 
-use super::pool::Session;
+use super::session::Session;
 use super::store::read;
 use super::transaction::reread;
 use crate::engine::{Fate, Lost, Outcome, Row};

@@ -1,7 +1,7 @@
 //! A statement and its transaction: in one message, or with its number known before COMMIT.
 
 use super::error::{classify, explain, is_end};
-use super::pool::Session;
+use super::session::Session;
 use super::store::{read, run, take_over};
 use crate::batch::Form;
 use crate::engine::lost::Transaction;

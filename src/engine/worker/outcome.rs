@@ -1,0 +1,48 @@
+//! What a statement did, in terms of its writes.
+
+use super::super::job::{Answer, Image, Job, Row, RowState, Settled};
+use crate::change::{increment, Action, Change};
+use crate::failure::Refusal;
+
+/// What became of the writes of one row. `answer` is given each one's place.
+pub fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {
+    let (target, mapping) = (jobs[0].change.target.clone(), jobs[0].change.mapping.clone());
+    let as_written = match (&state, jobs.as_slice()) {
+        (RowState::Present(image), [job]) => is_as_written(image, &job.change),
+        _ => false,
+    };
+    let unsure = jobs.iter().any(|job| job.unsure.is_some());
+    let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
+    Settled { target, mapping, answers: answers.collect(), state, as_written, unsure }
+}
+
+/// See [`Settled::as_written`].
+fn is_as_written(image: &Image, change: &Change) -> bool {
+    let Action::Upsert(sets) = &change.action else { return false };
+    let values = change.mapping.key_len..change.mapping.columns.len();
+    values.filter(|&c| image.get(c).is_some()).count() == sets.len()
+        && sets.iter().all(|(c, value)| image.get(*c) == Some(&value[..]))
+}
+
+/// For each member, what the later ones have added to the number that the row holds now.
+pub fn added_later(row: &Row) -> Vec<i64> {
+    let mut later = vec![0; row.members.len()];
+    if let Action::Add(column, _) = *row.action() {
+        let column = &row.change().mapping.columns[column];
+        let added = |job: &Job| match &job.change.action {
+            Action::Add(_, value) => increment(column, value).unwrap_or(0),
+            _ => 0,
+        };
+        for at in (1..row.members.len()).rev() {
+            later[at - 1] = later[at] + added(&row.members[at]);
+        }
+    }
+    later
+}
+
+/// An error for INFO. Its text and its detail may hold the row: a trigger's text is anything. What
+/// names of the table it has are shown in their place.
+pub fn describe(refusal: &Refusal) -> String {
+    let shown = Refusal { message: String::new(), detail: None, ..refusal.clone() };
+    shown.to_string().replacen("  ", " ", 1).trim_end().to_string()
+}
