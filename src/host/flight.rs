@@ -120,9 +120,9 @@ pub fn wait(
     let began = Instant::now();
     let until = began + timeout;
     let id = submit(module, mapping, target, write, Waiter::Server);
+    // An earlier write of the key may be committed and not merged yet: this one is behind it.
+    let mut arrived = VecDeque::new();
     loop {
-        module.engine.wake();
-        let arrived = module.inbox.wait(until);
         apply_to(ctx, module, arrived, &[target]);
         let mut state = module.state();
         let answer = state.sync_answer.take_if(|(answered, _)| *answered == id);
@@ -140,6 +140,9 @@ pub fn wait(
             drop(state);
             return refuse(module, &too_late("sync_timeout_ms", timeout));
         }
+        drop(state);
+        module.engine.wake();
+        arrived = module.inbox.wait(until);
     }
 }
 

@@ -240,3 +240,24 @@ fn a_refused_rename_changes_nothing_and_is_told() {
     }
     s.assert_user_cached(1);
 }
+
+#[test]
+fn a_script_does_not_wait_for_what_is_committed_and_not_merged_yet() {
+    // More rows than are merged in one turn of the event loop; a statement's rows are sorted by key.
+    let s = Stack::users().one_worker().start();
+    let held = s.hold();
+    let line = |id: u32| format!("HSET __{{users:{id}}} username u{id} email u{id}@x pwhash h");
+    let mut first = s.send(&line(1));
+    s.wait_for_blocked(2);
+    // Runs in the turn in which the write before it is answered.
+    let script = "return redis.call('HSET', KEYS[1], 'username', 'z')";
+    first.send(&["EVAL", script, "1", "__{users:99}"]);
+    let mut others: Vec<Conn> = (2..=200).map(|id| s.send(&line(id))).collect();
+    s.wait_for_blocked(201);
+    held.release();
+    assert_eq!(first.receive(), int(3));
+    assert_eq!(first.receive(), int(0));
+    assert!(others.iter_mut().all(|conn| conn.receive() == int(3)));
+    assert_eq!(s.one("select username from users where id = 99"), "z");
+    s.assert_user_cached(99);
+}
