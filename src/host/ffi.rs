@@ -36,6 +36,11 @@ pub enum Level {
 /// A context that lives as long as the module: for the log and for timers made in one-shots.
 static DETACHED: AtomicPtr<raw::RedisModuleCtx> = AtomicPtr::new(null_mut());
 
+/// The module that the detached context belongs to is about to go.
+pub fn forget_context() {
+    DETACHED.store(null_mut(), Ordering::Release);
+}
+
 /// Writes one line to the server's log. Any thread may call it.
 pub fn log(level: Level, text: &str) {
     let level = match level {

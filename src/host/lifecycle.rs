@@ -113,7 +113,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     let engine = engine.map_err(no_thread)?;
     let probe = std::thread::Builder::new().name("wt-monitor".into());
     let probed = connections.clone();
-    probe.spawn(|| monitor.run(probed)).map_err(no_thread)?;
+    let monitor = probe.spawn(|| monitor.run(probed)).map_err(no_thread)?;
     log(
         Level::Notice,
         &format!(
@@ -136,6 +136,8 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
         connections,
         manager,
         feed,
+        monitor,
+        is_loaded: AtomicBool::new(false),
         main,
     }
     .install();
@@ -143,12 +145,10 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// True from the first turn of the event loop after OnLoad.
-static LOADED: AtomicBool = AtomicBool::new(false);
-
 /// A one-shot: no timer may be set in OnLoad.
 fn loaded() {
-    LOADED.store(true, Ordering::Relaxed);
+    let Some(module) = module() else { return };
+    module.is_loaded.store(true, Ordering::Relaxed);
     sync::doubt();
 }
 
@@ -172,15 +172,27 @@ pub fn warn_of_unload() {
     log(Level::Warning, "writethrough can't be unloaded: restart the server without it");
 }
 
-/// The server takes a load back when MODULE LOADEX has named an option that nobody knows.
-pub fn warn_of_half_a_load() {
-    if module().is_some() && !LOADED.load(Ordering::Relaxed) {
-        log(
-            Level::Warning,
-            "writethrough is loaded all the same, without the option that MODULE LOADEX names and \
-             nobody knows; CONFIG GET writethrough.* shows what there is, CONFIG SET sets it",
-        );
+/// The server takes a load back in the turn of the event loop in which it was made, when MODULE
+/// LOADEX has named an option that nobody knows: Redis 8 asserts that this succeeds. The module ends
+/// its threads; what it holds is not freed, and its code stays where it is (build.rs). False when it
+/// can't be unloaded.
+pub fn take_back() -> bool {
+    let Some(module) = module() else { return false };
+    if module.is_loaded.load(Ordering::Relaxed) || !module.state().jobs.is_empty() {
+        return false;
     }
+    if !close(module) {
+        log(Level::Warning, "the load can't be taken back: a thread doesn't end");
+        return false;
+    }
+    Module::uninstall();
+    log(
+        Level::Warning,
+        "not loaded: MODULE LOADEX names an option that nobody knows; \
+         docs/options.md lists those of writethrough",
+    );
+    ffi::forget_context();
+    true
 }
 
 /// Something happened to the server.
@@ -212,16 +224,24 @@ pub fn event(_: &Ctx, event: Event) {
             module.shared.demoted.store(true, Ordering::Release);
             module.feed.stop();
         }
-        Event::Shutdown => shutdown(module),
+        Event::Shutdown => {
+            // What is not done by then is found again after the restart.
+            close(module);
+        }
         Event::Idle => module.engine.wake(),
     }
 }
 
-fn shutdown(module: &Module) {
+/// Ends the threads, when they have done what they are at. False when that takes too long.
+fn close(module: &Module) -> bool {
     module.engine.close();
     module.shared.health.close();
     let until = Instant::now() + SHUTDOWN_PATIENCE;
-    while !module.engine.is_finished() && Instant::now() < until {
+    loop {
+        let is_closed = module.engine.is_finished() && module.monitor.is_finished();
+        if is_closed || Instant::now() >= until {
+            return is_closed;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
 }

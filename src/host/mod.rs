@@ -116,10 +116,13 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
     lifecycle::load(&Ctx::from_entry(ctx), args)
 }
 
-/// MODULE UNLOAD: threads, a filter and queued commands can't be taken back.
+/// MODULE UNLOAD: threads, a filter and queued commands can't be taken back, but for a load that has
+/// only just been made.
 fn deinit(_: &Context) -> Status {
-    lifecycle::warn_of_half_a_load();
-    Status::Err
+    match lifecycle::take_back() {
+        true => Status::Ok,
+        false => Status::Err,
+    }
 }
 
 /// The server's allocator, so that INFO memory counts us. Unit tests run without a server.

@@ -1,7 +1,9 @@
 //! The module's one instance, and what only the main thread knows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::complaints::Complaints;
@@ -46,6 +48,10 @@ pub struct Module {
     pub manager: Manager,
     /// What the database tells of changed keys.
     pub feed: Arc<Feed>,
+    /// The thread that watches the database.
+    pub monitor: JoinHandle<()>,
+    /// True from the first turn of the event loop after OnLoad.
+    pub is_loaded: AtomicBool,
     /// What only the main thread knows.
     pub main: MainThread,
 }
@@ -57,11 +63,11 @@ pub struct MainThread {
     complaints: Mutex<Complaints>,
 }
 
-static MODULE: OnceLock<Module> = OnceLock::new();
+static MODULE: RwLock<Option<&'static Module>> = RwLock::new(None);
 
 /// The loaded module. Callbacks can come before OnLoad has ended: then there is none yet.
 pub fn module() -> Option<&'static Module> {
-    MODULE.get()
+    *MODULE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What only the main thread knows (or another thread while it holds the server's lock).
@@ -185,9 +191,15 @@ impl Pending {
 }
 
 impl Module {
-    /// Makes it the instance. Once.
+    /// Makes it the instance, which lives until the server ends.
     pub fn install(self) {
-        assert!(MODULE.set(self).is_ok(), "OnLoad runs once");
+        let module = Box::leak(Box::new(self));
+        *MODULE.write().unwrap_or_else(PoisonError::into_inner) = Some(module);
+    }
+
+    /// There is no instance any more: the server has taken the load back.
+    pub fn uninstall() {
+        *MODULE.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The main thread's state. It must be let go before the server is called: the server calls
