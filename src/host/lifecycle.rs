@@ -39,7 +39,8 @@ pub const VERSION: i32 = {
         + number(env!("CARGO_PKG_VERSION_PATCH"))
 };
 
-/// How long a shutdown waits for statements that are running.
+/// How long a shutdown waits for statements that are running, and a load that is taken back for
+/// its threads.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The server keeps a module's arguments, and writes them back to redis.conf: they can't be hidden.
@@ -181,15 +182,15 @@ pub fn take_back() -> bool {
     if module.is_loaded.load(Ordering::Relaxed) || !module.state().jobs.is_empty() {
         return false;
     }
-    if !close(module) {
+    if !close(module, || module.engine.is_finished() && module.monitor.is_finished()) {
         log(Level::Warning, "the load can't be taken back: a thread doesn't end");
         return false;
     }
     Module::uninstall();
     log(
         Level::Warning,
-        "not loaded: MODULE LOADEX names an option that nobody knows; \
-         docs/options.md lists those of writethrough",
+        "not loaded: the server took the load back, as it does when MODULE LOADEX names an option \
+         that nobody knows; docs/options.md lists those of writethrough",
     );
     ffi::forget_context();
     true
@@ -226,22 +227,23 @@ pub fn event(_: &Ctx, event: Event) {
         }
         Event::Shutdown => {
             // What is not done by then is found again after the restart.
-            close(module);
+            close(module, || module.engine.is_finished());
         }
         Event::Idle => module.engine.wake(),
     }
 }
 
-/// Ends the threads, when they have done what they are at. False when that takes too long.
-fn close(module: &Module) -> bool {
+/// Ends the threads, when they have done what they are at, and waits until it `is_done`. False when
+/// that takes too long.
+fn close(module: &Module, is_done: impl Fn() -> bool) -> bool {
     module.engine.close();
     module.shared.health.close();
     let until = Instant::now() + SHUTDOWN_PATIENCE;
-    loop {
-        let is_closed = module.engine.is_finished() && module.monitor.is_finished();
-        if is_closed || Instant::now() >= until {
-            return is_closed;
+    while !is_done() {
+        if Instant::now() >= until {
+            return false;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+    true
 }
