@@ -73,7 +73,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
         let renamed = is_last
             && is_visible
-            && merge::rename(ctx, module, &staged(), &target, &settled, &pendings, &before);
+            && merge::rename(ctx, &staged(), &target, &settled, &pendings, &before);
         if !renamed {
             let compares = |p: &&Pending| matches!(p.waiter, Waiter::Verify | Waiter::Sync);
             let mut writes = pendings.iter().flatten().filter(|p| !compares(p));

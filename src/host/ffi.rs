@@ -197,15 +197,14 @@ impl Ctx {
         self.call_raw(command, mode, &argv)
     }
 
-    /// Runs a command with the arguments of another one, from the `at`th on.
-    pub fn pass_on(&self, command: &CStr, mode: Mode, args: Args, at: usize) -> Reply {
-        self.call_raw(command, mode, &args.raw[at..])
-    }
-
-    /// The same with more arguments behind them.
-    pub fn pass_on_with(&self, command: &CStr, mode: Mode, args: Args, more: &[&Str]) -> Reply {
+    /// Runs a command with the arguments of another one, and `more` behind them.
+    pub fn pass_on(&self, command: &CStr, mode: Mode, args: Args, more: &[&Str]) -> Reply {
+        let args = &args.raw[1..];
+        if more.is_empty() {
+            return self.call_raw(command, mode, args);
+        }
         let more = more.iter().map(|arg| arg.0.as_ptr());
-        let argv: Vec<_> = args.raw[1..].iter().copied().chain(more).collect();
+        let argv: Vec<_> = args.iter().copied().chain(more).collect();
         self.call_raw(command, mode, &argv)
     }
 

@@ -120,27 +120,37 @@ pub fn wait(
     let began = Instant::now();
     let until = began + timeout;
     let id = submit(module, mapping, target, write, Waiter::Server);
-    // An earlier write of the key may be committed and not merged yet: this one is behind it.
+    let answer = serve_until(ctx, module, &[target], until, || {
+        module.state().sync_answer.take_if(|(answered, _)| *answered == id)
+    });
+    let mut state = module.state();
+    state.slow_sync = state.slow_sync.max(began.elapsed());
+    if let Some((_, value)) = answer {
+        return value;
+    }
+    if let Some(pending) = state.jobs.get_mut(&id) {
+        pending.waiter = Waiter::Nobody;
+    }
+    drop(state);
+    refuse(module, &too_late("sync_timeout_ms", timeout))
+}
+
+/// Applies what the workers do to these keys until `done` has something, or until that time. First
+/// what they have done already: a later write is behind one that is committed and not merged yet.
+fn serve_until<T>(
+    ctx: &Ctx,
+    module: &Module,
+    targets: &[&[u8]],
+    until: Instant,
+    done: impl Fn() -> Option<T>,
+) -> Option<T> {
     let mut arrived = VecDeque::new();
     loop {
-        apply_to(ctx, module, arrived, &[target]);
-        let mut state = module.state();
-        let answer = state.sync_answer.take_if(|(answered, _)| *answered == id);
-        let now = Instant::now();
-        if answer.is_some() || now >= until {
-            state.slow_sync = state.slow_sync.max(now.duration_since(began));
+        apply_to(ctx, module, arrived, targets);
+        let result = done();
+        if result.is_some() || Instant::now() >= until {
+            return result;
         }
-        if let Some((_, value)) = answer {
-            return value;
-        }
-        if now >= until {
-            if let Some(pending) = state.jobs.get_mut(&id) {
-                pending.waiter = Waiter::Nobody;
-            }
-            drop(state);
-            return refuse(module, &too_late("sync_timeout_ms", timeout));
-        }
-        drop(state);
         module.engine.wake();
         arrived = module.inbox.wait(until);
     }
@@ -163,18 +173,9 @@ fn apply_to(ctx: &Ctx, module: &Module, arrived: VecDeque<Settled>, targets: &[&
 /// False when one still is.
 pub fn settle(ctx: &Ctx, module: &Module, targets: &[&[u8]]) -> bool {
     let until = Instant::now() + module.shared.limits.sync_timeout();
-    let mut arrived = VecDeque::new();
-    loop {
-        apply_to(ctx, module, arrived, targets);
-        if !targets.iter().any(|target| module.state().keys.contains_key(*target)) {
-            return true;
-        }
-        if Instant::now() >= until {
-            return false;
-        }
-        module.engine.wake();
-        arrived = module.inbox.wait(until);
-    }
+    let is_on_its_way = |target: &&[u8]| module.state().keys.contains_key(*target);
+    let settled = || (!targets.iter().any(is_on_its_way)).then_some(());
+    serve_until(ctx, module, targets, until, settled).is_some()
 }
 
 /// Several writes with one answer, the sum of theirs. `None`: the client is blocked. `stage` is

@@ -1,6 +1,7 @@
 //! The row that the database returned becomes the final key.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::ffi::{Ctx, Key, Kind, Mode, Str};
 use super::state::{Module, Pending};
@@ -16,6 +17,8 @@ pub struct Before {
     /// Each write's answer: what its command would have said on the final key. Writes without one
     /// were given up or have failed.
     pub answers: Vec<Value>,
+    /// The mapping's hash fields as the server's strings.
+    fields: Arc<Vec<Option<Str>>>,
     kind: Kind,
     is_persistent: bool,
 }
@@ -41,7 +44,8 @@ pub fn before(
         _ => Value::OK,
     };
     let answers = pendings.iter().zip(&settled.answers).map(answer).collect();
-    Before { answers, kind, is_persistent: key.is_persistent() }
+    let is_persistent = key.is_persistent();
+    Before { answers, fields, kind, is_persistent }
 }
 
 /// Counts fields as if the writes of one row had come one by one.
@@ -110,7 +114,6 @@ impl Counter<'_> {
 /// when it is not, or when the final key has something that RENAME would lose.
 pub fn rename(
     ctx: &Ctx,
-    module: &Module,
     staged: &Str,
     target: &Str,
     settled: &Settled,
@@ -127,7 +130,7 @@ pub fn rename(
         return false;
     }
     let RowState::Present(image) = &settled.state else { return false };
-    let fields = mapping.columns.iter().enumerate().filter(|(_, column)| column.field.is_some());
+    let fields = before.fields.iter().enumerate().filter(|(_, field)| field.is_some());
     let fields = fields.filter(|(c, _)| image.get(*c).is_some()).count();
     {
         // Another write may have left a field there, or somebody a time to live.
@@ -136,8 +139,7 @@ pub fn rename(
             return false;
         }
         // A write of every column has its key's fields, too.
-        let fields = module.state().field_strings(mapping);
-        if !fields[..mapping.key_len].iter().flatten().all(|field| key.has(field)) {
+        if !before.fields[..mapping.key_len].iter().flatten().all(|field| key.has(field)) {
             return false;
         }
     }
@@ -225,9 +227,8 @@ pub fn row(
     if before.kind == Kind::Other {
         ctx.call(c"UNLINK", Mode::Propagate, &[target]);
     }
-    let fields = module.state().field_strings(mapping);
     let (mut names, mut values, mut leaving) = (Vec::new(), Vec::new(), vec![target]);
-    for (column, field) in fields.iter().enumerate() {
+    for (column, field) in before.fields.iter().enumerate() {
         let Some(field) = field else { continue };
         match image.get(column) {
             Some(value) => {

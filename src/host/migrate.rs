@@ -30,7 +30,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
             return Some(Value::error(problem));
         }
     }
-    let reply = ctx.pass_on(c"MIGRATE", Mode::AsUser, args, 1);
+    let reply = ctx.pass_on(c"MIGRATE", Mode::AsUser, args, &[]);
     Some(match reply.error() {
         Some(error) => Value::error(as_user_sees(error)),
         None if reply.is_text(b"NOKEY") => Value::Status(c"NOKEY"),

@@ -31,7 +31,7 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
         return Some(refuse(module, &Failure::Input(problem)));
     }
     let (reply, noticed) =
-        write::staging(module, staged, || ctx.pass_on(plain, Mode::AsUser, args, 1));
+        write::staging(module, staged, || ctx.pass_on(plain, Mode::AsUser, args, &[]));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }

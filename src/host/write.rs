@@ -67,16 +67,12 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
         acknowledge::send(ctx, module, staged.target, &write.uuid, &value);
         return Some(value);
     }
-    // With the key's fields such a staged hash is the row, to be renamed and no more.
-    let parts: Vec<Str> = match sets_the_whole_row(&mapping, &write) {
-        true => staged.id.splitn(mapping.key_len, |&b| b == b':').map(Str::new).collect(),
-        false => Vec::new(),
+    let error = match sets_the_whole_row(&mapping, &write) {
+        true => stage_with_key(ctx, module, args, plain, &mapping, staged.id),
+        false => stage(ctx, module, args, plain, &[]),
     };
-    let fields = module.state().field_strings(&mapping);
-    let key = fields.iter().zip(&parts).filter_map(|(field, part)| Some([field.as_ref()?, part]));
-    let key: Vec<&Str> = key.flatten().collect();
-    if let Some(error) = stage(ctx, module, args, plain, &key) {
-        return Some(error);
+    if error.is_some() {
+        return error;
     }
     flight::send(ctx, module, &mapping, staged.target, write)
 }
@@ -109,6 +105,22 @@ fn sets_the_whole_row(mapping: &Mapping, write: &Write) -> bool {
     matches!(&write.action, Action::Upsert(sets) if sets.len() == values)
 }
 
+/// Stages the key's fields, too: such a staged hash is the row, to be renamed and no more.
+fn stage_with_key(
+    ctx: &Ctx,
+    module: &Module,
+    args: Args,
+    plain: &CStr,
+    mapping: &Mapping,
+    id: &[u8],
+) -> Option<Value> {
+    let fields = module.state().field_strings(mapping);
+    let parts: Vec<Str> = id.splitn(mapping.key_len, |&b| b == b':').map(Str::new).collect();
+    let key = fields.iter().zip(&parts).filter_map(|(field, part)| Some([field.as_ref()?, part]));
+    let key: Vec<&Str> = key.flatten().collect();
+    stage(ctx, module, args, plain, &key)
+}
+
 /// Runs the client's own command on the staged key, with the client's rights and Redis' own checks
 /// of its arguments, and with `more` fields and values. The keyspace notification is what stages the
 /// change. Returns the error, if any: then nothing has changed.
@@ -126,10 +138,7 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, more: &[&Str]) ->
             });
         }
     }
-    let command = || match more {
-        [] => ctx.pass_on(plain, Mode::AsUser, args, 1),
-        more => ctx.pass_on_with(plain, Mode::AsUser, args, more),
-    };
+    let command = || ctx.pass_on(plain, Mode::AsUser, args, more);
     let (reply, mut noticed) = staging(module, args.get(1), command);
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
