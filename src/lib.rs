@@ -26,5 +26,6 @@ pub mod range;
 pub mod rewrite;
 pub mod sql;
 pub mod suggest;
+pub mod suspects;
 pub mod table;
 pub mod throttle;

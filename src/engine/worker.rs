@@ -21,7 +21,7 @@ mod outcome;
 mod parts;
 
 use outcome::{added_later, describe, settle_all};
-use parts::{halves, members, singly};
+use parts::{halves, members, singly, split, unmix, Part};
 
 /// The pause before a statement is tried again after a conflict or a lost connection; each further
 /// one doubles it.
@@ -99,30 +99,40 @@ impl Worker {
             return;
         }
         self.shared.stats.batches.add(1);
-        let mut groups = VecDeque::from(plan(jobs));
-        while let Some(group) = groups.pop_front() {
+        let mut parts: VecDeque<Part> = plan(jobs).into_iter().map(Part::from).collect();
+        while let Some(part) = parts.pop_front() {
+            let left = self.run_group(part.group);
+            let known = parts.front_mut().and_then(|next| next.refusal.take());
+            let left = match (left, known) {
+                // The bad row is in the next part, then: it would be refused as a whole.
+                (None, Some(refusal)) if parts[0].group.rows.len() > 1 => {
+                    parts.pop_front().map_or_else(Vec::new, |next| split(next.group, refusal))
+                }
+                (left, _) => left.unwrap_or_default(),
+            };
             // What has to be run again, or in parts, goes first: later waves build on it.
-            for part in self.run_group(group).into_iter().rev() {
-                groups.push_front(part);
+            for part in left.into_iter().rev() {
+                parts.push_front(part);
             }
         }
     }
 
-    /// Runs one statement and settles its rows. Returns what is left to run.
-    fn run_group(&mut self, mut group: Group<Job>) -> Vec<Group<Job>> {
+    /// Runs one statement and settles its rows. `None`: all of it is committed; otherwise what is
+    /// left to run.
+    fn run_group(&mut self, mut group: Group<Job>) -> Option<Vec<Part>> {
         if !self.aside.is_empty() {
             let is_behind = |row: &mut Row| self.aside.contains(&row.change().target);
             let behind: Vec<Row> = group.rows.extract_if(.., is_behind).collect();
             self.park(behind.into_iter().flat_map(|row| row.members));
         }
         if group.rows.is_empty() {
-            return Vec::new();
+            return Some(Vec::new());
         }
         if group.form == Form::Pass {
             let rows = group.rows.into_iter();
             let settled = rows.map(|row| settle_all(row.members, |_| Ok(0), RowState::Unchanged));
             self.completions.push(settled.collect());
-            return Vec::new();
+            return None;
         }
         let began = Instant::now();
         #[cfg(debug_assertions)]
@@ -136,26 +146,32 @@ impl Worker {
         let took = now.duration_since(began);
         let besides_rows = took.saturating_sub(ROW_TIME * group.rows.len() as u32);
         self.round_trip = besides_rows.min(self.round_trip * 17 / 16 + RISE);
-        match applied {
+        let left = match applied {
             Ok(outcomes) => {
                 self.shared.stats.committed(group.rows.len(), now, took);
-                self.settle(&group.form, group.rows.into_iter().zip(outcomes))
+                let left = self.settle(&group.form, group.rows.into_iter().zip(outcomes));
+                if left.is_empty() {
+                    return None;
+                }
+                left
+            }
+            Err(Trouble::Refused(refusal)) if group.form != Form::Mixed => {
+                return Some(self.isolate(group, refusal));
             }
             Err(trouble) => self.handle(trouble, group),
-        }
+        };
+        Some(left.into_iter().map(Part::from).collect())
     }
 
     fn handle(&mut self, trouble: Trouble, group: Group<Job>) -> Vec<Group<Job>> {
         self.count(&trouble);
         match trouble {
-            // One row's columns may be what another row's client has no part in.
-            Trouble::Refused(_) if group.form == Form::Mixed => by_form(group.rows),
-            Trouble::Refused(refusal) => self.isolate(group, refusal),
+            Trouble::Refused(refusal) => unmix(group, &refusal),
             Trouble::Unfit(problem) => {
                 self.fail(members(group), &Failure::Input(problem));
                 Vec::new()
             }
-            Trouble::Locked if group.rows.len() > 1 => halves(group),
+            Trouble::Locked if group.rows.len() > 1 => halves(group).into(),
             Trouble::Locked => {
                 self.park(members(group));
                 Vec::new()
@@ -216,14 +232,14 @@ impl Worker {
         adopted
     }
 
-    /// A statement with a bad row: its halves, then its row's writes one by one, in order, until
-    /// the bad write stands alone and is refused.
-    fn isolate(&mut self, mut group: Group<Job>, refusal: Refusal) -> Vec<Group<Job>> {
+    /// A statement with a bad row: the row apart from the others, then its writes one by one, in
+    /// order, until the bad write stands alone and is refused.
+    fn isolate(&mut self, mut group: Group<Job>, refusal: Refusal) -> Vec<Part> {
         if group.rows.len() > 1 {
-            return halves(group);
+            return split(group, refusal);
         }
         if group.rows[0].members.len() > 1 {
-            return singly(group.rows.remove(0));
+            return singly(group.rows.remove(0)).into_iter().map(Part::from).collect();
         }
         self.shared.stats.set_last_error(describe(&refusal));
         self.fail(members(group), &Failure::Refused(refusal));

@@ -12,9 +12,10 @@ use std::sync::Mutex;
 type Answers = Arc<Mutex<VecDeque<Result<(), Trouble>>>>;
 
 /// What became of lost statements, by a script; they have ended when it is empty.
-type Fates = Arc<Mutex<VecDeque<Fate>>>;
+type Fates = Arc<Mutex<VecDeque<Result<Fate, Trouble>>>>;
 
-/// Says what the script says; a row whose username is "bad" is refused, and "panic" panics.
+/// Says what the script says; a row whose username is "bad" is refused, "named" in an error that
+/// says so, and "panic" panics.
 struct Scripted {
     answers: Answers,
     fates: Fates,
@@ -36,9 +37,11 @@ impl Store for Scripted {
         let names: Vec<&[u8]> =
             rows.iter().flat_map(|row| row.action().values()).map(|(_, value)| value).collect();
         assert!(!names.contains(&&b"panic"[..]), "as asked");
-        if names.contains(&&b"bad"[..]) {
-            let sqlstate = "23514".to_string();
-            return Err(Trouble::Refused(Refusal { sqlstate, ..Refusal::default() }));
+        for (name, message) in [("named", "invalid: \"named\""), ("bad", "")] {
+            if names.contains(&name.as_bytes()) {
+                let (sqlstate, message) = ("23514".into(), message.into());
+                return Err(Trouble::Refused(Refusal { sqlstate, message, ..Refusal::default() }));
+            }
         }
         let mut image = Image::default();
         mapping.columns.iter().for_each(|_| image.push(None));
@@ -46,7 +49,7 @@ impl Store for Scripted {
     }
 
     fn resolve(&mut self, _: &Lost, _: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
-        let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Ended);
+        let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Ok(Fate::Ended))?;
         // While it runs, short times go by and long ones don't.
         let left = rows.first().map(|row| row.members[0].deadline - Instant::now());
         if let (Fate::Running, Some(left)) = (&fate, left.filter(|left| *left < LONG / 2)) {
@@ -123,7 +126,7 @@ impl Bench {
     fn will_lose(&self, fates: impl IntoIterator<Item = Fate>) {
         let (reason, backend) = ("reset".to_string(), Arc::new(Backend::default()));
         self.will(Trouble::Lost(Lost { reason, backend, commit: None }));
-        self.fates.lock().unwrap().extend(fates);
+        self.fates.lock().unwrap().extend(fates.into_iter().map(Ok));
     }
 
     /// Runs the worker until every write has its answer; sorted by number.
@@ -157,14 +160,38 @@ impl Bench {
 
 const LONG: Duration = Duration::from_secs(3600);
 
-#[test]
-fn a_bad_row_fails_alone() {
+/// Which of these users' writes are refused, and the statements, each as its users' numbers.
+fn isolated(names: &[&str]) -> (Vec<u64>, Vec<String>) {
     let mut bench = Bench::new();
-    for (user, name) in [(1, "a"), (2, "b"), (3, "bad"), (4, "d"), (5, "e")] {
+    for (user, name) in (1..).zip(names) {
         bench.write(user, name, LONG);
     }
-    let refused: Vec<bool> = bench.run().iter().map(|(_, answer, _)| answer.is_err()).collect();
-    assert_eq!(refused, [false, false, true, false, false]);
+    let answers = bench.run();
+    let refused = answers.into_iter().filter(|(_, answer, _)| answer.is_err()).map(|a| a.0);
+    let statements = bench.statements.lock().unwrap();
+    let users = |keys: &Vec<String>| keys.concat().replace("users:", "");
+    (refused.collect(), statements.iter().map(users).collect())
+}
+
+#[test]
+fn a_bad_row_fails_alone() {
+    let (refused, statements) = isolated(&["a", "b", "bad", "d", "e"]);
+    assert_eq!(refused, [3]);
+    // What is left of a refused statement when its first half is written isn't tried as a whole.
+    assert_eq!(statements, ["12345", "12", "3", "45"]);
+    let (refused, statements) = isolated(&["bad", "b", "c", "bad"]);
+    assert_eq!(refused, [1, 4]);
+    assert_eq!(statements, ["1234", "12", "1", "2", "34", "3", "4"]);
+}
+
+#[test]
+fn a_bad_row_that_the_error_names_is_left_out_at_once() {
+    let (refused, statements) = isolated(&["a", "b", "c", "named", "e", "f", "g"]);
+    assert_eq!(refused, [4]);
+    assert_eq!(statements, ["1234567", "123567", "4"]);
+    let (refused, statements) = isolated(&["named", "b", "c", "named", "e", "bad"]);
+    assert_eq!(refused, [1, 4, 6]);
+    assert_eq!(statements, ["123456", "2356", "23", "5", "6", "14", "1", "4"]);
 }
 
 #[test]
@@ -177,6 +204,17 @@ fn a_conflict_and_a_lost_connection_are_tried_again() {
     assert_eq!(bench.run(), [(1, Ok(0), false)]);
     assert_eq!(bench.shared.stats.retries.get(), 3);
     assert_eq!(bench.shared.stats.unsettled.get(), 0);
+}
+
+#[test]
+fn why_a_lost_write_is_in_doubt_is_told() {
+    let mut bench = Bench::new();
+    bench.write(1, "a", LONG);
+    bench.will_lose([]);
+    let refused = Err(Trouble::Retry("53300 too many connections".into()));
+    bench.fates.lock().unwrap().push_back(refused);
+    assert_eq!(bench.run(), [(1, Ok(0), false)]);
+    assert_eq!(bench.shared.stats.last_error(), "53300 too many connections");
 }
 
 /// What comes of an increment whose connection is lost, and how many statements it took.

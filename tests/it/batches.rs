@@ -46,6 +46,36 @@ fn a_bad_row_fails_alone() {
     }
 }
 
+/// The errors as this PostgreSQL words them: the last one names no row, but one value is too long.
+#[test]
+fn a_bad_row_is_found_by_its_error() {
+    let s = Stack::users().one_worker().start();
+    s.execute("alter table users alter username type varchar(20)");
+    s.cmd(&["WT.RELOAD"]);
+    s.add_user(100);
+    for (round, bad, code) in [
+        (1, "username n email n pwhash h dob soon", "22007"),
+        (2, "username u100 email n pwhash h", "23505"),
+        (3, "username n", "23502"),
+        (4, "username a-name-that-is-too-long email n pwhash h", "22001"),
+    ] {
+        let fields = |id: i64| format!("username n{id} email n{id} pwhash h dob 1990-01-02");
+        let ids = round * 1000 + 1..=round * 1000 + 20;
+        let write = |id| match id % 1000 {
+            7 => format!("HSET __{{users:{id}}} {bad}"),
+            _ => format!("HSET __{{users:{id}}} {}", fields(id)),
+        };
+        let writes: Vec<String> = ids.clone().map(write).collect();
+        let statements = s.info_int("statements");
+        let replies = s.together(&writes);
+        replies[6].assert_error(&format!("WTERR {code} "));
+        assert_eq!(replies.iter().filter(|reply| reply.is_error()).count(), 1, "{replies:?}");
+        // One for the row that held the worker up, one for each set of columns of the good ones.
+        assert_eq!(s.info_int("statements") - statements, 2, "{code}");
+        ids.for_each(|id| s.assert_user_cached(id));
+    }
+}
+
 #[test]
 fn when_all_rows_are_bad_each_gets_its_own_error() {
     let s = Stack::users().one_worker().start();

@@ -44,6 +44,7 @@ impl Worker {
                     return self.again(group);
                 }
                 Err(Trouble::Down(reason)) => self.report_down(&reason),
+                Err(Trouble::Retry(reason)) => self.shared.stats.set_last_error(reason),
                 Ok(Fate::Running) | Err(_) => {}
             }
             // The database is away for long: others need the worker to be told so.

@@ -2,6 +2,48 @@
 
 use super::super::job::{Job, Row};
 use crate::batch::{by_form, Group};
+use crate::failure::Refusal;
+use crate::suspects::suspects;
+
+/// A statement to run.
+pub struct Part {
+    /// Its rows.
+    pub group: Group<Job>,
+    /// Together with the part before it, it was refused so: when that one succeeds, the bad row is
+    /// in this one.
+    pub refusal: Option<Refusal>,
+}
+
+impl From<Group<Job>> for Part {
+    fn from(group: Group<Job>) -> Part {
+        Part { group, refusal: None }
+    }
+}
+
+/// What is run in place of a refused statement of several rows: the rows that the error names after
+/// the others, or halves.
+pub fn split(mut group: Group<Job>, refusal: Refusal) -> Vec<Part> {
+    let (mapping, form) = (group.mapping.clone(), group.form.clone());
+    let [first, second] = match take_suspects(&mut group, &refusal) {
+        Some(rows) => [group, Group { mapping, form, rows }],
+        None => halves(group),
+    };
+    vec![first.into(), Part { group: second, refusal: Some(refusal) }]
+}
+
+/// What is run in place of a refused mixed statement, where one row's columns may be what another
+/// row's client has no part in: the rows that the error names by their own columns, or all.
+pub fn unmix(mut group: Group<Job>, refusal: &Refusal) -> Vec<Group<Job>> {
+    match take_suspects(&mut group, refusal) {
+        Some(rows) => std::iter::once(group).chain(by_form(rows)).collect(),
+        None => by_form(group.rows),
+    }
+}
+
+fn take_suspects(group: &mut Group<Job>, refusal: &Refusal) -> Option<Vec<Row>> {
+    let mut suspects = suspects(refusal, &group.rows)?.into_iter();
+    Some(group.rows.extract_if(.., |_| suspects.next() == Some(true)).collect())
+}
 
 /// The writes of all rows.
 pub fn members(group: Group<Job>) -> Vec<Job> {
@@ -10,11 +52,11 @@ pub fn members(group: Group<Job>) -> Vec<Job> {
 
 /// The earlier and the later half: who came first is served first, so that a value that an earlier
 /// write frees can be taken by a later one.
-pub fn halves(mut group: Group<Job>) -> Vec<Group<Job>> {
+pub fn halves(mut group: Group<Job>) -> [Group<Job>; 2] {
     group.rows.sort_by_key(|row| row.members[0].id());
     let second = group.rows.split_off(group.rows.len() / 2);
     let (mapping, form) = (group.mapping.clone(), group.form.clone());
-    let mut halves = vec![group, Group { mapping, form, rows: second }];
+    let mut halves = [group, Group { mapping, form, rows: second }];
     halves.iter_mut().for_each(Group::sort);
     halves
 }
