@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use super::job::{Completions, Job, Row, RowState};
 use super::queue::Queue;
-use super::{Outcome, Shared, Store, Trouble};
-use crate::batch::{by_form, plan, Form, Group};
-use crate::change::Action;
+use super::{Shared, Store, Trouble};
+use crate::batch::{plan, Form, Group};
 use crate::failure::{Failure, Refusal};
 use crate::limits::Limit;
 use crate::mapping::Mappings;
 
+mod answers;
 mod doubts;
 mod outcome;
 mod parts;
 
-use outcome::{added_later, describe, settle_all};
+use outcome::{describe, settle_all};
 use parts::{halves, members, singly, split, unmix, Part};
 
 /// The pause before a statement is tried again after a conflict or a lost connection; each further
@@ -258,68 +258,6 @@ impl Worker {
         jobs.iter_mut().for_each(|job| job.tries += 1);
         std::thread::sleep(pause(tries));
         plan(self.drop_expired(jobs))
-    }
-
-    /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.
-    fn settle(
-        &mut self,
-        form: &Form,
-        rows: impl Iterator<Item = (Row, Outcome)>,
-    ) -> Vec<Group<Job>> {
-        let (mut left, mut missing) = (Vec::new(), Vec::new());
-        let mut settled = Vec::with_capacity(rows.size_hint().0);
-        for (row, outcome) in rows {
-            match outcome {
-                Ok(None) if *form == Form::Mixed => missing.push(row),
-                Ok(image) => {
-                    let state = match image {
-                        Some(_) if *form == Form::Delete => RowState::Deleted,
-                        Some(image) => RowState::Present(image),
-                        None => RowState::Absent,
-                    };
-                    let later = added_later(&row);
-                    settled.push(settle_all(row.members, |at| Ok(later[at]), state));
-                }
-                Err(_) if row.members.len() > 1 => left.extend(singly(row)),
-                Err(failure) => {
-                    let answer = |_| Err(failure.clone());
-                    settled.push(settle_all(row.members, answer, RowState::Unchanged));
-                }
-            }
-        }
-        self.completions.push(settled);
-        left.extend(by_form(missing));
-        left
-    }
-
-    fn fail(&self, jobs: Vec<Job>, failure: &Failure) {
-        let settle = |job: Job| {
-            let state = if job.unsure.is_some() { RowState::Unknown } else { RowState::Unchanged };
-            settle_all(vec![job], |_| Err(failure.clone()), state)
-        };
-        self.completions.push(jobs.into_iter().map(settle).collect());
-    }
-
-    /// Writes whose client's time is up are not begun. One that may be committed already becomes
-    /// a read of its row, so that the cache follows the database.
-    fn drop_expired(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let now = Instant::now();
-        let (expired, mut rest): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.deadline <= now && job.unsure.is_none());
-        for job in rest.iter_mut().filter(|job| job.deadline <= now) {
-            job.change.action = Action::Read;
-        }
-        let text = "the write waited until its time was up; nothing was written";
-        self.fail(expired, &Failure::TimedOut(text.into()));
-        rest
-    }
-
-    /// Refuses what was never sent. Returns the writes whose outcome is not known.
-    fn give_up(&self, jobs: Vec<Job>, reason: &str) -> Vec<Job> {
-        let (unsure, refused): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.unsure.is_some());
-        self.fail(refused, &Failure::Down(reason.to_string()));
-        unsure
     }
 
     fn report_down(&self, reason: &str) {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::change::Change;
+use crate::change::{Action, Change};
 use crate::config::Config;
-use crate::engine::{Backend, Fate, Health, Image, Lost, Settled, Stats};
+use crate::engine::{Backend, Fate, Health, Image, Lost, Outcome, Settled, Stats};
 use crate::limits::Limits;
 use crate::mapping::tests::{resolve, users};
 use crate::mapping::{Mapping, Mappings};

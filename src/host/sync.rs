@@ -9,18 +9,16 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::ffi::{self, Ctx, Kind, Mode, Reply as Called, Str};
-use super::state::{module, Module, State, Waiter};
-use super::{flight, leftovers, position};
-use crate::command::{self, Reply, Write};
+use super::state::{module, Module, State};
+use super::{leftovers, position};
 use crate::engine::JobId;
-use crate::failure::Failure;
-use crate::mapping::Mappings;
 use crate::pg::feed::News;
 use crate::pg::journal::Position;
 
-/// Keys looked at in one turn.
-const TURN: usize = 500;
-const SCAN_COUNT: &[u8] = b"500";
+mod steps;
+
+pub use steps::done;
+use steps::step_after;
 
 /// The pause while the database is away, or others have to end first.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -233,134 +231,5 @@ impl State {
     fn reach(&mut self, position: Position) {
         let last = self.last_id();
         self.sync.reached.get_or_insert((position, last));
-    }
-}
-
-fn step_after(module: &Module, pause: Duration) {
-    if !std::mem::replace(&mut module.state().sync.is_stepping, true) {
-        ffi::timer(pause, step);
-    }
-}
-
-/// A timer: sends the next reads, or ends.
-fn step(ctx: &Ctx) {
-    let Some(module) = module() else { return };
-    module.state().sync.is_stepping = false;
-    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
-        return;
-    }
-    let mappings = match module.catalog.mappings() {
-        Ok(mappings) if module.shared.health.is_up() => mappings,
-        _ => return step_after(module, PAUSE),
-    };
-    if module.state().sync.outstanding > 0 {
-        return;
-    }
-    {
-        let mut state = module.state();
-        let now = Instant::now();
-        let due = state.sync.later.iter().take_while(|(due, _)| *due <= now).count();
-        let due: Vec<_> = state.sync.later.drain(..due).map(|(_, key)| key).collect();
-        state.sync.keys.extend(due);
-    }
-    if module.state().sync.keys.is_empty() {
-        scan(ctx, module, &mappings);
-    }
-    let some = {
-        let mut state = module.state();
-        let rest = state.sync.keys.len().saturating_sub(TURN);
-        state.sync.keys.split_off(rest)
-    };
-    for key in some {
-        read(ctx, module, &mappings, &key);
-    }
-    let is_idle = module.state().sync.outstanding == 0;
-    if is_idle {
-        rest(ctx, module);
-    }
-}
-
-/// Adds the keys that the SCAN finds in one go.
-fn scan(ctx: &Ctx, module: &Module, mappings: &Mappings) {
-    let Some(cursor) = module.state().sync.cursor.take() else { return };
-    let args = [&cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
-    let reply = ctx.call(c"SCAN", Mode::Read, &args.each_ref());
-    let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
-    let found = reply.element(1);
-    let keys = found.texts().into_iter().filter(|key| is_mapped(mappings, key));
-    let mut state = module.state();
-    state.sync.keys.extend(keys.map(<[u8]>::to_vec));
-    state.sync.cursor = (!next.is_empty() && next != b"0").then_some(next);
-}
-
-fn is_mapped(mappings: &Mappings, key: &[u8]) -> bool {
-    let colon = key.iter().position(|&b| b == b':');
-    colon.is_some_and(|colon| mappings.get(&key[..colon]).is_some())
-}
-
-fn read(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
-    let Some(colon) = key.iter().position(|&b| b == b':') else { return };
-    let Some(mapping) = mappings.get(&key[..colon]) else { return };
-    if ctx.open(&Str::new(key)).kind() != Kind::Hash
-        || command::check_id(mapping, &key[colon + 1..]).is_err()
-    {
-        return;
-    }
-    module.state().reading();
-    flight::submit(module, mapping, key, Write::read(Reply::Done), Waiter::Sync);
-}
-
-/// Nothing is on its way: more follows, or all is done.
-fn rest(ctx: &Ctx, module: &Module) {
-    let mut state = module.state();
-    if !state.sync.keys.is_empty() || state.sync.cursor.is_some() {
-        drop(state);
-        return step_after(module, Duration::ZERO);
-    }
-    let has_leftovers =
-        state.scan.is_some() || !state.leftovers.is_empty() || !state.sync.later.is_empty();
-    if state.sync.phase == Phase::Running && has_leftovers {
-        drop(state);
-        return step_after(module, PAUSE);
-    }
-    if state.sync.phase == Phase::Running {
-        state.sync.phase = Phase::Done;
-        let (checked, repaired) = (state.sync.checked, state.sync.repaired);
-        drop(state);
-        let text = format!("in sync: {checked} cached keys checked, {repaired} repaired");
-        ffi::log(ffi::Level::Notice, &text);
-        state = module.state();
-    }
-    let Some((position, last)) = &state.sync.reached else { return };
-    // What these writes have committed is part of the position.
-    if state.jobs.keys().any(|id| id <= last) {
-        drop(state);
-        return step_after(module, PAUSE);
-    }
-    if state.sync.stored.as_ref() == Some(position) || ctx.flags().is_cluster() {
-        state.sync.reached = None;
-        return;
-    }
-    let position = position.clone();
-    state.sync.reached = None;
-    state.sync.stored = Some(position.clone());
-    drop(state);
-    position::store(ctx, module, &position);
-}
-
-/// A row has been read, and the cache is as it is; or it could not be read.
-pub fn done(module: &Module, target: &[u8], failure: Option<Failure>) {
-    let failed = failure.is_some_and(|failure| !matches!(failure, Failure::Refused(_)));
-    let left = {
-        let mut state = module.state();
-        state.sync.outstanding = state.sync.outstanding.saturating_sub(1);
-        match failed {
-            true => state.sync.keys.push(target.to_vec()),
-            false => state.sync.checked += 1,
-        }
-        state.sync.outstanding
-    };
-    if left == 0 {
-        step_after(module, if failed { PAUSE } else { Duration::ZERO });
     }
 }

@@ -1,0 +1,77 @@
+//! Writes that are settled: committed, refused, or not begun.
+
+use std::time::Instant;
+
+use super::outcome::{added_later, settle_all};
+use super::parts::singly;
+use super::Worker;
+use crate::batch::{by_form, Form, Group};
+use crate::change::Action;
+use crate::engine::job::{Job, Row, RowState};
+use crate::engine::Outcome;
+use crate::failure::Failure;
+
+impl Worker {
+    /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.
+    pub(super) fn settle(
+        &mut self,
+        form: &Form,
+        rows: impl Iterator<Item = (Row, Outcome)>,
+    ) -> Vec<Group<Job>> {
+        let (mut left, mut missing) = (Vec::new(), Vec::new());
+        let mut settled = Vec::with_capacity(rows.size_hint().0);
+        for (row, outcome) in rows {
+            match outcome {
+                Ok(None) if *form == Form::Mixed => missing.push(row),
+                Ok(image) => {
+                    let state = match image {
+                        Some(_) if *form == Form::Delete => RowState::Deleted,
+                        Some(image) => RowState::Present(image),
+                        None => RowState::Absent,
+                    };
+                    let later = added_later(&row);
+                    settled.push(settle_all(row.members, |at| Ok(later[at]), state));
+                }
+                Err(_) if row.members.len() > 1 => left.extend(singly(row)),
+                Err(failure) => {
+                    let answer = |_| Err(failure.clone());
+                    settled.push(settle_all(row.members, answer, RowState::Unchanged));
+                }
+            }
+        }
+        self.completions.push(settled);
+        left.extend(by_form(missing));
+        left
+    }
+
+    /// Tells the clients of writes that were not done.
+    pub(super) fn fail(&self, jobs: Vec<Job>, failure: &Failure) {
+        let settle = |job: Job| {
+            let state = if job.unsure.is_some() { RowState::Unknown } else { RowState::Unchanged };
+            settle_all(vec![job], |_| Err(failure.clone()), state)
+        };
+        self.completions.push(jobs.into_iter().map(settle).collect());
+    }
+
+    /// Writes whose client's time is up are not begun. One that may be committed already becomes
+    /// a read of its row, so that the cache follows the database.
+    pub(super) fn drop_expired(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let now = Instant::now();
+        let (expired, mut rest): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.deadline <= now && job.unsure.is_none());
+        for job in rest.iter_mut().filter(|job| job.deadline <= now) {
+            job.change.action = Action::Read;
+        }
+        let text = "the write waited until its time was up; nothing was written";
+        self.fail(expired, &Failure::TimedOut(text.into()));
+        rest
+    }
+
+    /// Refuses what was never sent. Returns the writes whose outcome is not known.
+    pub(super) fn give_up(&self, jobs: Vec<Job>, reason: &str) -> Vec<Job> {
+        let (unsure, refused): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.unsure.is_some());
+        self.fail(refused, &Failure::Down(reason.to_string()));
+        unsure
+    }
+}
