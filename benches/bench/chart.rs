@@ -1,165 +1,109 @@
-//! Throughput and latency over the number of clients, as an SVG chart.
+//! The charts that the documentation shows.
 
 use std::fmt::Write;
 
 use crate::groups::CLIENTS;
+use crate::panel::{text, Panel, Scale};
 use crate::rounds::Summary;
 
-/// One contestant, measured with several numbers of clients.
+/// One contestant, measured with several numbers of clients, or values of an option.
 pub struct Line {
-    pub name: &'static str,
+    pub name: String,
     pub points: Vec<(usize, Summary)>,
 }
 
 impl Line {
-    pub fn new(name: &'static str) -> Line {
-        let points = Vec::new();
-        Line { name, points }
+    fn values(&self, value: fn(&Summary) -> f64) -> impl Iterator<Item = (usize, f64)> + use<'_> {
+        self.points.iter().map(move |(at, summary)| (*at, value(summary)))
+    }
+
+    fn ticks(&self) -> Vec<usize> {
+        self.points.iter().map(|(at, _)| *at).collect()
     }
 }
 
 const COLORS: [&str; 4] = ["#c2410c", "#64748b", "#1d4ed8", "#7c3aed"];
-/// Where each entry of the legend begins.
-const LEGEND: [f64; 4] = [62.0, 268.0, 446.0, 720.0];
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 430.0;
+/// Where the panels begin.
+const LEFT: [f64; 2] = [62.0, 542.0];
 
-/// A panel with logarithmic axes.
-struct Panel {
-    left: f64,
-    low: f64,
-    high: f64,
+fn rate(summary: &Summary) -> f64 {
+    summary.rate
 }
 
-impl Panel {
-    const TOP: f64 = 92.0;
-    const WIDTH: f64 = 390.0;
-    const HEIGHT: f64 = 270.0;
-
-    /// Decades that hold all values.
-    fn new(left: f64, values: impl Iterator<Item = f64>) -> Panel {
-        let (low, high) = values
-            .filter(|v| *v > 0.0)
-            .fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        Panel { left, low: low.log10().floor(), high: high.log10().ceil() }
-    }
-
-    fn x(&self, clients: usize) -> f64 {
-        let last = CLIENTS[CLIENTS.len() - 1] as f64;
-        self.left + Self::WIDTH * (clients as f64).ln() / last.ln()
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        let part = (value.log10() - self.low) / (self.high - self.low).max(1.0);
-        Self::TOP + Self::HEIGHT * (1.0 - part)
-    }
-
-    fn frame(&self, out: &mut String, title: &str, unit: fn(f64) -> String) {
-        let (top, bottom, right) = (Self::TOP, Self::TOP + Self::HEIGHT, self.left + Self::WIDTH);
-        text(out, self.left, top - 14.0, "start", "600", "#0f172a", title);
-        let mut decade = self.low;
-        while decade <= self.high {
-            for step in [1.0, 2.0, 5.0] {
-                let value = step * 10f64.powf(decade);
-                let y = self.y(value);
-                if y < top - 0.5 {
-                    break;
-                }
-                let shade = if step == 1.0 { "#cbd5e1" } else { "#eef2f6" };
-                line(out, [self.left, y, right, y], shade);
-                if step == 1.0 {
-                    text(out, self.left - 8.0, y + 4.0, "end", "400", "#475569", &unit(value));
-                }
-            }
-            decade += 1.0;
-        }
-        for clients in CLIENTS {
-            let x = self.x(clients);
-            line(out, [x, top, x, bottom], "#eef2f6");
-            text(out, x, bottom + 18.0, "middle", "400", "#475569", &clients.to_string());
-        }
-        let middle = self.left + Self::WIDTH / 2.0;
-        text(out, middle, bottom + 38.0, "middle", "400", "#475569", "clients");
-    }
-
-    fn curve(
-        &self,
-        out: &mut String,
-        color: &str,
-        dashes: &str,
-        of: &Line,
-        value: fn(&Summary) -> f64,
-    ) {
-        let points: Vec<(f64, f64)> = of
-            .points
-            .iter()
-            .filter(|(_, s)| value(s) > 0.0)
-            .map(|(clients, s)| (self.x(*clients), self.y(value(s))))
-            .collect();
-        let joined: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        let _ = writeln!(
-            out,
-            r#"<polyline points="{}" fill="none" stroke="{color}" stroke-width="2" stroke-dasharray="{dashes}"/>"#,
-            joined.join(" ")
-        );
-        if dashes.is_empty() {
-            for (x, y) in points {
-                let _ = writeln!(out, r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{color}"/>"#);
-            }
-        }
-    }
-}
-
-fn line(out: &mut String, [x1, y1, x2, y2]: [f64; 4], color: &str) {
-    let _ = writeln!(
-        out,
-        r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{color}"/>"#
-    );
-}
-
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, weight: &str, color: &str, words: &str) {
-    let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(
-        out,
-        r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" font-weight="{weight}" fill="{color}">{words}</text>"#
-    );
-}
-
-/// The chart. `about` says what it was measured on.
-pub fn svg(lines: &[Line], about: &str) -> String {
-    let mut out = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="#ffffff"/>
-"##
-    );
+/// Throughput and latency over the number of clients. `about` says what it was measured on.
+pub fn over_clients(lines: &[Line], about: &str) -> String {
+    let mut out = begin();
     let all = || lines.iter().flat_map(|line| &line.points).map(|(_, s)| s);
-    let rates = Panel::new(62.0, all().map(|s| s.rate));
-    let times = Panel::new(542.0, all().flat_map(|s| [s.p50, s.p99]));
-    rates.frame(&mut out, "Writes a second", |v| match v >= 1000.0 {
-        true => format!("{}k", v / 1000.0),
-        false => format!("{v}"),
-    });
-    times.frame(&mut out, "Time of a write: p50, p99 dashed", |us| match us >= 1000.0 {
+    let scales =
+        [Scale::decades(all().map(rate)), Scale::decades(all().flat_map(|s| [s.p50, s.p99]))];
+    let mut left = LEFT.into_iter();
+    let [rates, times] =
+        scales.map(|scale| Panel { left: left.next().unwrap_or_default(), ticks: &CLIENTS, scale });
+    rates.frame(&mut out, "Writes a second", "clients", thousands);
+    times.frame(&mut out, "Time of a write: p50, p99 dashed", "clients", |us| match us >= 1000.0 {
         true => format!("{} ms", us / 1000.0),
         false => format!("{us} µs"),
     });
-    for (n, of) in lines.iter().enumerate() {
-        let color = COLORS[n % COLORS.len()];
-        rates.curve(&mut out, color, "", of, |s| s.rate);
-        times.curve(&mut out, color, "", of, |s| s.p50);
-        times.curve(&mut out, color, "4 4", of, |s| s.p99);
-        let x = LEGEND[n % LEGEND.len()];
+    for (of, color) in lines.iter().zip(COLORS) {
+        rates.curve(&mut out, color, "", of.values(rate));
+        times.curve(&mut out, color, "", of.values(|s| s.p50));
+        times.curve(&mut out, color, "4 4", of.values(|s| s.p99));
+    }
+    let words = lines.iter().map(|line| match line.name.as_str() {
+        "write-through" => "write-through (4 connections)".into(),
+        "plain HSET" => "plain HSET, no database".into(),
+        name => format!("{name} (one connection each)"),
+    });
+    legend(&mut out, words.zip([62.0, 268.0, 446.0, 720.0]));
+    end(out, about)
+}
+
+/// Throughput over the values of two options: title, axis, lines.
+pub fn over_options(panels: [(&str, &str, &[Line]); 2], about: &str) -> String {
+    let mut out = begin();
+    for ((title, axis, lines), left) in panels.into_iter().zip(LEFT) {
+        let Some(ticks) = lines.first().map(Line::ticks) else { continue };
+        let rates = lines.iter().flat_map(|line| line.values(rate)).map(|(_, rate)| rate);
+        let panel = Panel { left, ticks: &ticks, scale: Scale::up_to(rates) };
+        panel.frame(&mut out, title, axis, thousands);
+        for (of, color) in lines.iter().zip(COLORS) {
+            panel.curve(&mut out, color, "", of.values(rate));
+        }
+    }
+    let names = panels[0].2.iter().map(|line| line.name.clone());
+    legend(&mut out, names.zip([62.0, 190.0, 330.0, 520.0]));
+    end(out, about)
+}
+
+fn thousands(value: f64) -> String {
+    match value >= 1000.0 {
+        true => format!("{}k", value / 1000.0),
+        false => format!("{value}"),
+    }
+}
+
+fn begin() -> String {
+    format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" font-size="12">
+<rect width="100%" height="100%" fill="#ffffff"/>
+"##
+    )
+}
+
+/// Each entry's words, and where it begins.
+fn legend(out: &mut String, entries: impl Iterator<Item = (String, f64)>) {
+    for ((words, x), color) in entries.zip(COLORS) {
         let _ =
             writeln!(out, r#"<rect x="{x}" y="22" width="14" height="4" rx="2" fill="{color}"/>"#);
-        let words = match of.name {
-            "write-through" => "write-through (4 connections)".into(),
-            "plain HSET" => "plain HSET, no database".to_string(),
-            name => format!("{name} (one connection each)"),
-        };
-        text(&mut out, x + 20.0, 28.0, "start", "500", "#0f172a", &words);
+        text(out, x + 20.0, 28.0, "start", "500", "#0f172a", &words);
     }
+}
+
+fn end(mut out: String, about: &str) -> String {
     out += r#"<g font-size="11">"#;
-    text(&mut out, 62.0, HEIGHT - 12.0, "start", "400", "#64748b", about);
+    text(&mut out, LEFT[0], HEIGHT - 12.0, "start", "400", "#64748b", about);
     out + "</g>\n</svg>\n"
 }
 

@@ -162,7 +162,8 @@ impl Bench {
         }
         let pace = Pace { rounds: (pace.rounds / 2).max(1), ..pace };
         let kinds = ["write-through", "plain HSET", "PostgreSQL alone", "dual write"];
-        let mut lines: Vec<Line> = kinds.map(Line::new).into();
+        let line = |kind: &str| Line { name: kind.into(), points: Vec::new() };
+        let mut lines: Vec<Line> = kinds.map(line).into();
         for clients in CLIENTS {
             let mut contestants = Vec::new();
             for kind in kinds {

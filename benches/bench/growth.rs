@@ -1,56 +1,65 @@
 //! GROWTH=1: what more connections, larger batches, more cached keys and a long queue change.
 
+use std::time::Duration;
+
 use serde_json::{json, Value};
 
+use crate::chart::{self, Line};
 use crate::contestants::{load, others, staged};
 use crate::groups::Bench;
 use crate::node::Node;
+use crate::proxy;
 use crate::report;
 use crate::rounds::{interleave, Contestant, Pace, Summary};
 use crate::shapes::Shape;
 use crate::support::eventually::eventually;
 use crate::support::resp::Conn;
 
-pub fn run(bench: &Bench, pace: Pace) -> Value {
-    let pools = ["1", "2", "4", "8", "16"];
-    let sizes = ["1", "16", "64", "256", "512", "2048"];
+/// The results, and the chart of the options.
+pub fn run(bench: &Bench, pace: Pace, about: &str) -> (Value, String) {
+    let pools = [1, 2, 4, 8, 16];
+    let sizes = [1, 16, 64, 256, 512, 2048];
     let options = [
-        ("pool_size, 64 clients", "POOL-SIZE", 64, &pools[..]),
-        ("pool_size, 256 clients", "POOL-SIZE", 256, &pools),
-        ("batch_max, 1024 clients", "BATCH-MAX", 1024, &sizes),
+        ("POOL-SIZE", "64 clients", 64, 0, &pools[..]),
+        ("POOL-SIZE", "256 clients", 256, 0, &pools),
+        ("POOL-SIZE", "64 clients, 1 ms away", 64, 1, &pools),
+        ("POOL-SIZE", "256 clients, 5 ms away", 256, 5, &pools),
+        ("BATCH-MAX", "1024 clients", 1024, 0, &sizes),
     ];
     let mut results = serde_json::Map::new();
-    for (group, option, clients, values) in options {
-        if bench.wants(group) {
-            let measured = values_of(bench, pace, group, option, clients, values);
-            results.insert(group.into(), measured);
+    let (mut pool_lines, mut batch_lines) = (Vec::new(), Vec::new());
+    for (option, case, clients, away, values) in options {
+        let group = format!("{}, {case}", option.to_lowercase().replace('-', "_"));
+        if bench.wants(&group) {
+            let port = match away {
+                0 => bench.cluster.port,
+                ms => proxy::start(bench.cluster.port, Duration::from_millis(ms)),
+            };
+            let start = |value: &usize| Node::with_module(port, &[option, &value.to_string()]);
+            let nodes: Vec<Node> = values.iter().map(start).collect();
+            let contestants = nodes.iter().zip(values).map(|(node, value)| {
+                let made = staged(node, Shape::Whole, clients);
+                load(format!("{option} {value}"), bench.watch(node), made)
+            });
+            let summaries = measure(bench, pace, &group, contestants.collect());
+            results.insert(group, to_json(&summaries));
+            let points = values.iter().copied().zip(summaries).collect();
+            let lines = if option == "POOL-SIZE" { &mut pool_lines } else { &mut batch_lines };
+            lines.push(Line { name: case.into(), points });
         }
     }
+    let panels = [
+        ("Writes a second over pool_size", "connections", &pool_lines[..]),
+        ("Writes a second over batch_max, 1024 clients", "rows", &batch_lines),
+    ];
+    let chart = chart::over_options(panels, about);
     if bench.wants("cached keys") {
         results.insert("cached keys".into(), cached_keys(bench, pace));
     }
     if bench.wants("queue") {
         results.insert("queue".into(), queue(bench));
     }
-    Value::Object(results)
-}
-
-/// One server for each value of an option.
-fn values_of(
-    bench: &Bench,
-    pace: Pace,
-    group: &'static str,
-    name: &str,
-    clients: usize,
-    values: &[&str],
-) -> Value {
-    let start = |value: &&str| Node::with_module(bench.cluster.port, &[name, value]);
-    let nodes: Vec<Node> = values.iter().map(start).collect();
-    let contestants = nodes.iter().zip(values).map(|(node, value)| {
-        let made = staged(node, Shape::Whole, clients);
-        load(format!("{name} {value}"), bench.watch(node), made)
-    });
-    measure(bench, pace, group, contestants.collect())
+    (Value::Object(results), chart)
 }
 
 /// A thousand keys, and a million.
@@ -65,12 +74,16 @@ fn cached_keys(bench: &Bench, pace: Pace) -> Value {
         load(name("1,000"), bench.watch(&few), staged(&few, Shape::One, 256)),
         load(name("1,000,000"), bench.watch(&many), staged(&many, Shape::One, 256)),
     ];
-    measure(bench, pace, "Cached keys", contestants)
+    to_json(&measure(bench, pace, "Cached keys", contestants))
 }
 
-fn measure(bench: &Bench, pace: Pace, group: &'static str, all: Vec<Contestant>) -> Value {
+fn measure(bench: &Bench, pace: Pace, group: &str, all: Vec<Contestant>) -> Vec<Summary> {
     let summaries = interleave(group, all, pace, || bench.cluster.tidy());
     report::print_group(&summaries);
+    summaries
+}
+
+fn to_json(summaries: &[Summary]) -> Value {
     let value = |s: &Summary| json!({ "name": s.name, "writes_per_second": s.rate, "p50_us": s.p50, "p99_us": s.p99 });
     summaries.iter().map(value).collect()
 }
@@ -104,8 +117,8 @@ fn waiting(
     control.run(&format!("CONFIG SET maxclients {}", clients + 1000));
     let pace = Pace {
         rounds: 1,
-        warm: std::time::Duration::from_millis(100),
-        time: std::time::Duration::from_millis(700),
+        warm: Duration::from_millis(100),
+        time: Duration::from_millis(700),
         pgbench_seconds: 1,
     };
     let plain = |name: &str| {

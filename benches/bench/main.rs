@@ -13,6 +13,7 @@ mod drive;
 mod groups;
 mod growth;
 mod node;
+mod panel;
 mod pgbench;
 mod pgwire;
 mod proxy;
@@ -72,9 +73,9 @@ fn main() {
     let mut summaries = bench.cases(pace);
     let curve = bench.curve(pace);
     summaries.extend(curve.iter().flat_map(|line| line.points.iter().map(|p| p.1.clone())));
-    let growth = match set("GROWTH") {
-        Some(_) => growth::run(&bench, pace),
-        None => json!(null),
+    let (growth, options) = match set("GROWTH") {
+        Some(_) => growth::run(&bench, pace, &about),
+        None => (json!(null), String::new()),
     };
     report::print_targets(&summaries);
     chart::print_growth(&curve);
@@ -88,12 +89,14 @@ fn main() {
     println!("\n{about}; {:.0} s in all. Written:", began.elapsed().as_secs_f64());
     let results = report::json(json!(about), &summaries, growth);
     write(folder.join("results.json"), &format!("{results:#}\n"));
+    // A short run's chart is no one's documentation.
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let place = if quick || only.is_some() { folder } else { docs };
     if !curve.is_empty() {
-        // A short run's chart is no one's documentation.
-        let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
-        let place = if quick || only.is_some() { folder } else { docs };
-        std::fs::create_dir_all(&place).expect("a folder for the chart");
-        write(place.join("bench.svg"), &chart::svg(&curve, &about));
+        write(place.join("bench.svg"), &chart::over_clients(&curve, &about));
+    }
+    if !options.is_empty() {
+        write(place.join("options.svg"), &options);
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Contestant<'a> {
 /// The medians of a contestant's rounds.
 #[derive(Clone)]
 pub struct Summary {
-    pub group: &'static str,
+    pub group: String,
     pub name: String,
     pub rates: Vec<f64>,
     pub rate: f64,
@@ -39,7 +39,7 @@ pub struct Summary {
 
 /// Runs a group. `between` is called before each round.
 pub fn interleave(
-    group: &'static str,
+    group: &str,
     mut contestants: Vec<Contestant>,
     pace: Pace,
     mut between: impl FnMut(),
@@ -68,12 +68,12 @@ pub fn interleave(
     names.zip(runs).map(|(name, runs)| summarize(group, name, &runs)).collect()
 }
 
-fn summarize(group: &'static str, name: String, runs: &[Run]) -> Summary {
+fn summarize(group: &str, name: String, runs: &[Run]) -> Summary {
     let of = |f: fn(&Run) -> f64| median(runs.iter().map(f).collect());
     let of_cpu =
         |f: &dyn Fn(Cpu) -> f64| median(runs.iter().filter_map(|r| r.cpu.map(f)).collect());
     Summary {
-        group,
+        group: group.to_string(),
         name,
         rates: runs.iter().map(|r| r.rate).collect(),
         rate: of(|r| r.rate),
