@@ -42,6 +42,7 @@ impl Bench {
         let mut summaries = self.run("One client", self.one(), pace);
         summaries.extend(self.run("Many clients", self.many(), pace));
         summaries.extend(self.run("64 clients", self.sixty_four(), pace));
+        summaries.extend(self.dearer(pace));
         summaries.extend(self.far(1, "A database 1 ms away", pace));
         summaries.extend(self.far(5, "A database 5 ms away", pace));
         summaries.extend(self.plain_commands(pace));
@@ -118,6 +119,26 @@ impl Bench {
             false => all.push(self.load("hot counters (HINCRBY)", self.staged(Shape::Counter, 64))),
         }
         all
+    }
+
+    /// What safety costs.
+    fn dearer(&self, pace: Pace) -> Vec<Summary> {
+        let group = "TLS and the journal";
+        if !self.wants(group) {
+            return Vec::new();
+        }
+        let port = self.cluster.port;
+        let tls = Node::with_module(port, &["URL", &Cluster::tls_url(port)]);
+        let journal = Node::with_module(port, &["JOURNAL", "true"]);
+        let kinds = [("neither", &self.node), ("TLS", &tls), ("journal", &journal)];
+        let mut contestants = Vec::new();
+        for clients in [1, 64, 256] {
+            for (kind, node) in kinds {
+                let made = staged(node, Shape::Whole, clients);
+                contestants.push(load(format!("{kind}, {clients}"), self.watch(node), made));
+            }
+        }
+        self.run(group, contestants, pace)
     }
 
     /// The same database through a proxy, and a server of its own for it.

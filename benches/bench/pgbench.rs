@@ -23,6 +23,8 @@ pub fn script(dir: &Path) -> std::path::PathBuf {
 /// Runs pgbench for some whole seconds.
 pub fn run(script: &Path, port: u16, connections: usize, seconds: u64) -> Run {
     let mut command = Command::new(find::postgres_program("pgbench"));
+    // It would take TLS where there is some.
+    command.env("PGSSLMODE", "disable");
     command.args(["-h", "127.0.0.1", "-U", "postgres", "-n", "-M", "prepared"]);
     command.args(["-p", &port.to_string(), "-T", &seconds.to_string()]);
     command.args(["-c", &connections.to_string(), "-j", "1"]);

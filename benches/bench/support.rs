@@ -1,6 +1,8 @@
 //! The tests' servers and clients: each server ends when this process does, however that is.
 #![allow(dead_code)]
 
+#[path = "../../tests/it/support/certificates.rs"]
+pub mod certificates;
 #[path = "../../tests/it/support/eventually.rs"]
 pub mod eventually;
 #[path = "../../tests/it/support/find.rs"]

@@ -67,7 +67,7 @@ pub const TARGETS: [Target; 10] = [
 ];
 
 /// Other ratios that are worth a line, without a target.
-pub const ALSO: [(&str, &str, &str); 9] = [
+pub const ALSO: [(&str, &str, &str); 15] = [
     (
         "64 clients beside the server-blocking design",
         "write-through, 64 clients",
@@ -94,6 +94,12 @@ pub const ALSO: [(&str, &str, &str); 9] = [
         "5 ms away: write-through, 64 clients",
         "5 ms away: pgbench -c 4",
     ),
+    ("1 client over TLS beside none", "TLS, 1", "neither, 1"),
+    ("64 clients over TLS beside none", "TLS, 64", "neither, 64"),
+    ("256 clients over TLS beside none", "TLS, 256", "neither, 256"),
+    ("1 client with the journal beside without", "journal, 1", "neither, 1"),
+    ("64 clients with the journal beside without", "journal, 64", "neither, 64"),
+    ("256 clients with the journal beside without", "journal, 256", "neither, 256"),
     ("new rows beside existing rows", "new rows", "write-through, 64 clients"),
     ("one column beside all columns", "one column", "write-through, 64 clients"),
     (
