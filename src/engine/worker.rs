@@ -101,12 +101,12 @@ impl Worker {
         self.shared.stats.batches.add(1);
         let mut parts: VecDeque<Part> = plan(jobs).into_iter().map(Part::from).collect();
         while let Some(part) = parts.pop_front() {
-            let left = self.run_group(part.group);
+            let left = self.run_part(part);
             let known = parts.front_mut().and_then(|next| next.refusal.take());
             let left = match (left, known) {
                 // The bad row is in the next part, then: it would be refused as a whole.
                 (None, Some(refusal)) if parts[0].group.rows.len() > 1 => {
-                    parts.pop_front().map_or_else(Vec::new, |next| split(next.group, refusal))
+                    parts.pop_front().map_or_else(Vec::new, |next| split(next, refusal))
                 }
                 (left, _) => left.unwrap_or_default(),
             };
@@ -119,7 +119,8 @@ impl Worker {
 
     /// Runs one statement and settles its rows. `None`: all of it is committed; otherwise what is
     /// left to run.
-    fn run_group(&mut self, mut group: Group<Job>) -> Option<Vec<Part>> {
+    fn run_part(&mut self, mut part: Part) -> Option<Vec<Part>> {
+        let group = &mut part.group;
         if !self.aside.is_empty() {
             let is_behind = |row: &mut Row| self.aside.contains(&row.change().target);
             let behind: Vec<Row> = group.rows.extract_if(.., is_behind).collect();
@@ -129,7 +130,7 @@ impl Worker {
             return Some(Vec::new());
         }
         if group.form == Form::Pass {
-            let rows = group.rows.into_iter();
+            let rows = part.group.rows.into_iter();
             let settled = rows.map(|row| settle_all(row.members, |_| Ok(0), RowState::Unchanged));
             self.completions.push(settled.collect());
             return None;
@@ -146,64 +147,60 @@ impl Worker {
         let took = now.duration_since(began);
         let besides_rows = took.saturating_sub(ROW_TIME * group.rows.len() as u32);
         self.round_trip = besides_rows.min(self.round_trip * 17 / 16 + RISE);
-        let left = match applied {
-            Ok(outcomes) => {
-                self.shared.stats.committed(group.rows.len(), now, took);
-                let left = self.settle(&group.form, group.rows.into_iter().zip(outcomes));
-                if left.is_empty() {
-                    return None;
-                }
-                left
-            }
-            Err(Trouble::Refused(refusal)) if group.form != Form::Mixed => {
-                return Some(self.isolate(group, refusal));
-            }
-            Err(trouble) => self.handle(trouble, group),
+        let outcomes = match applied {
+            Ok(outcomes) => outcomes,
+            Err(trouble) => return Some(self.handle(trouble, part)),
         };
-        Some(left.into_iter().map(Part::from).collect())
+        self.shared.stats.committed(group.rows.len(), now, took);
+        let Group { form, rows, .. } = part.group;
+        let left = self.settle(&form, rows.into_iter().zip(outcomes));
+        (!left.is_empty()).then(|| left.into_iter().map(Part::from).collect())
     }
 
-    fn handle(&mut self, trouble: Trouble, group: Group<Job>) -> Vec<Group<Job>> {
+    /// Returns what is to be run in place of a statement that did nothing, or may have.
+    fn handle(&mut self, trouble: Trouble, part: Part) -> Vec<Part> {
         self.count(&trouble);
-        match trouble {
-            Trouble::Refused(refusal) => unmix(group, &refusal),
+        let left = match trouble {
+            Trouble::Refused(refusal) => return self.isolate(part, refusal),
             Trouble::Unfit(problem) => {
-                self.fail(members(group), &Failure::Input(problem));
+                self.fail(members(part.group), &Failure::Input(problem));
                 Vec::new()
             }
-            Trouble::Locked if group.rows.len() > 1 => halves(group).into(),
+            Trouble::Locked if part.group.rows.len() > 1 => halves(part.group).into(),
             Trouble::Locked => {
-                self.park(members(group));
+                self.park(members(part.group));
                 Vec::new()
             }
             Trouble::Conflict(refusal) => {
                 self.shared.stats.set_last_error(describe(&refusal));
-                self.again(group)
+                self.again(part.group)
             }
             Trouble::Canceled => {
                 let failure = Failure::TimedOut(
                     "the database canceled the statement when its time was up; nothing was written"
                         .into(),
                 );
-                self.fail(members(group), &failure);
+                self.fail(members(part.group), &failure);
                 Vec::new()
             }
             Trouble::Down(reason) => {
                 self.report_down(&reason);
                 if self.shared.health.wait_for_return() {
-                    return self.again(group);
+                    self.again(part.group)
+                } else {
+                    let unsure = self.give_up(members(part.group), &reason);
+                    self.park(unsure);
+                    Vec::new()
                 }
-                let unsure = self.give_up(members(group), &reason);
-                self.park(unsure);
-                Vec::new()
             }
-            Trouble::Stale(mappings) => plan(self.adopt(members(group), &mappings)),
+            Trouble::Stale(mappings) => plan(self.adopt(members(part.group), &mappings)),
             Trouble::Retry(reason) => {
                 self.shared.stats.set_last_error(reason);
-                self.again(group)
+                self.again(part.group)
             }
-            Trouble::Lost(lost) => self.lost(group, lost),
-        }
+            Trouble::Lost(lost) => self.lost(part.group, lost),
+        };
+        left.into_iter().map(Part::from).collect()
     }
 
     fn count(&self, trouble: &Trouble) {
@@ -234,15 +231,19 @@ impl Worker {
 
     /// A statement with a bad row: the row apart from the others, then its writes one by one, in
     /// order, until the bad write stands alone and is refused.
-    fn isolate(&mut self, mut group: Group<Job>, refusal: Refusal) -> Vec<Part> {
+    fn isolate(&mut self, mut part: Part, refusal: Refusal) -> Vec<Part> {
+        let group = &mut part.group;
+        if group.form == Form::Mixed {
+            return unmix(part, &refusal);
+        }
         if group.rows.len() > 1 {
-            return split(group, refusal);
+            return split(part, refusal);
         }
         if group.rows[0].members.len() > 1 {
             return singly(group.rows.remove(0)).into_iter().map(Part::from).collect();
         }
         self.shared.stats.set_last_error(describe(&refusal));
-        self.fail(members(group), &Failure::Refused(refusal));
+        self.fail(members(part.group), &Failure::Refused(refusal));
         Vec::new()
     }
 

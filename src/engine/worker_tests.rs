@@ -14,7 +14,7 @@ type Answers = Arc<Mutex<VecDeque<Result<(), Trouble>>>>;
 /// What became of lost statements, by a script; they have ended when it is empty.
 type Fates = Arc<Mutex<VecDeque<Result<Fate, Trouble>>>>;
 
-/// Says what the script says; a row whose username is "bad" is refused, "named" in an error that
+/// Says what the script says; a row whose username is "bad" is refused, "named…" by an error that
 /// says so, and "panic" panics.
 struct Scripted {
     answers: Answers,
@@ -37,11 +37,14 @@ impl Store for Scripted {
         let names: Vec<&[u8]> =
             rows.iter().flat_map(|row| row.action().values()).map(|(_, value)| value).collect();
         assert!(!names.contains(&&b"panic"[..]), "as asked");
-        for (name, message) in [("named", "invalid: \"named\""), ("bad", "")] {
-            if names.contains(&name.as_bytes()) {
-                let (sqlstate, message) = ("23514".into(), message.into());
-                return Err(Trouble::Refused(Refusal { sqlstate, message, ..Refusal::default() }));
-            }
+        let is_bad = |name: &&&[u8]| **name == b"bad" || name.starts_with(b"named");
+        if let Some(name) = names.iter().find(is_bad) {
+            let message = match *name == b"bad" {
+                true => String::new(),
+                false => format!("invalid: \"{}\"", String::from_utf8_lossy(name)),
+            };
+            let sqlstate = "23514".to_string();
+            return Err(Trouble::Refused(Refusal { sqlstate, message, ..Refusal::default() }));
         }
         let mut image = Image::default();
         mapping.columns.iter().for_each(|_| image.push(None));
@@ -192,6 +195,11 @@ fn a_bad_row_that_the_error_names_is_left_out_at_once() {
     let (refused, statements) = isolated(&["named", "b", "c", "named", "e", "bad"]);
     assert_eq!(refused, [1, 4, 6]);
     assert_eq!(statements, ["123456", "2356", "23", "5", "6", "14", "1", "4"]);
+    // Many bad rows are not found one by one.
+    let names = ["named-1", "named-2", "named-3", "d", "e", "f", "g", "h"];
+    let (refused, statements) = isolated(&names);
+    assert_eq!(refused, [1, 2, 3]);
+    assert_eq!(statements, ["12345678", "2345678", "234", "34", "3", "4", "2", "5678", "1"]);
 }
 
 #[test]

@@ -12,31 +12,41 @@ pub struct Part {
     /// Together with the part before it, it was refused so: when that one succeeds, the bad row is
     /// in this one.
     pub refusal: Option<Refusal>,
+    /// It was refused before, with rows that the error named and that are not in it any more.
+    pub is_rest: bool,
 }
 
 impl From<Group<Job>> for Part {
     fn from(group: Group<Job>) -> Part {
-        Part { group, refusal: None }
+        Part { group, refusal: None, is_rest: false }
     }
 }
 
 /// What is run in place of a refused statement of several rows: the rows that the error names after
-/// the others, or halves.
-pub fn split(mut group: Group<Job>, refusal: Refusal) -> Vec<Part> {
+/// the others, or halves. What is refused a second time is halved: many bad rows are not found one
+/// by one.
+pub fn split(Part { mut group, is_rest, .. }: Part, refusal: Refusal) -> Vec<Part> {
     let (mapping, form) = (group.mapping.clone(), group.form.clone());
-    let [first, second] = match take_suspects(&mut group, &refusal) {
+    let named = (!is_rest).then(|| take_suspects(&mut group, &refusal)).flatten();
+    let is_rest = named.is_some();
+    let [first, second] = match named {
         Some(rows) => [group, Group { mapping, form, rows }],
         None => halves(group),
     };
-    vec![first.into(), Part { group: second, refusal: Some(refusal) }]
+    let second = Part { refusal: Some(refusal), ..second.into() };
+    vec![Part { is_rest, ..first.into() }, second]
 }
 
 /// What is run in place of a refused mixed statement, where one row's columns may be what another
 /// row's client has no part in: the rows that the error names by their own columns, or all.
-pub fn unmix(mut group: Group<Job>, refusal: &Refusal) -> Vec<Group<Job>> {
-    match take_suspects(&mut group, refusal) {
-        Some(rows) => std::iter::once(group).chain(by_form(rows)).collect(),
-        None => by_form(group.rows),
+pub fn unmix(Part { mut group, is_rest, .. }: Part, refusal: &Refusal) -> Vec<Part> {
+    let named = (!is_rest).then(|| take_suspects(&mut group, refusal)).flatten();
+    match named {
+        Some(rows) => {
+            let rest = Part { is_rest: true, ..group.into() };
+            std::iter::once(rest).chain(by_form(rows).into_iter().map(Part::from)).collect()
+        }
+        None => by_form(group.rows).into_iter().map(Part::from).collect(),
     }
 }
 
