@@ -36,11 +36,9 @@ fn rate(summary: &Summary) -> f64 {
 pub fn over_clients(lines: &[Line], about: &str) -> String {
     let mut out = begin();
     let all = || lines.iter().flat_map(|line| &line.points).map(|(_, s)| s);
-    let scales =
-        [Scale::decades(all().map(rate)), Scale::decades(all().flat_map(|s| [s.p50, s.p99]))];
-    let mut left = LEFT.into_iter();
-    let [rates, times] =
-        scales.map(|scale| Panel { left: left.next().unwrap_or_default(), ticks: &CLIENTS, scale });
+    let panel = |left, scale| Panel { left, ticks: &CLIENTS, scale };
+    let rates = panel(LEFT[0], Scale::decades(all().map(rate)));
+    let times = panel(LEFT[1], Scale::decades(all().flat_map(|s| [s.p50, s.p99])));
     rates.frame(&mut out, "Writes a second", "clients", thousands);
     times.frame(&mut out, "Time of a write: p50, p99 dashed", "clients", |us| match us >= 1000.0 {
         true => format!("{} ms", us / 1000.0),

@@ -1,17 +1,13 @@
 //! A PostgreSQL cluster of our own with the benchmark's tables, filled.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::{chown, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use postgres::{Client, NoTls};
 
 use crate::shapes::{self, DOCS, IDS, NEW_IDS, WIDE_IDS};
 use crate::support::eventually::eventually_some;
-use crate::support::supervisor::{server_dir, Supervisor};
+use crate::support::supervisor::{own_file, server_dir, Supervisor};
 use crate::support::{certificates, find, ports::free_port};
 
 pub struct Cluster {
@@ -37,7 +33,7 @@ impl Cluster {
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let pair = certificates::self_signed(&["localhost"]);
         for (name, text) in [("server.crt", pair.cert), ("server.key", pair.key)] {
-            own_file(&dir.join("data").join(name), &text, user);
+            own_file(&dir.join("data"), name, &text);
         }
         let port = free_port();
         let fsync = if durable { "on" } else { "off" };
@@ -72,13 +68,8 @@ impl Cluster {
     }
 
     /// The URL for the module, through `port`: the server's own, or a proxy's.
-    pub fn url(port: u16) -> String {
-        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
-    }
-
-    /// The same over TLS.
-    pub fn tls_url(port: u16) -> String {
-        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=require")
+    pub fn url(port: u16, sslmode: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode={sslmode}")
     }
 
     pub fn version(&self) -> String {
@@ -106,7 +97,7 @@ impl Cluster {
     }
 
     fn try_connect(&self) -> Result<Client, postgres::Error> {
-        Client::connect(&Cluster::url(self.port), NoTls)
+        Client::connect(&Cluster::url(self.port, "disable"), NoTls)
     }
 
     fn connect(&self) -> Client {
@@ -138,15 +129,4 @@ impl Cluster {
             client.batch_execute(&sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         }
     }
-}
-
-/// A file that nobody but `user` may read.
-fn own_file(path: &Path, text: &str, user: Option<(u32, u32)>) {
-    let mut options = OpenOptions::new();
-    let written =
-        options.write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            user.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
-        });
-    written.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

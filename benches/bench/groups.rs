@@ -42,7 +42,7 @@ impl Bench {
         let mut summaries = self.run("One client", self.one(), pace);
         summaries.extend(self.run("Many clients", self.many(), pace));
         summaries.extend(self.run("64 clients", self.sixty_four(), pace));
-        summaries.extend(self.dearer(pace));
+        summaries.extend(self.tls_and_journal(pace));
         summaries.extend(self.far(1, "A database 1 ms away", pace));
         summaries.extend(self.far(5, "A database 5 ms away", pace));
         summaries.extend(self.plain_commands(pace));
@@ -121,14 +121,14 @@ impl Bench {
         all
     }
 
-    /// What safety costs.
-    fn dearer(&self, pace: Pace) -> Vec<Summary> {
+    /// What they cost beside neither.
+    fn tls_and_journal(&self, pace: Pace) -> Vec<Summary> {
         let group = "TLS and the journal";
         if !self.wants(group) {
             return Vec::new();
         }
         let port = self.cluster.port;
-        let tls = Node::with_module(port, &["URL", &Cluster::tls_url(port)]);
+        let tls = Node::with_module(port, &["URL", &Cluster::url(port, "require")]);
         let journal = Node::with_module(port, &["JOURNAL", "true"]);
         let kinds = [("neither", &self.node), ("TLS", &tls), ("journal", &journal)];
         let mut contestants = Vec::new();

@@ -30,7 +30,7 @@ impl Node {
     /// With this build of the module.
     pub fn with(module: &Path, postgres_port: u16, args: &[&str]) -> Node {
         let document = json!({
-            "url": Cluster::url(postgres_port),
+            "url": Cluster::url(postgres_port, "disable"),
             "mappings": [{ "table": "users" }, { "table": "wide" }, { "table": "docs" }],
         });
         let module = module.display().to_string();

@@ -22,7 +22,7 @@ impl Scale {
         Scale::Decades { low: low.log10().floor(), high: high.log10().ceil() }
     }
 
-    /// To the next 5, 10, 25 or 50 with zeros.
+    /// To the next 10, 25 or 50 with zeros.
     pub fn up_to(values: impl Iterator<Item = f64>) -> Scale {
         let most = values.fold(1.0, f64::max);
         let decade = 10f64.powf(most.log10().floor());

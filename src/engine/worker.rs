@@ -21,7 +21,7 @@ mod outcome;
 mod parts;
 
 use outcome::{describe, settle_all};
-use parts::{halves, members, singly, split, unmix, Part};
+use parts::{halves, members, parts, singly, split, unmix, Part};
 
 /// The pause before a statement is tried again after a conflict or a lost connection; each further
 /// one doubles it.
@@ -99,20 +99,20 @@ impl Worker {
             return;
         }
         self.shared.stats.batches.add(1);
-        let mut parts: VecDeque<Part> = plan(jobs).into_iter().map(Part::from).collect();
-        while let Some(part) = parts.pop_front() {
+        let mut waiting = VecDeque::from(parts(plan(jobs)));
+        while let Some(part) = waiting.pop_front() {
             let left = self.run_part(part);
-            let known = parts.front_mut().and_then(|next| next.refusal.take());
+            let known = waiting.front_mut().and_then(|next| next.refusal.take());
             let left = match (left, known) {
                 // The bad row is in the next part, then: it would be refused as a whole.
-                (None, Some(refusal)) if parts[0].group.rows.len() > 1 => {
-                    parts.pop_front().map_or_else(Vec::new, |next| split(next, refusal))
+                (None, Some(refusal)) if waiting[0].group.rows.len() > 1 => {
+                    waiting.pop_front().map_or_else(Vec::new, |next| split(next, refusal))
                 }
                 (left, _) => left.unwrap_or_default(),
             };
             // What has to be run again, or in parts, goes first: later waves build on it.
             for part in left.into_iter().rev() {
-                parts.push_front(part);
+                waiting.push_front(part);
             }
         }
     }
@@ -154,7 +154,7 @@ impl Worker {
         self.shared.stats.committed(group.rows.len(), now, took);
         let Group { form, rows, .. } = part.group;
         let left = self.settle(&form, rows.into_iter().zip(outcomes));
-        (!left.is_empty()).then(|| left.into_iter().map(Part::from).collect())
+        (!left.is_empty()).then(|| parts(left))
     }
 
     /// Returns what is to be run in place of a statement that did nothing, or may have.
@@ -200,7 +200,7 @@ impl Worker {
             }
             Trouble::Lost(lost) => self.lost(part.group, lost),
         };
-        left.into_iter().map(Part::from).collect()
+        parts(left)
     }
 
     fn count(&self, trouble: &Trouble) {
@@ -240,7 +240,7 @@ impl Worker {
             return split(part, refusal);
         }
         if group.rows[0].members.len() > 1 {
-            return singly(group.rows.remove(0)).into_iter().map(Part::from).collect();
+            return parts(singly(group.rows.remove(0)));
         }
         self.shared.stats.set_last_error(describe(&refusal));
         self.fail(members(part.group), &Failure::Refused(refusal));

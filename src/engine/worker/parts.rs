@@ -22,16 +22,20 @@ impl From<Group<Job>> for Part {
     }
 }
 
+/// Statements to run, of which nothing is known.
+pub fn parts(groups: Vec<Group<Job>>) -> Vec<Part> {
+    groups.into_iter().map(Part::from).collect()
+}
+
 /// What is run in place of a refused statement of several rows: the rows that the error names after
-/// the others, or halves. What is refused a second time is halved: many bad rows are not found one
-/// by one.
-pub fn split(Part { mut group, is_rest, .. }: Part, refusal: Refusal) -> Vec<Part> {
-    let (mapping, form) = (group.mapping.clone(), group.form.clone());
-    let named = (!is_rest).then(|| take_suspects(&mut group, &refusal)).flatten();
-    let is_rest = named.is_some();
-    let [first, second] = match named {
-        Some(rows) => [group, Group { mapping, form, rows }],
-        None => halves(group),
+/// the others, or halves.
+pub fn split(mut part: Part, refusal: Refusal) -> Vec<Part> {
+    let suspects = take_suspects(&mut part, &refusal);
+    let is_rest = suspects.is_some();
+    let (mapping, form) = (part.group.mapping.clone(), part.group.form.clone());
+    let [first, second] = match suspects {
+        Some(rows) => [part.group, Group { mapping, form, rows }],
+        None => halves(part.group),
     };
     let second = Part { refusal: Some(refusal), ..second.into() };
     vec![Part { is_rest, ..first.into() }, second]
@@ -39,20 +43,24 @@ pub fn split(Part { mut group, is_rest, .. }: Part, refusal: Refusal) -> Vec<Par
 
 /// What is run in place of a refused mixed statement, where one row's columns may be what another
 /// row's client has no part in: the rows that the error names by their own columns, or all.
-pub fn unmix(Part { mut group, is_rest, .. }: Part, refusal: &Refusal) -> Vec<Part> {
-    let named = (!is_rest).then(|| take_suspects(&mut group, refusal)).flatten();
-    match named {
+pub fn unmix(mut part: Part, refusal: &Refusal) -> Vec<Part> {
+    match take_suspects(&mut part, refusal) {
         Some(rows) => {
-            let rest = Part { is_rest: true, ..group.into() };
-            std::iter::once(rest).chain(by_form(rows).into_iter().map(Part::from)).collect()
+            let rest = Part { is_rest: true, ..part };
+            std::iter::once(rest).chain(parts(by_form(rows))).collect()
         }
-        None => by_form(group.rows).into_iter().map(Part::from).collect(),
+        None => parts(by_form(part.group.rows)),
     }
 }
 
-fn take_suspects(group: &mut Group<Job>, refusal: &Refusal) -> Option<Vec<Row>> {
-    let mut suspects = suspects(refusal, &group.rows)?.into_iter();
-    Some(group.rows.extract_if(.., |_| suspects.next() == Some(true)).collect())
+/// Takes out the rows that the error names. Not a second time: many bad rows would be found one by
+/// one.
+fn take_suspects(part: &mut Part, refusal: &Refusal) -> Option<Vec<Row>> {
+    if part.is_rest {
+        return None;
+    }
+    let mut suspects = suspects(refusal, &part.group.rows)?.into_iter();
+    Some(part.group.rows.extract_if(.., |_| suspects.next() == Some(true)).collect())
 }
 
 /// The writes of all rows.

@@ -4,7 +4,9 @@
 //! the other end: when it is gone (a panic, a SIGKILL, a static that is never dropped), `sh`
 //! reads the end of file, kills the server and removes its folder.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -129,7 +131,18 @@ pub fn server_dir(prefix: &str, user: User) -> PathBuf {
     let dir = tempfile::Builder::new().prefix(prefix).tempdir().expect("no temporary folder");
     let dir = dir.keep();
     if let Some((uid, gid)) = user {
-        std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).expect("root may chown");
+        chown(&dir, Some(uid), Some(gid)).expect("root may chown");
     }
     dir
+}
+
+/// A file in a server's folder. PostgreSQL wants its key to be its own, and closed to others.
+pub fn own_file(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    std::fs::write(&path, text).expect("a file of the server");
+    let (dir, meta) = (dir.metadata().expect("a folder"), path.metadata().expect("a file"));
+    if meta.uid() != dir.uid() {
+        chown(&path, Some(dir.uid()), Some(dir.gid())).expect("root may chown");
+    }
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("permissions");
 }

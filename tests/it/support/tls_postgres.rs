@@ -1,13 +1,11 @@
 //! A PostgreSQL that speaks TLS, and what its clients need for that.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::sync::Arc;
 
 use super::certificates::{Authority, Pair};
 use super::database::Database;
 use super::postgres_server::{PostgresServer, PASSWORD};
+use super::supervisor::own_file;
 use super::users::USERS_SQL;
 
 /// A server of the test's own. Roles: `by_password` (SCRAM) and `by_certificate`, with TLS only;
@@ -110,18 +108,7 @@ impl TlsPostgres {
         self.server.start_again();
     }
 
-    /// The server wants its key to be its own, and closed to others.
     fn data_file(&self, name: &str, text: &str) {
-        let path = self.server.data_dir().join(name);
-        std::fs::write(&path, text).expect("a file of the server");
-        own_like(&self.server.data_dir(), &path);
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("permissions");
-    }
-}
-
-fn own_like(model: &Path, path: &Path) {
-    let (model, meta) = (model.metadata().expect("a folder"), path.metadata().expect("a file"));
-    if meta.uid() != model.uid() {
-        chown(path, Some(model.uid()), Some(model.gid())).expect("root may chown");
+        own_file(&self.server.data_dir(), name, text);
     }
 }
