@@ -1,0 +1,76 @@
+//! A client that is made to wait.
+
+use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
+
+use redis_module::raw;
+
+use super::{guard, Ctx};
+use crate::host::value::Value;
+
+impl Ctx {
+    /// Makes the client wait. `None` when the server will not have it.
+    pub fn block(&self) -> Option<Blocked> {
+        extern "C" fn reply(
+            ctx: *mut raw::RedisModuleCtx,
+            _: *mut *mut raw::RedisModuleString,
+            _: c_int,
+        ) -> c_int {
+            // SAFETY: the private data is the boxed value of `Blocked::answer`, freed by `free`.
+            let value = unsafe {
+                raw::RedisModule_GetBlockedClientPrivateData.unwrap()(ctx).cast::<Value>().as_ref()
+            };
+            let lost = Value::error("ERR writethrough: the answer was lost");
+            guard("a reply", || Ctx { raw: ctx }.reply(value.unwrap_or(&lost)));
+            raw::REDISMODULE_OK as c_int
+        }
+        extern "C" fn free(_: *mut raw::RedisModuleCtx, data: *mut c_void) {
+            // SAFETY: `data` was made by Box::into_raw in `Blocked::answer`, and is freed once.
+            drop(unsafe { Box::from_raw(data.cast::<Value>()) });
+        }
+        // SAFETY: `self.raw` belongs to a client. No timeout: deadlines are module timers.
+        let raw = unsafe {
+            raw::RedisModule_BlockClient.unwrap()(self.raw, Some(reply), None, Some(free), 0)
+        };
+        let blocked = Blocked { raw: NonNull::new(raw)? };
+        // SAFETY: the handle is valid until it is unblocked.
+        unsafe {
+            if let Some(start) = raw::RedisModule_BlockedClientMeasureTimeStart {
+                start(raw);
+            }
+        }
+        Some(blocked)
+    }
+}
+
+/// A client that waits. Dropped unanswered, it answers with an error.
+#[derive(Debug)]
+pub struct Blocked {
+    raw: NonNull<raw::RedisModuleBlockedClient>,
+}
+
+// SAFETY: the handle is only used to unblock the client, once, which any thread may do.
+unsafe impl Send for Blocked {}
+
+impl Blocked {
+    /// Answers the client. A client that has gone is fine: the server drops the answer.
+    pub fn answer(self, value: Value) {
+        let data = Box::into_raw(Box::new(value)).cast();
+        let raw = self.raw.as_ptr();
+        std::mem::forget(self);
+        // SAFETY: the handle is valid and unblocked once; `data` is freed by the callback.
+        unsafe {
+            if let Some(end) = raw::RedisModule_BlockedClientMeasureTimeEnd {
+                end(raw);
+            }
+            raw::RedisModule_UnblockClient.unwrap()(raw, data);
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let value = Value::error("ERR writethrough: internal error, the write was dropped");
+        Blocked { raw: self.raw }.answer(value);
+    }
+}

@@ -1,0 +1,149 @@
+//! A command that the module runs, and what the server replies.
+
+use std::ffi::{c_int, CStr};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::{null, null_mut, NonNull};
+
+use redis_module::raw;
+
+use super::{Args, Ctx, Str};
+
+/// How a command is run.
+#[derive(Debug, Clone, Copy)]
+pub enum Mode {
+    /// Replicated.
+    Propagate,
+    /// Replicated, with the rights of the context's user.
+    AsUser,
+    /// Changes nothing.
+    Read,
+}
+
+impl Ctx {
+    /// Runs a command.
+    pub fn call(&self, command: &CStr, mode: Mode, args: &[&Str]) -> Reply {
+        let argv: Vec<_> = args.iter().map(|arg| arg.0.as_ptr()).collect();
+        self.call_raw(command, mode, &argv)
+    }
+
+    /// Runs a command with the arguments of another one, and `more` behind them.
+    pub fn pass_on(&self, command: &CStr, mode: Mode, args: Args, more: &[&Str]) -> Reply {
+        let args = &args.raw[1..];
+        if more.is_empty() {
+            return self.call_raw(command, mode, args);
+        }
+        let more = more.iter().map(|arg| arg.0.as_ptr());
+        let argv: Vec<_> = args.iter().copied().chain(more).collect();
+        self.call_raw(command, mode, &argv)
+    }
+
+    fn call_raw(&self, command: &CStr, mode: Mode, argv: &[*mut raw::RedisModuleString]) -> Reply {
+        let format = match mode {
+            Mode::Propagate => c"!Ev",
+            Mode::AsUser => c"!CEv",
+            Mode::Read => c"Ev",
+        };
+        // SAFETY: `argv` is a vector of valid strings, as long as 'v' is told. They outlive the
+        // call, which takes references of its own.
+        let raw = unsafe {
+            let call = raw::RedisModule_Call.unwrap();
+            call(self.raw, command.as_ptr(), format.as_ptr(), argv.as_ptr(), argv.len())
+        };
+        Reply { raw: NonNull::new(raw) }
+    }
+}
+
+/// The reply of a command that we ran.
+pub struct Reply {
+    raw: Option<NonNull<raw::RedisModuleCallReply>>,
+}
+
+impl Reply {
+    /// The integer, or 0 when it is something else.
+    pub fn integer(&self) -> i64 {
+        // SAFETY: the reply is valid until it is dropped.
+        self.raw
+            .map_or(0, |raw| unsafe { raw::RedisModule_CallReplyInteger.unwrap()(raw.as_ptr()) })
+    }
+
+    /// The error's text, when it is one.
+    pub fn error(&self) -> Option<&[u8]> {
+        const UNKNOWN: &[u8] = b"ERR writethrough: the server gave no reply";
+        let Some(raw) = self.raw else {
+            return Some(UNKNOWN);
+        };
+        // SAFETY: the reply is valid until it is dropped, and so is its text.
+        unsafe {
+            let kind = raw::RedisModule_CallReplyType.unwrap()(raw.as_ptr());
+            (kind == raw::REDISMODULE_REPLY_ERROR as c_int).then(|| text(raw.as_ptr()))
+        }
+    }
+
+    /// True for a reply with this text.
+    pub fn is_text(&self, expected: &[u8]) -> bool {
+        // SAFETY: the reply is valid until it is dropped, and so is its text.
+        self.raw.is_some_and(|raw| unsafe { text(raw.as_ptr()) } == expected)
+    }
+
+    /// The texts of an array's elements.
+    pub fn texts(&self) -> Vec<&[u8]> {
+        let Some(raw) = self.raw else {
+            return Vec::new();
+        };
+        // SAFETY: elements live as long as the reply; indexes are below its length.
+        unsafe {
+            let len = raw::RedisModule_CallReplyLength.unwrap()(raw.as_ptr());
+            let element = raw::RedisModule_CallReplyArrayElement.unwrap();
+            (0..len).map(|at| text(element(raw.as_ptr(), at))).collect()
+        }
+    }
+
+    /// The `at`th element of an array.
+    pub fn element(&self, at: usize) -> Element<'_> {
+        // SAFETY: as in `texts`; an index out of range is NULL.
+        let raw = self.raw.map_or(null_mut(), |raw| unsafe {
+            raw::RedisModule_CallReplyArrayElement.unwrap()(raw.as_ptr(), at)
+        });
+        Element { reply: ManuallyDrop::new(Reply { raw: NonNull::new(raw) }), _of: PhantomData }
+    }
+}
+
+/// A part of a reply, freed with the whole.
+pub struct Element<'a> {
+    reply: ManuallyDrop<Reply>,
+    _of: PhantomData<&'a Reply>,
+}
+
+impl std::ops::Deref for Element<'_> {
+    type Target = Reply;
+
+    fn deref(&self) -> &Reply {
+        &self.reply
+    }
+}
+
+/// The text of a string, status or error reply.
+///
+/// # Safety
+/// `reply` is valid for `'a`, or NULL.
+unsafe fn text<'a>(reply: *mut raw::RedisModuleCallReply) -> &'a [u8] {
+    let mut len = 0;
+    let start = match reply.is_null() {
+        true => null(),
+        false => raw::RedisModule_CallReplyStringPtr.unwrap()(reply, &mut len),
+    };
+    match start.is_null() {
+        true => &[],
+        false => std::slice::from_raw_parts(start.cast(), len),
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(raw) = self.raw {
+            // SAFETY: we own the reply.
+            unsafe { raw::RedisModule_FreeCallReply.unwrap()(raw.as_ptr()) };
+        }
+    }
+}

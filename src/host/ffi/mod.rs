@@ -1,0 +1,48 @@
+//! The border to the server: the only `unsafe` of the crate, a concept a file.
+//!
+//! Everything here runs on the main thread, or on a thread that holds the server's lock, but for
+//! [`wake`] and [`log`]. No panic crosses: each callback runs under [`guard`].
+#![allow(unsafe_code)]
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+mod blocked;
+mod call;
+mod commands;
+mod context;
+mod events;
+mod filter;
+mod flags;
+mod info;
+mod key;
+mod latency;
+mod log;
+mod options;
+mod reply;
+mod string;
+mod timers;
+
+pub use blocked::Blocked;
+pub use call::{Mode, Reply};
+pub use commands::{Command, KeySpec, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
+pub use context::{forget_context, Ctx};
+pub use events::{Event, Host};
+pub use filter::Filtered;
+pub use flags::{avoid_replica_traffic, server_flags};
+pub use info::Info;
+pub use key::{Key, Kind};
+pub use latency::latency;
+pub use log::{log, Level};
+pub use options::Options;
+pub use string::{Args, Str};
+pub use timers::{stoppable_timer, timer, wake, Timer};
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+/// Runs a callback; a panic is logged and becomes `None`.
+fn guard<T>(what: &str, callback: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(callback)).ok();
+    if result.is_none() {
+        log(Level::Warning, &format!("{what} panicked; please report this with the lines above"));
+    }
+    result
+}

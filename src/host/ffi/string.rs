@@ -1,0 +1,83 @@
+//! The server's strings, and a command's arguments.
+
+use std::ptr::{from_ref, null_mut, NonNull};
+
+use redis_module::raw;
+
+/// A string of the server's that we own one reference to.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Str(pub(super) NonNull<raw::RedisModuleString>);
+
+// SAFETY: a `Str` is made, used and dropped only by threads that hold the server's lock, as all of
+// the host's code does; the lock orders them.
+unsafe impl Send for Str {}
+// SAFETY: as above.
+unsafe impl Sync for Str {}
+
+impl Str {
+    /// A copy of `bytes`.
+    pub fn new(bytes: &[u8]) -> Str {
+        // SAFETY: the buffer is valid for its length; a NULL context is allowed: no automatic
+        // memory management.
+        let raw = unsafe {
+            raw::RedisModule_CreateString.unwrap()(null_mut(), bytes.as_ptr().cast(), bytes.len())
+        };
+        Str(NonNull::new(raw).expect("the server aborts when it is out of memory"))
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: we hold a reference.
+        unsafe { bytes(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Str {
+    fn drop(&mut self) {
+        // SAFETY: we own one reference.
+        unsafe { raw::RedisModule_FreeString.unwrap()(null_mut(), self.0.as_ptr()) };
+    }
+}
+
+/// A string as bytes, as long as the server holds it.
+///
+/// # Safety
+/// `string` is valid for `'a`.
+pub(super) unsafe fn bytes<'a>(string: *const raw::RedisModuleString) -> &'a [u8] {
+    let mut len = 0;
+    let start = raw::RedisModule_StringPtrLen.unwrap()(string, &mut len);
+    std::slice::from_raw_parts(start.cast(), len)
+}
+
+/// A command's arguments, its name first.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    pub(super) raw: &'a [*mut raw::RedisModuleString],
+}
+
+impl<'a> Args<'a> {
+    /// The number of arguments, the name included.
+    pub fn len(self) -> usize {
+        self.raw.len()
+    }
+
+    /// The `at`th argument.
+    pub fn get(self, at: usize) -> &'a [u8] {
+        // SAFETY: the server keeps the arguments as long as the command runs.
+        unsafe { bytes(self.raw[at]) }
+    }
+
+    /// The arguments from the `at`th on.
+    pub fn from(self, at: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        // SAFETY: as in `get`.
+        self.raw[at..].iter().map(|&arg| unsafe { bytes(arg) })
+    }
+
+    /// References to the arguments from the `at`th on, for [`Ctx::call`].
+    pub fn strings(self, at: usize) -> Vec<&'a Str> {
+        // SAFETY: `Str` is a transparent wrapper of a non-null pointer; a reference to it drops
+        // nothing.
+        self.raw[at..].iter().map(|arg| unsafe { &*from_ref(arg).cast::<Str>() }).collect()
+    }
+}
