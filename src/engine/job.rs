@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::lost::Doubt;
+use super::term::Term;
 use crate::batch;
 use crate::change::Change;
 use crate::failure::Failure;
@@ -20,6 +21,8 @@ pub struct Job {
     pub change: Change,
     /// When its client is told that its time is up.
     pub deadline: Instant,
+    /// In which term it was taken: it is written in no other.
+    pub term: Term,
     /// A statement with this write was lost: it may be committed.
     pub unsure: Option<Arc<Doubt>>,
     /// How often it was tried in vain.
@@ -113,6 +116,7 @@ impl Job {
         id: JobId,
         change: Change,
         deadline: Instant,
+        term: Term,
         completions: Arc<dyn Completions>,
     ) -> Job {
         let ticket = Ticket {
@@ -121,7 +125,7 @@ impl Job {
             mapping: change.mapping.clone(),
             completions: Some(completions),
         };
-        Job { change, deadline, unsure: None, tries: 0, ticket }
+        Job { change, deadline, term, unsure: None, tries: 0, ticket }
     }
 
     /// Its number; later writes have higher ones.

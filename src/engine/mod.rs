@@ -9,9 +9,9 @@ mod parked;
 mod queue;
 pub mod recent;
 pub mod stats;
+pub mod term;
 mod worker;
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -19,6 +19,7 @@ pub use health::Health;
 pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
 pub use lost::{Backend, Fate, Lost};
 pub use stats::Stats;
+pub use term::{Demoted, Permit, Term, Terms};
 
 use crate::batch::Form;
 use crate::failure::{Failure, Refusal};
@@ -29,9 +30,11 @@ use queue::Queue;
 /// A database, as one worker sees it.
 pub trait Store: Send {
     /// Runs one statement for these rows, commits it, and tells what the database holds then, one
-    /// outcome a row in the same order.
+    /// outcome a row in the same order. The permit is asked immediately before the statement, and
+    /// before a COMMIT: a connection may have been waited for.
     fn apply(
         &mut self,
+        permit: &Permit,
         mapping: &Mapping,
         form: &Form,
         rows: &[Row],
@@ -66,6 +69,8 @@ pub enum Trouble {
     Stale(Arc<Mappings>),
     /// No connection could be had; nothing was sent.
     Down(String),
+    /// This server follows another one now. Nothing was written.
+    Demoted,
     /// The connection is of no more use, or there is none just now. Nothing was written.
     Retry(String),
     /// The connection was lost after the statement was sent: its outcome is not known.
@@ -78,8 +83,8 @@ pub struct Shared {
     pub health: Health,
     /// What happened.
     pub stats: Stats,
-    /// This server follows another one: what was not sent is not written any more.
-    pub demoted: AtomicBool,
+    /// Whether this server may write, and since when.
+    pub terms: Terms,
     /// The options that can change.
     pub limits: Arc<Limits>,
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::change::{Action, Change};
 use crate::engine::job::{Completions, Settled};
+use crate::engine::Terms;
 use crate::mapping::tests::{resolve, users};
 
 struct Nobody;
@@ -15,7 +16,8 @@ impl Completions for Nobody {
 fn job(id: u64, user: u32) -> Job {
     let mapping = Arc::new(resolve(r#"{"table":"users"}"#, &users()).unwrap());
     let change = Change::new(&mapping, format!("users:{user}").as_bytes(), Action::Read);
-    Job::new(id, change, Instant::now() + Duration::from_secs(60), Arc::new(Nobody))
+    let term = Terms::new(true).now();
+    Job::new(id, change, Instant::now() + Duration::from_secs(60), term, Arc::new(Nobody))
 }
 
 /// A queue with so many workers, and seats for more.

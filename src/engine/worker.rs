@@ -3,13 +3,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::{Completions, Job, Row, RowState};
 use super::queue::Queue;
-use super::{Shared, Store, Trouble};
+use super::{Permit, Shared, Store, Term, Trouble};
 use crate::batch::{plan, Form, Group};
 use crate::failure::{Failure, Refusal};
 use crate::limits::Limit;
@@ -45,6 +44,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     completions: Arc<dyn Completions>,
     store: Box<dyn Store>,
+    /// The term of this turn: all its writes were taken in it.
+    term: Term,
     /// Keys whose writes were set aside in this turn: later ones of the turn go behind them.
     aside: HashSet<Arc<[u8]>>,
     /// How long a statement takes besides its rows: see [`RISE`].
@@ -60,8 +61,8 @@ impl Worker {
         completions: Arc<dyn Completions>,
         store: Box<dyn Store>,
     ) -> Worker {
-        let (aside, round_trip) = (HashSet::new(), Duration::ZERO);
-        Worker { seat, queue, shared, completions, store, aside, round_trip }
+        let (term, aside, round_trip) = (shared.terms.now(), HashSet::new(), Duration::ZERO);
+        Worker { seat, queue, shared, completions, store, term, aside, round_trip }
     }
 
     /// Works until the queue is closed. A panic answers the clients of its batch (their tickets
@@ -84,12 +85,14 @@ impl Worker {
         self.shared.limits.get(Limit::BatchMax) as usize
     }
 
+    fn permit(&self) -> Permit<'_> {
+        self.shared.terms.permit(self.term)
+    }
+
     fn turn(&mut self, jobs: Vec<Job>) {
-        if self.shared.demoted.load(Ordering::Acquire) {
-            let reason = "this server follows another one now; nothing was written";
-            return self.fail(jobs, &Failure::Down(reason.into()));
-        }
+        self.term = self.shared.terms.now();
         let jobs = self.settle_doubts(jobs);
+        let jobs = self.drop_late(jobs);
         let jobs = self.drop_expired(jobs);
         let jobs = match self.shared.health.refusal() {
             Some(reason) => self.give_up(jobs, &reason),
@@ -99,6 +102,7 @@ impl Worker {
             return;
         }
         self.shared.stats.batches.add(1);
+        // Whatever a statement becomes (halves, later waves, tries), it is run as a part.
         let mut waiting = VecDeque::from(parts(plan(jobs)));
         while let Some(part) = waiting.pop_front() {
             let left = self.run_part(part);
@@ -120,6 +124,10 @@ impl Worker {
     /// Runs one statement and settles its rows. `None`: all of it is committed; otherwise what is
     /// left to run.
     fn run_part(&mut self, mut part: Part) -> Option<Vec<Part>> {
+        if self.permit().to_write().is_err() {
+            self.fail_demoted(members(part.group));
+            return Some(Vec::new());
+        }
         let group = &mut part.group;
         if !self.aside.is_empty() {
             let is_behind = |row: &mut Row| self.aside.contains(&row.change().target);
@@ -138,7 +146,8 @@ impl Worker {
         let began = Instant::now();
         #[cfg(debug_assertions)]
         super::failpoint::hit(&group.rows, "panic-before");
-        let applied = self.store.apply(&group.mapping, &group.form, &group.rows);
+        let permit = self.shared.terms.permit(self.term);
+        let applied = self.store.apply(&permit, &group.mapping, &group.form, &group.rows);
         #[cfg(debug_assertions)]
         if applied.is_ok() {
             super::failpoint::hit(&group.rows, "panic-after");
@@ -193,6 +202,10 @@ impl Worker {
                     Vec::new()
                 }
             }
+            Trouble::Demoted => {
+                self.fail_demoted(members(part.group));
+                Vec::new()
+            }
             Trouble::Stale(mappings) => plan(self.adopt(members(part.group), &mappings)),
             Trouble::Retry(reason) => {
                 self.shared.stats.set_last_error(reason);
@@ -212,7 +225,11 @@ impl Worker {
             Trouble::Lost(_) => stats.lost.add(1),
             Trouble::Down(_) => stats.unconnected.add(1),
             // A refused write is counted when its client is answered.
-            Trouble::Refused(_) | Trouble::Unfit(_) | Trouble::Stale(_) | Trouble::Retry(_) => {}
+            Trouble::Refused(_)
+            | Trouble::Unfit(_)
+            | Trouble::Stale(_)
+            | Trouble::Retry(_)
+            | Trouble::Demoted => {}
         }
     }
 

@@ -1,11 +1,10 @@
 use super::*;
 use crate::change::{Action, Change};
 use crate::config::Config;
-use crate::engine::{Backend, Fate, Health, Image, Lost, Outcome, Settled, Stats};
+use crate::engine::{Backend, Fate, Health, Image, Lost, Outcome, Permit, Settled, Stats, Terms};
 use crate::limits::Limits;
 use crate::mapping::tests::{resolve, users};
 use crate::mapping::{Mapping, Mappings};
-use std::sync::atomic::AtomicBool;
 use std::sync::Mutex;
 
 /// What a statement is answered with, by a script.
@@ -15,27 +14,33 @@ type Answers = Arc<Mutex<VecDeque<Result<(), Trouble>>>>;
 type Fates = Arc<Mutex<VecDeque<Result<Fate, Trouble>>>>;
 
 /// Says what the script says; a row whose username is "bad" is refused, "named…" by an error that
-/// says so, and "panic" panics.
+/// says so, "panic" panics, and "demote" demotes the server while the statement runs.
 struct Scripted {
     answers: Answers,
     fates: Fates,
     statements: Arc<Mutex<Vec<Vec<String>>>>,
+    shared: Arc<Shared>,
 }
 
 impl Store for Scripted {
     fn apply(
         &mut self,
+        permit: &Permit,
         mapping: &Mapping,
         _: &Form,
         rows: &[Row],
     ) -> Result<Vec<Outcome>, Trouble> {
+        permit.to_write()?;
         let ids = rows.iter().map(|r| String::from_utf8_lossy(&r.change().target).into_owned());
         self.statements.lock().unwrap().push(ids.collect());
+        let names: Vec<&[u8]> =
+            rows.iter().flat_map(|row| row.action().values()).map(|(_, value)| value).collect();
+        if names.contains(&&b"demote"[..]) {
+            self.shared.terms.demote();
+        }
         if let Some(answer) = self.answers.lock().unwrap().pop_front() {
             answer?;
         }
-        let names: Vec<&[u8]> =
-            rows.iter().flat_map(|row| row.action().values()).map(|(_, value)| value).collect();
         assert!(!names.contains(&&b"panic"[..]), "as asked");
         let is_bad = |name: &&&[u8]| **name == b"bad" || name.starts_with(b"named");
         if let Some(name) = names.iter().find(is_bad) {
@@ -102,7 +107,7 @@ impl Bench {
             shared: Arc::new(Shared {
                 health,
                 stats: Stats::default(),
-                demoted: AtomicBool::new(false),
+                terms: Terms::new(true),
                 limits,
             }),
             answers: Answers::default(),
@@ -118,7 +123,8 @@ impl Bench {
         let change = Change::new(&self.mapping, format!("users:{user}").as_bytes(), action);
         let id = self.jobs.len() as u64 + 1;
         let deadline = Instant::now() + patience;
-        self.jobs.push(Job::new(id, change, deadline, self.collected.clone()));
+        let term = self.shared.terms.now();
+        self.jobs.push(Job::new(id, change, deadline, term, self.collected.clone()));
     }
 
     fn will(&self, trouble: Trouble) {
@@ -141,7 +147,8 @@ impl Bench {
         queue.push(self.jobs.drain(..));
         queue.wake();
         let (answers, fates) = (self.answers.clone(), self.fates.clone());
-        let store = Scripted { answers, fates, statements: self.statements.clone() };
+        let (statements, shared) = (self.statements.clone(), self.shared.clone());
+        let store = Scripted { answers, fates, statements, shared };
         let worker = Worker::new(
             0,
             queue.clone(),
@@ -299,9 +306,63 @@ fn a_write_whose_time_is_up_is_not_begun() {
 fn what_was_not_sent_is_not_written_after_a_demotion() {
     let mut bench = Bench::new();
     bench.write(1, "a", LONG);
-    bench.shared.demoted.store(true, Ordering::Release);
-    assert!(matches!(&bench.run()[..], [(1, Err(Failure::Down(_)), false)]));
-    assert!(bench.statements.lock().unwrap().is_empty());
+    bench.shared.terms.demote();
+    assert_eq!(bench.run(), [(1, demoted(), false)]);
+    bench.write(1, "b", LONG);
+    bench.shared.terms.promote();
+    bench.write(2, "c", LONG);
+    assert_eq!(bench.run(), [(1, demoted(), false), (2, Ok(0), false)], "b is of another term");
+    assert_eq!(*bench.statements.lock().unwrap(), [["users:2"]]);
+}
+
+fn demoted() -> Result<i64, Failure> {
+    Err(Failure::Down("this server follows another one now; nothing was written".into()))
+}
+
+/// Whatever is left of a statement when the server is demoted: it is not sent.
+#[test]
+fn a_turn_ends_with_its_term() {
+    let troubles: [fn() -> Option<Trouble>; 5] = [
+        || Some(Trouble::Locked),
+        || Some(Trouble::Conflict(Refusal::default())),
+        || Some(Trouble::Retry("57P01".into())),
+        || Some(Trouble::Demoted),
+        // It is refused for its bad row.
+        || None,
+    ];
+    for trouble in troubles {
+        let mut bench = Bench::new();
+        for (user, name) in [(1, "a"), (2, "bad"), (3, "c"), (4, "demote")] {
+            bench.write(user, name, LONG);
+        }
+        trouble().into_iter().for_each(|trouble| bench.will(trouble));
+        let answers = bench.run();
+        assert!(answers.iter().all(|(_, answer, _)| *answer == demoted()), "{answers:?}");
+        assert_eq!(bench.statements.lock().unwrap().len(), 1, "{:?}", trouble());
+    }
+}
+
+#[test]
+fn later_writes_of_a_row_end_with_the_term() {
+    let mut bench = Bench::new();
+    bench.write(1, "demote", LONG);
+    bench.write(1, "b", LONG);
+    // They can't be one: the second is another wave.
+    bench.jobs[1].change.action = Action::Delete;
+    assert_eq!(bench.run(), [(1, Ok(0), false), (2, demoted(), false)]);
+    assert_eq!(bench.statements.lock().unwrap().len(), 1);
+}
+
+/// It has ended; what it did is seen in the row, by whoever is the master.
+#[test]
+fn a_lost_write_of_an_earlier_term_is_not_sent_again() {
+    let mut bench = Bench::new();
+    bench.write(1, "demote", LONG);
+    bench.will_lose([Fate::Running, Fate::Ended]);
+    let answers = bench.run();
+    assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
+    assert_eq!(bench.statements.lock().unwrap().len(), 1);
+    assert_eq!(bench.shared.stats.unsettled.get(), 0);
 }
 
 #[test]

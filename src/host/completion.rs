@@ -60,11 +60,21 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
     }
     let target = Str::new(&settled.target);
     let before = merge::before(ctx, module, &target, &settled, &pendings);
+    let is_of_now = {
+        let now = module.shared.terms.now();
+        pendings.iter().flatten().all(|pending| pending.term == now)
+    };
     // A server that follows another holds what its master holds; after a flush a key stays gone.
     if is_moving(ctx, module, &settled.target) {
         // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
         ctx.remove(&target);
         module.state().overtaken.insert(settled.target.clone());
+        if is_last {
+            ctx.remove(&Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target)));
+        }
+    } else if !is_of_now && !ffi::server_flags().is_following() {
+        // Another master may have written the row, and this data set is its own.
+        sync::doubt_key(module, &settled.target);
         if is_last {
             ctx.remove(&Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target)));
         }
@@ -111,7 +121,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         let Some(pending) = pending else { continue };
         let value = match (&answer, &pending.cache) {
             (Err(failure), _) => Value::from(failure),
-            (Ok(_), Some(cache)) if !ffi::server_flags().is_following() => {
+            (Ok(_), Some(cache)) if is_of_now && !ffi::server_flags().is_following() => {
                 cache_only::run(ctx, &settled.target, cache, &pending.reply)
             }
             (Ok(_), _) => value,

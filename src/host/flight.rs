@@ -56,6 +56,7 @@ pub fn submit(
     let deadline = since + timeout;
     let change = Change::new(mapping, target, write.action);
     let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
+    let term = module.shared.terms.now();
     let mut state = module.state();
     let pending = Pending {
         mapping: mapping.clone(),
@@ -66,6 +67,7 @@ pub fn submit(
         cache: write.cache,
         uuid: write.uuid,
         epoch: state.epoch,
+        term,
         since,
     };
     let id = state.add(pending);
@@ -73,7 +75,7 @@ pub fn submit(
         expect(&mut state, deadline, id);
     }
     module.shared.stats.waiting.add(1);
-    let job = Job::new(id, change, deadline, module.inbox.clone());
+    let job = Job::new(id, change, deadline, term, module.inbox.clone());
     if let Some(job) = state.line_up(job) {
         module.engine.submit([job]);
     }

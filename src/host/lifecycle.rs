@@ -12,7 +12,7 @@ use super::state::{module, MainThread, Module};
 use super::{commands, completion, leftovers, options, sync};
 use crate::args;
 use crate::config::ConfigError;
-use crate::engine::{Completions, Engine, Health, Shared, Stats};
+use crate::engine::{Completions, Engine, Health, Shared, Stats, Terms};
 use crate::limits::{Limit, Limits};
 use crate::pg::catalog::Catalog;
 use crate::pg::connections::Connections;
@@ -82,7 +82,7 @@ fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
     let shared = Arc::new(Shared {
         health: Health::new(limits.clone()),
         stats: Stats::default(),
-        demoted: AtomicBool::new(false),
+        terms: Terms::new(!ffi::server_flags().is_replica()),
         limits: limits.clone(),
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone()));
@@ -218,11 +218,11 @@ pub fn event(_: &Ctx, event: Event) {
             sync::doubt();
         }
         Event::Promoted => {
-            module.shared.demoted.store(false, Ordering::Release);
+            module.shared.terms.promote();
             sync::doubt();
         }
         Event::Demoted => {
-            module.shared.demoted.store(true, Ordering::Release);
+            module.shared.terms.demote();
             module.feed.stop();
         }
         Event::Shutdown => {

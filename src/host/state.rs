@@ -17,7 +17,7 @@ use super::verify::Verify;
 use crate::change::Bytes;
 use crate::command::{CacheOnly, Named, Reply};
 use crate::config::Config;
-use crate::engine::{Engine, Job, JobId, Settled, Shared};
+use crate::engine::{Engine, Job, JobId, Settled, Shared, Term};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
@@ -143,6 +143,8 @@ pub struct Pending {
     pub uuid: Vec<u8>,
     /// [`State::epoch`] when it was staged.
     pub epoch: u64,
+    /// In which term: in a later one, the data set may hold what came after it.
+    pub term: Term,
     /// When it was staged.
     pub since: Instant,
 }

@@ -6,8 +6,39 @@ use std::sync::Arc;
 use postgres::error::{DbError, Severity, SqlState};
 use postgres::Error;
 
-use crate::engine::{Backend, Lost, Trouble};
+use crate::engine::{Backend, Demoted, Lost, Trouble};
 use crate::failure::Refusal;
+
+/// Why a statement that may write has given nothing.
+#[derive(Debug)]
+pub enum SendError {
+    /// It was not sent.
+    Demoted(Demoted),
+    /// It was sent, or prepared, and failed.
+    Database(Error),
+}
+
+impl From<Demoted> for SendError {
+    fn from(demoted: Demoted) -> SendError {
+        SendError::Demoted(demoted)
+    }
+}
+
+impl From<Error> for SendError {
+    fn from(error: Error) -> SendError {
+        SendError::Database(error)
+    }
+}
+
+impl SendError {
+    /// What it means for the statement's writes.
+    pub fn classify(&self, backend: &Arc<Backend>) -> Trouble {
+        match self {
+            SendError::Demoted(demoted) => (*demoted).into(),
+            SendError::Database(error) => classify(error, backend),
+        }
+    }
+}
 
 /// What a failed statement means. The one place where "try again" is decided: at once, on another
 /// connection, later, or never.

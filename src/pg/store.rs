@@ -8,13 +8,13 @@ use r2d2::PooledConnection;
 
 use super::catalog::Catalog;
 use super::connections::Connections;
-use super::error::{classify_connect, explain};
+use super::error::{classify_connect, explain, SendError};
 use super::pool::{too_late, Manager};
 use super::session::Session;
 use super::wire::{Array, Cell, Value};
 use super::{resolve, transaction};
 use crate::batch::Form;
-use crate::engine::{Fate, Image, Lost, Outcome, Row, Store, Trouble};
+use crate::engine::{Fate, Image, Lost, Outcome, Permit, Row, Store, Trouble};
 use crate::failure::{Failure, Refusal};
 use crate::key::Show;
 use crate::limits::Limits;
@@ -70,6 +70,7 @@ impl PgStore {
 impl Store for PgStore {
     fn apply(
         &mut self,
+        permit: &Permit,
         mapping: &Mapping,
         form: &Form,
         rows: &[Row],
@@ -83,7 +84,7 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
         }
-        let trouble = match transaction::apply(&mut session, mapping, form, rows) {
+        let trouble = match transaction::apply(&mut session, permit, mapping, form, rows) {
             Ok(outcomes) => {
                 self.session = Some(session);
                 return Ok(outcomes);
@@ -150,11 +151,12 @@ fn names_a_row(refusal: &Refusal) -> bool {
 /// Runs the statement, and looks for the reason where it left a row out.
 pub fn run(
     session: &mut Session,
+    permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
-) -> Result<Vec<Outcome>, postgres::Error> {
-    let mut images = images(mapping, rows, &query(session, mapping, form, rows)?);
+) -> Result<Vec<Outcome>, SendError> {
+    let mut images = images(mapping, rows, &query(session, permit, mapping, form, rows)?);
     // A read finds nothing, and what a mixed statement misses is inserted: no need to ask why.
     if !matches!(form, Form::Read | Form::Mixed) {
         for (row, image) in rows.iter().zip(&mut images).filter(|(_, image)| image.is_none()) {
@@ -170,33 +172,40 @@ pub fn read(
     mapping: &Mapping,
     rows: &[Row],
 ) -> Result<Images, postgres::Error> {
-    Ok(images(mapping, rows, &query(session, mapping, &Form::Read, rows)?))
+    match query(session, &Permit::READ, mapping, &Form::Read, rows) {
+        Ok(returned) => Ok(images(mapping, rows, &returned)),
+        Err(SendError::Database(error)) => Err(error),
+        Err(SendError::Demoted(_)) => unreachable!("anybody may read"),
+    }
 }
 
 /// Runs the statement of a form for these rows.
 fn query(
     session: &mut Session,
+    permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
-) -> Result<Vec<postgres::Row>, postgres::Error> {
+) -> Result<Vec<postgres::Row>, SendError> {
     session.carries(rows.iter().map(|row| row.change().size()).sum());
-    let returned = send(session, mapping, form, rows)?;
+    let returned = send(session, permit, mapping, form, rows)?;
     session.carries(returned.iter().map(postgres::Row::raw_size_bytes).sum());
     Ok(returned)
 }
 
 fn send(
     session: &mut Session,
+    permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
-) -> Result<Vec<postgres::Row>, postgres::Error> {
+) -> Result<Vec<postgres::Row>, SendError> {
     if let ([row], true) = (rows, *form != Form::Mixed) {
         let values: Vec<Value> = cells(form, row).map(Value).collect();
         let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
         let statement = session.prepare(mapping, form, Rows::One)?;
-        return session.client.query(&statement, &params);
+        permit.to_send(form)?;
+        return Ok(session.client.query(&statement, &params)?);
     }
     let arrays = arrays(mapping, form, rows);
     let masks: Vec<i64> = match form {
@@ -208,7 +217,8 @@ fn send(
         params.push(&masks);
     }
     let statement = session.prepare(mapping, form, Rows::Many)?;
-    session.client.query(&statement, &params)
+    permit.to_send(form)?;
+    Ok(session.client.query(&statement, &params)?)
 }
 
 /// A row's parameters: the id's parts, then the values.

@@ -1,36 +1,38 @@
 //! A statement and its transaction: in one message, or with its number known before COMMIT.
 
-use super::error::{classify, explain, is_end};
+use super::error::{explain, is_end, SendError};
 use super::session::Session;
 use super::store::{read, run, take_over};
 use crate::batch::Form;
 use crate::engine::lost::Transaction;
-use crate::engine::{Lost, Outcome, Row, Trouble};
+use crate::engine::{Lost, Outcome, Permit, Row, Trouble};
 use crate::mapping::Mapping;
 
 /// Runs one statement for these rows and commits it.
 pub fn apply(
     session: &mut Session,
+    permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
 ) -> Result<Vec<Outcome>, Trouble> {
     match form.is_once() {
-        true => once(session, mapping, form, rows),
-        false => any_number(session, mapping, form, rows),
+        true => once(session, permit, mapping, form, rows),
+        false => any_number(session, permit, mapping, form, rows),
     }
 }
 
 /// One statement, its own transaction. It can be done twice.
 fn any_number(
     session: &mut Session,
+    permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
 ) -> Result<Vec<Outcome>, Trouble> {
     let backend = session.backend.clone();
     let mut outcomes =
-        run(session, mapping, form, rows).map_err(|error| classify(&error, &backend))?;
+        run(session, permit, mapping, form, rows).map_err(|error| error.classify(&backend))?;
     if !matches!(form, Form::Read | Form::Delete) {
         // It is committed, whatever goes wrong now.
         let lost = |error| Lost { reason: explain(&error), backend, commit: None };
@@ -44,17 +46,21 @@ fn any_number(
 /// sent, so that it can be asked for. What is lost before that was not committed.
 fn once(
     session: &mut Session,
+    permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
 ) -> Result<Vec<Outcome>, Trouble> {
     let backend = session.backend.clone();
-    let not_committed = |error: postgres::Error| match classify(&error, &backend) {
+    let not_committed = |error: SendError| match error.classify(&backend) {
         Trouble::Lost(lost) => Trouble::Retry(lost.reason),
         trouble => trouble,
     };
-    session.client.batch_execute("BEGIN").map_err(not_committed)?;
-    let mut outcomes = match run(session, mapping, form, rows) {
+    session.client.batch_execute("BEGIN").map_err(|error| not_committed(error.into()))?;
+    let ran = run(session, permit, mapping, form, rows);
+    // The statement may have waited, for a lock or a slow database.
+    let ran = ran.and_then(|outcomes| Ok(permit.to_write().map(|()| outcomes)?));
+    let mut outcomes = match ran {
         Ok(outcomes) => outcomes,
         Err(error) => {
             if session.client.batch_execute("ROLLBACK").is_err() {
@@ -69,7 +75,7 @@ fn once(
     let commit = session.client.batch_execute("COMMIT");
     let result = match commit {
         Ok(()) => reread(session, mapping, rows, &mut outcomes),
-        Err(error) if !is_end(&error) => return Err(not_committed(error)),
+        Err(error) if !is_end(&error) => return Err(not_committed(error.into())),
         Err(error) => Err(error),
     };
     match result {

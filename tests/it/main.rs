@@ -60,6 +60,7 @@ mod batches;
 mod cluster;
 mod cluster_node;
 mod consistency;
+mod demotion;
 mod disturbed;
 mod failover;
 mod host;

@@ -38,6 +38,11 @@ impl Flags {
         self.0 & Self::FOLLOWING != 0
     }
 
+    /// This server follows another one.
+    pub fn is_replica(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
+    }
+
     /// Redis Cluster.
     pub fn is_cluster(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0

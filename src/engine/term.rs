@@ -1,0 +1,124 @@
+//! Whether this server may write to the database, and since when.
+//!
+//! A server that follows another one writes nothing, and what it had to write as a master is not
+//! its to write when it is a master again: another one may have written the row meanwhile. So each
+//! time as a master is a term of its own, each write belongs to the term in which it was taken,
+//! and a statement is sent only with a [`Permit`] of the term of today.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Job, Trouble};
+use crate::batch::Form;
+
+/// One time as a master, or as a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term(u64);
+
+/// Which term it is.
+#[derive(Debug)]
+pub struct Terms(AtomicU64);
+
+/// The bit that a master's term doesn't have. So each change of role is another number, and it is
+/// looked at in one step.
+const FOLLOWING: u64 = 1;
+
+impl Terms {
+    /// The first term.
+    pub fn new(is_master: bool) -> Terms {
+        Terms(AtomicU64::new(if is_master { 0 } else { FOLLOWING }))
+    }
+
+    /// The term of now, in which a new write is taken.
+    pub fn now(&self) -> Term {
+        Term(self.0.load(Ordering::Acquire))
+    }
+
+    /// This server follows another one from now on. It may follow one already.
+    pub fn demote(&self) {
+        self.0.fetch_or(FOLLOWING, Ordering::AcqRel);
+    }
+
+    /// This server is a master from now on. It may be one already.
+    pub fn promote(&self) {
+        let next = |term| (term & FOLLOWING != 0).then_some(term + 1);
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    /// For what was taken in `term`.
+    pub fn permit(&self, term: Term) -> Permit<'_> {
+        Permit(Some((self, term)))
+    }
+}
+
+/// What a statement needs to be sent: it says whether the term is over in which its writes were
+/// taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Permit<'a>(Option<(&'a Terms, Term)>);
+
+/// The term is over: nothing is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this server follows another one now; nothing was written")]
+pub struct Demoted;
+
+impl Permit<'_> {
+    /// For statements that read, which anybody may send.
+    pub const READ: Permit<'static> = Permit(None);
+
+    /// To be asked immediately before each statement that may write, and before each COMMIT.
+    pub fn to_write(&self) -> Result<(), Demoted> {
+        match self.0 {
+            Some((terms, term)) if term.0 & FOLLOWING == 0 && terms.now() == term => Ok(()),
+            _ => Err(Demoted),
+        }
+    }
+
+    /// To be asked immediately before a statement of this form.
+    pub fn to_send(&self, form: &Form) -> Result<(), Demoted> {
+        match form {
+            Form::Read => Ok(()),
+            _ => self.to_write(),
+        }
+    }
+
+    /// True when the write was taken in another term.
+    pub fn is_too_late_for(&self, job: &Job) -> bool {
+        self.to_write().is_err() || self.0.is_none_or(|(_, term)| term != job.term)
+    }
+}
+
+impl From<Demoted> for Trouble {
+    fn from(_: Demoted) -> Trouble {
+        Trouble::Demoted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_ends_with_its_term() {
+        let terms = Terms::new(true);
+        let first = terms.permit(terms.now());
+        terms.promote();
+        assert_eq!(first.to_write(), Ok(()), "it was a master already");
+        terms.demote();
+        assert_eq!(first.to_write(), Err(Demoted));
+        let following = terms.permit(terms.now());
+        terms.demote();
+        assert_eq!(following.to_write(), Err(Demoted));
+        terms.promote();
+        assert_eq!(first.to_write(), Err(Demoted), "it is another term");
+        assert_eq!(following.to_write(), Err(Demoted));
+        assert_eq!(terms.permit(terms.now()).to_write(), Ok(()));
+    }
+
+    #[test]
+    fn who_follows_may_read() {
+        let terms = Terms::new(false);
+        assert_eq!(terms.permit(terms.now()).to_send(&Form::Read), Ok(()));
+        assert_eq!(terms.permit(terms.now()).to_send(&Form::Delete), Err(Demoted));
+        assert_eq!(Permit::READ.to_send(&Form::Read), Ok(()));
+        assert_eq!(Permit::READ.to_send(&Form::Delete), Err(Demoted));
+    }
+}
