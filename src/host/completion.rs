@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ffi::{self, Ctx, Mode, Str};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{acknowledge, cache_only, gather, latency, merge, sync, verify, write};
+use super::{cache_only, gather, latency, merge, sync, verify, write};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -126,7 +126,9 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
             }
             (Ok(_), _) => value,
         };
-        acknowledge::send(ctx, module, &settled.target, &pending.uuid, &value);
+        if let Some(acknowledgement) = &pending.acknowledgement {
+            acknowledgement.send(ctx, module, &value);
+        }
         match pending.waiter {
             Waiter::Nobody => continue,
             Waiter::Verify => {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
 use super::completion;
 use super::ffi::{self, Ctx};
@@ -24,6 +25,7 @@ pub fn send(
     mapping: &Arc<Mapping>,
     target: &[u8],
     write: Write,
+    acknowledgement: Option<Acknowledgement>,
 ) -> Option<Value> {
     let client = match ctx.flags().cannot_block() {
         true => None,
@@ -31,10 +33,11 @@ pub fn send(
     };
     match client {
         Some(client) => {
-            submit(module, mapping, target, write, Waiter::Client(client));
+            let waiter = Waiter::Client(client);
+            submit(module, mapping, target, write, waiter, acknowledgement);
             None
         }
-        None => Some(wait(ctx, module, mapping, target, write)),
+        None => Some(wait(ctx, module, mapping, target, write, acknowledgement)),
     }
 }
 
@@ -45,6 +48,7 @@ pub fn submit(
     target: &[u8],
     write: Write,
     waiter: Waiter,
+    acknowledgement: Option<Acknowledgement>,
 ) -> JobId {
     let timeout = match waiter {
         Waiter::Server => module.shared.limits.sync_timeout(),
@@ -65,7 +69,7 @@ pub fn submit(
         kept: write.kept,
         dropped: write.dropped,
         cache: write.cache,
-        uuid: write.uuid,
+        acknowledgement,
         epoch: state.epoch,
         term,
         since,
@@ -116,12 +120,13 @@ pub fn wait(
     mapping: &Arc<Mapping>,
     target: &[u8],
     write: Write,
+    acknowledgement: Option<Acknowledgement>,
 ) -> Value {
     module.shared.stats.sync.add(1);
     let timeout = module.shared.limits.sync_timeout();
     let began = Instant::now();
     let until = began + timeout;
-    let id = submit(module, mapping, target, write, Waiter::Server);
+    let id = submit(module, mapping, target, write, Waiter::Server, acknowledgement);
     let answer = serve_until(ctx, module, &[target], until, || {
         module.state().sync_answer.take_if(|(answered, _)| *answered == id)
     });
@@ -208,7 +213,7 @@ pub fn send_all(
                 break;
             }
             stage(&target);
-            match wait(ctx, module, &mapping, &target, write) {
+            match wait(ctx, module, &mapping, &target, write, None) {
                 Value::Integer(n) => sum += n,
                 other => drop(error.get_or_insert(other)),
             }
@@ -221,7 +226,7 @@ pub fn send_all(
     let gather = Arc::new(Mutex::new(Gather::new(client, writes.len(), then)));
     for (mapping, target, write) in writes {
         stage(&target);
-        submit(module, &mapping, &target, write, Waiter::Part(gather.clone()));
+        submit(module, &mapping, &target, write, Waiter::Part(gather.clone()), None);
     }
     None
 }

@@ -157,7 +157,7 @@ fn read(ctx: &Ctx) {
         }
         let read = Write::read(Reply::Done);
         module.state().reading();
-        flight::submit(module, mapping, staged.target, read, Waiter::Sync);
+        flight::submit(module, mapping, staged.target, read, Waiter::Sync, None);
     }
     if !module.state().leftovers.is_empty() {
         ffi::timer(Duration::from_millis(1), read);

@@ -8,13 +8,17 @@ use super::ffi::{Args, Ctx, Mode};
 use super::flight;
 use super::state::module;
 use super::value::Value;
-use super::write::as_user_sees;
+use super::write::{as_user_sees, no_permission};
 use crate::key;
 
 /// Waits for the writes of the keys among the arguments, as the server itself waits for MIGRATE's
 /// other end, and runs it.
 pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
+    // The server is not held up for somebody who may not.
+    if !ctx.may_run(c"MIGRATE", &args.strings(1)) {
+        return Some(no_permission(c"MIGRATE", args.get(3)));
+    }
     let prefix = module.config.prefix.as_bytes();
     let target = |arg| key::parse(prefix, arg).map_or(arg, |staged| staged.target);
     let targets: Vec<&[u8]> = args.from(1).map(target).collect();

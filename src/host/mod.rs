@@ -21,6 +21,7 @@ mod options;
 mod position;
 mod reload;
 mod report;
+mod rights;
 mod staging;
 mod state;
 mod sync;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::acknowledge::Acknowledgement;
 use super::complaints::Complaints;
 use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
@@ -139,8 +140,8 @@ pub struct Pending {
     pub dropped: Vec<Bytes>,
     /// What happens to the final key when the database has no part in it.
     pub cache: Option<CacheOnly>,
-    /// What the acknowledgement's stream is named after, if any.
-    pub uuid: Vec<u8>,
+    /// Where what becomes of it is told, too.
+    pub acknowledgement: Option<Acknowledgement>,
     /// [`State::epoch`] when it was staged.
     pub epoch: u64,
     /// In which term: in a later one, the data set may hold what came after it.

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 
+use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
 use super::ffi::{log, Args, Ctx, Kind, Level, Mode, Str};
 use super::flight;
@@ -41,7 +42,8 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
         // RENAMENX and COPY that found the staged key there have changed nothing.
         _ => return Some(Value::Integer(reply.integer())),
     };
-    let result = whole_hash(ctx, module, staged, done);
+    let admit = |target: &[u8], uuid: &[u8]| Acknowledgement::admit(ctx, target, uuid);
+    let result = whole_hash(ctx, module, staged, done, admit);
     if result.is_err() {
         module.apply(|| undo(ctx, args));
     }
@@ -73,8 +75,15 @@ pub fn undo_restore(ctx: &Ctx, args: Args) {
 }
 
 /// Writes all fields of a staged hash through and waits. The answer, or the error when the row is
-/// not written; what is staged is then still there.
-fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], done: Reply) -> Result<Value, Value> {
+/// not written; what is staged is then still there. `admit` says where a hash with a uuid among its
+/// fields is acknowledged.
+fn whole_hash(
+    ctx: &Ctx,
+    module: &Module,
+    key: &[u8],
+    done: Reply,
+    admit: impl FnOnce(&[u8], &[u8]) -> Result<Option<Acknowledgement>, Value>,
+) -> Result<Value, Value> {
     let (mapping, staged) = admit::staged(ctx, module, key).map_err(|f| refuse(module, &f))?;
     let name = Str::new(key);
     let is_hash = ctx.open(&name).kind() == Kind::Hash;
@@ -88,10 +97,11 @@ fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], done: Reply) -> Result<Val
         let problem = "the operation field \"#\" works with HSET only";
         return Err(refuse(module, &Failure::Input(problem.into())));
     }
+    let acknowledgement = admit(staged.target, &write.uuid)?;
     write.reply = done;
     // Until it is known whether the row is written, the hash must not be lost.
     module.state().held = Some(staged.target.into());
-    let value = flight::wait(ctx, module, &mapping, staged.target, write);
+    let value = flight::wait(ctx, module, &mapping, staged.target, write, acknowledgement);
     let in_flight = {
         let mut state = module.state();
         state.held = None;
@@ -109,9 +119,10 @@ fn whole_hash(ctx: &Ctx, module: &Module, key: &[u8], done: Reply) -> Result<Val
 }
 
 /// The keyspace handler: a staged hash changed, and no command of ours did it. It is written
-/// through; its client can't be told of a failure, so the log is.
+/// through; its client can't be told of a failure, so the log is. Nobody's rights are known, so
+/// nothing is acknowledged.
 pub fn changed_elsewhere(ctx: &Ctx, module: &Module, event: &[u8], key: &[u8]) {
-    if let Err(Value::Error(error)) = whole_hash(ctx, module, key, Reply::Done) {
+    if let Err(Value::Error(error)) = whole_hash(ctx, module, key, Reply::Done, |_, _| Ok(None)) {
         let prefix = module.config.prefix.as_bytes();
         let name = key::parse(prefix, key).map_or("?".into(), |k| Show(k.name).to_string());
         let code = error.to_string_lossy();

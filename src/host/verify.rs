@@ -156,7 +156,7 @@ fn turn(ctx: &Ctx) {
         return ffi::timer(Duration::ZERO, turn);
     }
     for key in keys {
-        flight::submit(module, &mapping, key, Write::read(Reply::Done), Waiter::Verify);
+        flight::submit(module, &mapping, key, Write::read(Reply::Done), Waiter::Verify, None);
     }
 }
 

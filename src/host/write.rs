@@ -2,15 +2,16 @@
 
 use std::ffi::CStr;
 
+use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
 use super::ffi::{Args, Ctx, Kind, Mode, Str};
 use super::state::{module, Module};
 use super::value::Value;
-use super::{acknowledge, cache_only, flight};
+use super::{cache_only, flight, rights};
 use crate::change::Action;
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
-use crate::key;
+use crate::key::{self, Show};
 use crate::mapping::Mapping;
 
 /// What Redis says of a key of another type.
@@ -47,24 +48,31 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
             return Some(acknowledge_refusal(ctx, module, args, plain, refusal));
         }
     };
+    let acknowledgement = match admit_operation(ctx, args, plain, staged.target, &write) {
+        Ok(acknowledgement) => acknowledgement,
+        Err(refusal) => return Some(refusal),
+    };
     if plain == c"HMSET" {
         write.reply = Reply::Done;
     } else if write.cache.is_some() {
         write.reply = Reply::Changed;
     }
     if ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
-        return Some(acknowledge_refusal(ctx, module, args, plain, Value::error(WRONG_TYPE)));
+        let refusal = Value::error(WRONG_TYPE);
+        if let Some(acknowledgement) = acknowledgement {
+            acknowledgement.send(ctx, module, &refusal);
+        }
+        return Some(refusal);
     }
     if let Some(cache) = &write.cache {
-        if !ctx.may_run(plain, args) {
-            return Some(no_permission(plain));
-        }
         // Behind the writes that are on their way to this key, or at once.
         if module.state().keys.contains_key(staged.target) {
-            return flight::send(ctx, module, &mapping, staged.target, write);
+            return flight::send(ctx, module, &mapping, staged.target, write, acknowledgement);
         }
         let value = module.apply(|| cache_only::run(ctx, staged.target, cache, &write.reply));
-        acknowledge::send(ctx, module, staged.target, &write.uuid, &value);
+        if let Some(acknowledgement) = acknowledgement {
+            acknowledgement.send(ctx, module, &value);
+        }
         return Some(value);
     }
     let error = match sets_the_whole_row(&mapping, &write) {
@@ -74,10 +82,31 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
     if error.is_some() {
         return error;
     }
-    flight::send(ctx, module, &mapping, staged.target, write)
+    flight::send(ctx, module, &mapping, staged.target, write, acknowledgement)
 }
 
-/// Acknowledges a write that was refused before it was staged, where its client waits for that.
+/// What the user needs rights for besides the staged command itself: rgsync's operation, and the
+/// acknowledgement. An error is what the client reads.
+fn admit_operation(
+    ctx: &Ctx,
+    args: Args,
+    plain: &CStr,
+    target: &[u8],
+    write: &Write,
+) -> Result<Option<Acknowledgement>, Value> {
+    let is_operation = write.cache.is_some() || write.action == Action::Delete;
+    if write.uuid.is_empty() && !is_operation {
+        return Ok(None);
+    }
+    let args = args.strings(1);
+    if !ctx.may_run(plain, &args) {
+        return Err(no_permission(plain, args[0].as_bytes()));
+    }
+    rights::of_operation(ctx, args[0], target, write)?;
+    Acknowledgement::admit(ctx, target, &write.uuid)
+}
+
+/// Acknowledges a write that was refused before it was understood, where its client waits for that.
 fn acknowledge_refusal(
     ctx: &Ctx,
     module: &Module,
@@ -85,15 +114,15 @@ fn acknowledge_refusal(
     plain: &CStr,
     refusal: Value,
 ) -> Value {
-    let staged = key::parse(module.config.prefix.as_bytes(), args.get(1));
     let uuid = match plain == c"HSET" || plain == c"HMSET" {
         true => command::uuid(args.from(2)),
         false => &[],
     };
-    if let Ok(staged) = staged {
-        let is_ours = ctx.db() == module.config.db;
-        if !uuid.is_empty() && is_ours && ctx.may_run(plain, args) {
-            acknowledge::send(ctx, module, staged.target, uuid, &refusal);
+    let staged = key::parse(module.config.prefix.as_bytes(), args.get(1));
+    let is_ours = ctx.db() == module.config.db;
+    if let (Ok(staged), true) = (staged, is_ours && ctx.may_run(plain, &args.strings(1))) {
+        if let Ok(Some(acknowledgement)) = Acknowledgement::admit(ctx, staged.target, uuid) {
+            acknowledgement.send(ctx, module, &refusal);
         }
     }
     refusal
@@ -130,6 +159,9 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, more: &[&Str]) ->
     if looks {
         let key = args.strings(1);
         if ctx.open(key[0]).has(key[1]) {
+            if !ctx.may_run(plain, &key) {
+                return Some(no_permission(plain, key[0].as_bytes()));
+            }
             module.apply(|| {
                 // Emptied, the key would be gone, and missing where its slot moves to another node.
                 let sign = [key[0], &Str::new(b"#"), &Str::new(plain.to_bytes())];
@@ -184,7 +216,7 @@ pub fn is_elsewhere(error: &[u8]) -> bool {
 }
 
 /// What a user without the plain command's rights reads.
-pub fn no_permission(plain: &CStr) -> Value {
+pub fn no_permission(plain: &CStr, key: &[u8]) -> Value {
     let name = plain.to_string_lossy().to_lowercase();
-    Value::error(format!("NOPERM this user may not run '{name}' on that key"))
+    Value::error(format!("NOPERM this user has no permissions to run '{name}' on {}", Show(key)))
 }

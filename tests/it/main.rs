@@ -78,6 +78,7 @@ mod retry;
 mod hostile_client;
 mod hostile_database;
 mod hostile_names;
+mod rights;
 mod role;
 mod secrets;
 mod tls;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use redis_module::raw;
 
 use super::flags::Flags;
-use super::{Args, Str};
+use super::Str;
 
 /// A context that lives as long as the module: for the log and for timers made in one-shots.
 pub(super) static DETACHED: AtomicPtr<raw::RedisModuleCtx> = AtomicPtr::new(null_mut());
@@ -54,12 +54,12 @@ impl Ctx {
     }
 
     /// True when the context's user may run the command with these arguments.
-    pub fn may_run(&self, command: &CStr, args: Args) -> bool {
+    pub fn may_run(&self, command: &CStr, args: &[&Str]) -> bool {
         let name = Str::new(command.to_bytes());
-        let mut argv = vec![name.0.as_ptr()];
-        argv.extend(&args.raw[1..]);
+        let mut argv: Vec<_> =
+            std::iter::once(&&name).chain(args).map(|arg| arg.0.as_ptr()).collect();
         // SAFETY: `self.raw` is valid; the user's name and the user are ours to free; the arguments
-        // are valid during the command.
+        // are valid strings, which the check only reads.
         unsafe {
             let user_name = raw::RedisModule_GetCurrentUserName.unwrap()(self.raw);
             let Some(user_name) = NonNull::new(user_name).map(Str) else { return false };

@@ -70,6 +70,15 @@ impl Key<'_> {
         }
     }
 
+    /// It holds a stream.
+    pub fn is_stream(&self) -> bool {
+        // SAFETY: the key is open.
+        self.raw.is_some_and(|raw| unsafe {
+            let kind = raw::RedisModule_KeyType.unwrap()(raw.as_ptr());
+            kind == raw::REDISMODULE_KEYTYPE_STREAM as c_int
+        })
+    }
+
     /// It lives for ever.
     pub fn is_persistent(&self) -> bool {
         // SAFETY: the key is open.

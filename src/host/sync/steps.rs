@@ -86,7 +86,7 @@ fn read(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
         return;
     }
     module.state().reading();
-    flight::submit(module, mapping, key, Write::read(Reply::Done), Waiter::Sync);
+    flight::submit(module, mapping, key, Write::read(Reply::Done), Waiter::Sync, None);
 }
 
 /// Nothing is on its way: more follows, or all is done.
