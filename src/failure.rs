@@ -30,6 +30,8 @@ pub struct Refusal {
     pub column: Option<String>,
     /// More, such as the key that exists already.
     pub detail: Option<String>,
+    /// The server's function that raised it; for [`Refusal::for_write`].
+    pub routine: Option<String>,
 }
 
 impl Refusal {

@@ -12,6 +12,7 @@ pub mod batch;
 pub mod change;
 pub mod command;
 pub mod config;
+pub mod disclosure;
 pub mod engine;
 pub mod failure;
 #[cfg(feature = "host")]

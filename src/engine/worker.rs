@@ -260,6 +260,7 @@ impl Worker {
             return parts(singly(group.rows.remove(0)));
         }
         self.shared.stats.set_last_error(describe(&refusal));
+        let refusal = refusal.for_write(group.rows[0].change());
         self.fail(members(part.group), &Failure::Refused(refusal));
         Vec::new()
     }

@@ -108,6 +108,7 @@ pub fn refusal(db: &DbError) -> Refusal {
         constraint: owned(db.constraint()),
         column: owned(db.column()),
         detail: owned(db.detail()),
+        routine: owned(db.routine()),
     }
 }
 

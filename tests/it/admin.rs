@@ -148,7 +148,7 @@ fn a_values_text_is_not_logged() {
     assert_eq!(s.run("HSET __{users:1} username a email a pwhash very-private-hash"), int(3));
     s.run("HSET __{users:2} username a email b pwhash very-private-hash")
         .assert_error("WTERR 23505 ");
-    // This error's detail is the whole row: for its client alone.
+    // This error's detail is the whole row: for nobody.
     s.run("HSET __{users:2} username b pwhash very-private-hash").assert_error("WTERR 23502 ");
     assert!(!s.log().contains("very-private-hash"), "{}", s.log());
 }

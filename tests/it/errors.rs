@@ -117,7 +117,8 @@ fn a_triggers_words_reach_the_client_whole() {
     refused("letters", "WTERR P0001 käse ☃");
     refused("own", "WTERR WT001 mine constraint=c column=k");
     let lines = refused("lines", "WTERR P0001 one");
-    assert!(lines.contains("two") && lines.contains("four"), "{lines}");
+    // Its detail may hold columns that the client must not read.
+    assert!(lines.contains("two") && !lines.contains("four"), "{lines}");
     assert!(!lines.contains(['\r', '\n']), "{lines}");
     refused("long", "WTERR P0001 long long");
     assert_eq!(s.run("HSET __{weird:1} what else"), int(1));

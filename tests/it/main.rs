@@ -39,6 +39,7 @@ mod sync_commands;
 mod database_decides;
 mod ddl;
 mod ddl_constraints;
+mod disclosure;
 mod relations;
 mod swallowed;
 
