@@ -39,7 +39,7 @@ soak: deps ## the fault tests with other random choices, for SOAK=10 minutes, an
 fuzz: deps ## the fuzz targets, each for FUZZ_SECONDS=60 (nightly Rust and cargo-fuzz)
 	bash scripts/fuzz
 
-redis-tests: build ## Redis' own tests of hashes with the module loaded; REDIS_SRC=<source tree>
+redis-tests: build ## Redis' own tests of hashes, SLOWLOG, ACL with the module loaded; REDIS_SRC=<source tree>
 	MODULE=$(MODULE) bash scripts/redis-tests
 
 bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1

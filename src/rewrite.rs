@@ -2,6 +2,7 @@
 //! module's own, and which are refused.
 
 use std::ffi::CStr;
+use std::ops::Range;
 
 /// What happens to a command whose key is staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub enum Keys {
     Pairs(usize),
     /// The argument after `STORE` or `STOREDIST`.
     Store,
-    /// Whatever the keys are.
-    Whatever,
+    /// MIGRATE's, staged or not: a write may be on its way to a plain key, too.
+    Migrate,
 }
 
 /// The longest name in [`rule`].
@@ -34,7 +35,7 @@ const LONGEST: usize = 17;
 /// `None` for commands that make or change no staged hash, and where the number of arguments is
 /// wrong: Redis says so itself.
 pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
-    use Keys::{All, At, Pairs, Store, Whatever};
+    use Keys::{All, At, Migrate, Pairs, Store};
     use Rewrite::{Refuse, To};
     let mut lower = [0; LONGEST];
     let lower = lower.get_mut(..name.len())?;
@@ -54,8 +55,7 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
         b"rename" => (To(c"wt.rename"), At(2), argc == 3),
         b"renamenx" => (To(c"wt.renamenx"), At(2), argc == 3),
         b"restore" => (To(c"wt.restore"), At(1), argc >= 4),
-        // Of plain keys too: a write may be on its way to them.
-        b"migrate" => (To(c"wt.migrate"), Whatever, argc >= 6),
+        b"migrate" => (To(c"wt.migrate"), Migrate, argc >= 6),
         // Other ways to change a hash, or to put something else where a hash is staged.
         b"incr" | b"decr" | b"pfadd" | b"pfmerge" | b"hpersist" => (Refuse, At(1), argc >= 2),
         b"hsetex" | b"hgetdel" | b"hgetex" | b"hexpire" | b"hpexpire" | b"hexpireat"
@@ -77,19 +77,22 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
 }
 
 impl Keys {
-    /// True when one of the keys fits.
+    /// True when one of the keys is staged; for MIGRATE, or when it is a mapping's.
     pub fn any<'a>(
         self,
         argc: usize,
         arg: impl Fn(usize) -> &'a [u8],
         is_staged: impl Fn(&[u8]) -> bool,
+        is_mapped: impl Fn(&[u8]) -> bool,
     ) -> bool {
         let is_store = |at: usize| {
             let word = arg(at);
             word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
         };
         match self {
-            Keys::Whatever => true,
+            Keys::Migrate => {
+                migrated(argc, &arg).any(|at| is_staged(arg(at)) || is_mapped(arg(at)))
+            }
             Keys::At(at) => at < argc && is_staged(arg(at)),
             Keys::All => (1..argc).any(|at| is_staged(arg(at))),
             Keys::Pairs(first) => (first..argc).step_by(2).any(|at| is_staged(arg(at))),
@@ -97,6 +100,29 @@ impl Keys {
                 (2..argc.saturating_sub(1)).any(|at| is_store(at) && is_staged(arg(at + 1)))
             }
         }
+    }
+}
+
+/// Where the keys of `MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH password]
+/// [AUTH2 user password] [KEYS key …]` are, as the server reads it.
+pub fn migrated<'a>(argc: usize, arg: impl Fn(usize) -> &'a [u8]) -> Range<usize> {
+    let is_list = arg(3).is_empty();
+    let mut at = 6;
+    while at < argc {
+        let is = |word: &[u8]| arg(at).eq_ignore_ascii_case(word);
+        at += match () {
+            () if is(b"KEYS") && is_list => return at + 1..argc,
+            // A mistake that the server tells of.
+            () if is(b"KEYS") => return 0..0,
+            () if is(b"AUTH") => 2,
+            () if is(b"AUTH2") => 3,
+            () => 1,
+        };
+    }
+    if is_list {
+        0..0
+    } else {
+        3..4
     }
 }
 
@@ -115,7 +141,8 @@ mod tests {
         let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
         let (rewrite, keys) = rule(args[0], args.len())?;
         let is_staged = |key: &[u8]| key.starts_with(b"__{");
-        keys.any(args.len(), |at| args[at], is_staged).then_some(rewrite)
+        let is_mapped = |key: &[u8]| key.starts_with(b"u:");
+        keys.any(args.len(), |at| args[at], is_staged, is_mapped).then_some(rewrite)
     }
 
     #[test]
@@ -123,8 +150,29 @@ mod tests {
         assert_eq!(decide("hSeT __{u:1} a b"), Some(Rewrite::To(c"wt.hset")));
         assert_eq!(decide("RENAME x __{u:1}"), Some(Rewrite::To(c"wt.rename")));
         assert_eq!(decide("DEL a b __{u:1}"), Some(Rewrite::To(c"wt.del")));
-        assert_eq!(decide("MIGRATE host 6379 u:1 0 1000"), Some(Rewrite::To(c"wt.migrate")));
         assert_eq!(decide("HINCRBYFLOAT __{u:1} a 1"), Some(Rewrite::To(c"wt.hincrbyfloat")));
+    }
+
+    #[test]
+    fn a_key_of_a_mapping_is_migrated_by_us() {
+        for command in [
+            "MIGRATE host 6379 u:1 0 1000",
+            "migrate host 6379 __{u:1} 0 1000 COPY REPLACE AUTH pw",
+            "MIGRATE host 6379  0 1000 KEYS a u:1",
+            "MIGRATE host 6379  0 1000 AUTH2 KEYS keys keys __{u:1}",
+        ] {
+            assert_eq!(decide(command), Some(Rewrite::To(c"wt.migrate")), "{command}");
+        }
+        for command in [
+            "MIGRATE host 6379 x 0 1000 AUTH u:1",
+            "MIGRATE host 6379  0 1000 AUTH2 u:1 u:1 KEYS a b",
+            "MIGRATE u:1 u:1 x u:1 u:1",
+            "MIGRATE host 6379 x 0 1000 KEYS u:1",
+            "MIGRATE host 6379  0 1000 AUTH",
+            "MIGRATE host 6379  0 1000",
+        ] {
+            assert_eq!(decide(command), None, "{command}");
+        }
     }
 
     #[test]

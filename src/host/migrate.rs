@@ -6,10 +6,17 @@
 use super::admit::not_ready;
 use super::ffi::{Args, Ctx, Mode};
 use super::flight;
-use super::state::module;
+use super::state::{module, Module};
 use super::value::Value;
 use super::write::{as_user_sees, no_permission};
-use crate::key;
+use crate::{key, rewrite};
+
+/// A plain key that a mapping's row can be cached in.
+pub fn is_mapped(module: &Module, key: &[u8]) -> bool {
+    let name = key.iter().position(|&b| b == b':').map(|colon| &key[..colon]);
+    let configs = module.catalog.configs();
+    name.is_some_and(|name| configs.iter().any(|mapping| mapping.name().as_bytes() == name))
+}
 
 /// Waits for the writes of the keys among the arguments, as the server itself waits for MIGRATE's
 /// other end, and runs it.
@@ -21,14 +28,16 @@ pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
     }
     let prefix = module.config.prefix.as_bytes();
     let target = |arg| key::parse(prefix, arg).map_or(arg, |staged| staged.target);
-    let targets: Vec<&[u8]> = args.from(1).map(target).collect();
+    let at = rewrite::migrated(args.len(), |at| args.get(at));
+    let keys: Vec<&[u8]> = args.from(0).skip(at.start).take(at.len()).collect();
+    let targets: Vec<&[u8]> = keys.iter().copied().map(target).collect();
     if ctx.db() == module.config.db && !flight::settle(ctx, module, &targets) {
         // Together with its staged key it may go: that tells the other node what to wait for.
-        let goes_alone = |arg: &[u8]| {
-            let staged = key::staged(prefix, arg);
-            module.state().keys.contains_key(arg) && !args.from(1).any(|other| other == staged)
+        let goes_alone = |key: &&[u8]| {
+            let staged = key::staged(prefix, key);
+            module.state().keys.contains_key(*key) && !keys.contains(&&*staged)
         };
-        if args.from(1).any(goes_alone) {
+        if keys.iter().any(goes_alone) {
             let problem = "TRYAGAIN writethrough: a write of a key is on its way; try again, or \
                            move its staged key with it";
             return Some(Value::error(problem));

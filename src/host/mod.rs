@@ -56,7 +56,9 @@ impl ffi::Host for Server {
         };
         let Some(module) = module() else { return };
         let prefix = module.config.prefix.as_bytes();
-        if !keys.any(argc, |at| command.get(at), |key| key::has_prefix(prefix, key))
+        let is_staged = |key: &[u8]| key::has_prefix(prefix, key);
+        let is_mapped = |key: &[u8]| migrate::is_mapped(module, key);
+        if !keys.any(argc, |at| command.get(at), is_staged, is_mapped)
             || module.state().applying
             || ffi::server_flags().is_following()
         {

@@ -69,6 +69,7 @@ mod in_flight;
 mod in_sync;
 mod journal;
 mod lost;
+mod migrate;
 mod one_by_one;
 mod outage;
 mod persistence;
