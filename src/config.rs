@@ -16,7 +16,7 @@ use crate::limits::Limit;
 
 /// What is wrong with the configuration, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
+#[error("{}: {}", without_secrets(.path), without_secrets(.problem))]
 pub struct ConfigError {
     /// The place, as `mappings[0].fields.dob`.
     pub path: String,
@@ -29,6 +29,18 @@ impl ConfigError {
     pub fn at(path: impl Into<String>, problem: impl Into<String>) -> Self {
         ConfigError { path: path.into(), problem: problem.into() }
     }
+}
+
+/// The text up to a connection string in it: one that stands in a wrong place (for a path, a name, a
+/// number) is quoted like any other text there, and may hold the password.
+fn without_secrets(text: &str) -> String {
+    let is_shown = |after: &str| after.is_empty() || after.starts_with(char::is_whitespace);
+    let lower = text.to_ascii_lowercase();
+    let cut = ["://", "password="].into_iter().filter_map(|word| {
+        let ends = lower.match_indices(word).map(|(at, _)| at + word.len());
+        ends.filter(|end| !is_shown(&text[*end..])).min()
+    });
+    cut.min().map_or_else(|| text.to_string(), |end| format!("{}…", &text[..end]))
 }
 
 /// The whole document with its defaults filled in.
@@ -280,10 +292,17 @@ fn expand(
         out.push_str(&rest[..start]);
         rest = &rest[start + length + 1..];
         // A user or password may hold any character; a host or a whole URL is taken as it is.
-        let in_userinfo = out.contains("://") && rest.contains('@');
-        match in_userinfo || out.contains('?') {
-            true => out.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC)),
-            false => out.push_str(&value),
+        let is_url = out.contains("://");
+        let in_userinfo = is_url && rest.contains('@');
+        if in_userinfo || (is_url && out.contains('?')) {
+            out.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC));
+        } else if !is_url && out.contains('=') {
+            // A value of libpq's `host=… password=…`, within quotes or not.
+            let is_special = |c: char| c.is_whitespace() || matches!(c, '\'' | '\\');
+            let escape = |c: char| is_special(c).then_some('\\').into_iter().chain([c]);
+            out.extend(value.chars().flat_map(escape));
+        } else {
+            out.push_str(&value);
         }
     }
     out.push_str(rest);

@@ -53,6 +53,14 @@ fn the_url_takes_names_from_the_environment() {
     assert_eq!(c.resolve_url(env).unwrap(), "postgres://app:s3cret@db/x");
     let odd = |name: &str| (name == "PW").then(|| "p@s:/%".to_string());
     assert_eq!(c.resolve_url(odd).unwrap(), "postgres://app:p%40s%3A%2F%25@db/x");
+    // libpq's other form: what is a blank or a quote is a part of the value, too.
+    let pairs = |name: &str| (name == "PW").then(|| r"a 'b\ host=evil".to_string());
+    for text in ["user=u password=${PW} host=h", "user=u password='${PW}' host=h"] {
+        c.url = Some(text.into());
+        let url: postgres::Config = c.resolve_url(pairs).unwrap().parse().unwrap();
+        assert_eq!(url.get_password(), Some(&br"a 'b\ host=evil"[..]), "{text}");
+        assert_eq!(url.get_hosts().len(), 1, "{text}");
+    }
     c.url = Some("${PW}".into());
     assert_eq!(c.resolve_url(odd).unwrap(), "p@s:/%");
     c.url = Some("postgres://app:${NOPE}@db/x".into());
@@ -60,4 +68,24 @@ fn the_url_takes_names_from_the_environment() {
     assert_eq!(error, "url: the environment variable NOPE is not set");
     c.url = None;
     assert!(c.resolve_url(env).unwrap_err().to_string().contains("WRITETHROUGH_URL"));
+}
+
+#[test]
+fn a_connection_string_in_a_wrong_place_is_not_shown() {
+    for document in [
+        r#"{"mappings":[{"table":"t"}],"url_file":["postgres://u:s3cret@h/d"]}"#,
+        r#"{"mappings":[{"table":"t"}],"pool_size":"host=h password=s3cret"}"#,
+        r#"{"mappings":[{"table":"t"}],"postgres://u:s3cret@h/d":1}"#,
+        r#"{"mappings":[{"table":"t","name":"postgres://u:s3cret@h/d"}]}"#,
+    ] {
+        let error = error(document);
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let mut c = Config::parse(USERS, vec![]).unwrap();
+    c.url = None;
+    c.url_file = Some("postgres://u:s3cret@h/d".into());
+    let error = c.resolve_url(|_| None).unwrap_err().to_string();
+    assert_eq!(error, "url_file: postgres://…");
+    let unchanged = ConfigError::at("url", "it is no postgres:// URL, nor libpq's host=… user=…");
+    assert_eq!(unchanged.to_string(), format!("url: {}", unchanged.problem));
 }

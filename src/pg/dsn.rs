@@ -3,6 +3,7 @@
 //! `postgres` knows three of libpq's five `sslmode`s and none of its paths to certificates.
 
 use percent_encoding::percent_decode_str;
+use postgres::config::Host;
 
 use super::error::explain;
 use super::tls::TlsOptions;
@@ -51,16 +52,26 @@ const UNSUPPORTED: &[&str] = &[
     "sslsni",
 ];
 
+/// A second `@`, and so what stands before it, may be a part of the password.
+const AT_SIGN: &str =
+    "there is an '@' too many: in a user or a password, and wherever else one is \
+    meant, write '@' as %40; a host has none";
+
 /// Reads a URL, or libpq's `host=… user=…`. No error shows a piece of it that may be a piece of the
 /// password.
 pub fn parse(text: &str) -> Result<(postgres::Config, TlsOptions), ConfigError> {
+    if let (true, Some((before, after))) = (is_url(text), text.split_once('@')) {
+        if after.contains('@') || before.contains("password=") {
+            return Err(error(AT_SIGN));
+        }
+    }
     let mut tls = TlsOptions::default();
     let rest = match query(text) {
         Some(at) => {
             let mut rest = text[..at].to_string();
             for pair in text[at..].trim_start_matches('?').split('&').filter(|p| !p.is_empty()) {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                if known(name)? {
+                if known(name, true)? {
                     let value = percent_decode_str(value).decode_utf8();
                     let value = value.map_err(|_| error(format!("{name} is no UTF-8")))?;
                     tls.set(name, &value)?;
@@ -75,6 +86,10 @@ pub fn parse(text: &str) -> Result<(postgres::Config, TlsOptions), ConfigError> 
         None => without_tls_pairs(text, &mut tls)?,
     };
     let mut config: postgres::Config = rest.parse().map_err(|e| unreadable(&e))?;
+    // What is taken for a host is shown, and may be the end of a password.
+    if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+        return Err(error(AT_SIGN));
+    }
     // A server that is named by its address alone is known to its certificate by that.
     if config.get_hosts().is_empty() {
         for address in config.get_hostaddrs().to_vec() {
@@ -107,15 +122,16 @@ fn query(text: &str) -> Option<usize> {
     text[start..].find('?').map(|at| start + at)
 }
 
-/// True for a parameter of TLS, false for one that `postgres` reads.
-fn known(name: &str) -> Result<bool, ConfigError> {
+/// True for a parameter of TLS, false for one that `postgres` reads. An error says what the name is
+/// like, where that is wanted.
+fn known(name: &str, says_which: bool) -> Result<bool, ConfigError> {
     if TLS.contains(&name) || KNOWN.contains(&name) {
         return Ok(TLS.contains(&name));
     }
-    if UNSUPPORTED.contains(&name) {
+    if UNSUPPORTED.contains(&name) && says_which {
         return Err(error(format!("the parameter {name} is not supported")));
     }
-    let near = suggest::among(name, TLS.iter().chain(KNOWN).copied());
+    let near = suggest::among(name, TLS.iter().chain(KNOWN).copied().filter(|_| says_which));
     Err(error(format!(
         "it has a parameter that is unknown{near}; in a user or a password, write '@' as %40, '?' \
          as %3F, '&' as %26, '%' as %25"
@@ -142,7 +158,8 @@ fn without_tls_pairs(text: &str, tls: &mut TlsOptions) -> Result<String, ConfigE
         };
         let (value, length) = pair_value(after.trim_start());
         let end = left.len() - after.trim_start().len() + length;
-        if known(name.trim_end())? {
+        // What follows a password that is not quoted may be the rest of it.
+        if known(name.trim_end(), !rest.contains("password"))? {
             tls.set(name.trim_end(), &value)?;
         } else {
             rest.push_str(&left[..end]);

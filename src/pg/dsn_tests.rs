@@ -1,7 +1,12 @@
 use std::path::Path;
+use std::sync::Arc;
 
+use super::super::history::History;
+use super::super::pool::Manager;
 use super::super::tls::{Mode, Roots};
 use super::*;
+use crate::config::Config;
+use crate::limits::Limits;
 
 fn tls(text: &str) -> TlsOptions {
     parse(text).unwrap_or_else(|e| panic!("{text}: {e}")).1
@@ -71,6 +76,13 @@ fn no_error_holds_a_piece_of_the_password() {
         "mysql://u:secret@h/d",
         "secret",
         "postgres://u:secret@h:x/d",
+        "postgres://u:pa@secret@h/d",
+        "postgres://u:pa@secret/x@h/d",
+        "postgres://u:pa@secret?user=secret@h/d",
+        "postgres://us@er:secret@h/d",
+        "host=h@secret user=u",
+        "postgres://u:p@h%40secret/d",
+        "password=my sslcrl=secret host=h",
     ] {
         let problem = problem(text);
         assert!(!problem.contains("secret") && !problem.contains("et=1"), "{text}: {problem}");
@@ -84,4 +96,56 @@ fn a_password_in_the_text_is_seen() {
     assert!(!shows_password("postgres://u:${PGPASSWORD}@h/d"));
     assert!(!shows_password("postgres://u@h/d"));
     assert!(!shows_password("${URL}"));
+}
+
+#[test]
+fn an_at_sign_too_many_is_told_with_what_to_write() {
+    for text in ["postgres://u:a@b@h/d", "host=a@b user=u", "postgres://u@h/d?options=a@b"] {
+        assert!(problem(text).contains("write '@' as %40"), "{text}");
+    }
+    let (config, _) = parse("postgres://u%40x:a%40b@h/d%40e").unwrap();
+    assert_eq!((config.get_user(), config.get_password()), (Some("u@x"), Some(&b"a@b"[..])));
+    let (config, _) = parse("user=u@x password=a@b host=h dbname=d@e").unwrap();
+    assert_eq!((config.get_user(), config.get_dbname()), (Some("u@x"), Some("d@e")));
+}
+
+/// The URL that CONFIG GET shows, or the error that the log has.
+fn shown(url: &str) -> String {
+    let document = r#"{"mappings":[{"table":"t"}]}"#;
+    let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
+    let manager = Manager::new(Arc::new(limits), url, Arc::new(History::new(|| ())), false);
+    manager.map_or_else(|error| error.to_string(), |manager| manager.shown())
+}
+
+proptest::proptest! {
+    /// However it is written, and however wrongly.
+    #[test]
+    fn no_piece_of_a_password_is_ever_shown(password in r"[A-Z0-9@/:#?\[\]%&=+,;. '\\$_é-]{3,24}") {
+        use percent_encoding::{utf8_percent_encode, NON_ALPHANUMERIC};
+        let encoded = utf8_percent_encode(&password, NON_ALPHANUMERIC).to_string();
+        let quoted = password.replace('\\', r"\\").replace('\'', r"\'");
+        let right = [format!("postgres://u:{encoded}@h/d"), format!("password='{quoted}' host=h user=u dbname=d")];
+        for text in &right {
+            let (config, _) = parse(text).expect("a good one");
+            proptest::prop_assert_eq!(config.get_password(), Some(password.as_bytes()));
+        }
+        let wrong = [
+            format!("postgres://u:{password}@h/d"),
+            format!("postgres://u:{password}@h,i:5433/d?sslmode=disable"),
+            format!("postgres://h/d?password={password}"),
+            format!("postgres://h/d?user=u&password={password}&sslmode=disable"),
+            format!("password={password} host=h user=u"),
+            format!("host=h password='{password}' user=u"),
+            format!("host=h user=u password={password}"),
+        ];
+        let hints = [AT_SIGN, "write '@' as %40, '?' as %3F, '&' as %26, '%' as %25", "postgres://u@h:5432,i:5433/d", "postgres://u@h:5432/d", "postgres://h:5432/d", "no postgres:// URL, nor libpq's host=… user=…"];
+        for text in right.iter().chain(&wrong) {
+            let shown = shown(text);
+            for piece in password.as_bytes().windows(3).chain(encoded.as_bytes().windows(3)) {
+                let Ok(piece) = std::str::from_utf8(piece) else { continue };
+                let is_said_anyway = hints.iter().any(|hint| hint.contains(piece));
+                proptest::prop_assert!(is_said_anyway || !shown.contains(piece), "{}: {}", text, shown);
+            }
+        }
+    }
 }

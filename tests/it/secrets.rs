@@ -214,3 +214,26 @@ create table small (id int primary key, v varchar(3))";
     s.restart_redis("TERM");
     assert_unsaid(&[("the log".into(), s.log())], &[VALUE]);
 }
+
+/// A piece of the password would be taken for the host, which CONFIG GET shows.
+#[test]
+fn a_password_with_an_at_sign_fails_the_load() {
+    for url in [
+        "postgres://u:pa@s3cret@127.0.0.1:1/d",
+        "postgres://u:pa@s3cret/x@127.0.0.1:1/d",
+        "host=@s3cret",
+    ] {
+        let Err(log) = Stack::users().option("url", url).try_start() else {
+            panic!("{url}: loaded")
+        };
+        assert!(log.contains("write '@' as %40") && !log.contains("s3cret"), "{url}: {log}");
+    }
+    let Err(log) = Stack::users()
+        .option("url", Value::Null)
+        .option("url_file", "postgres://u:s3cret@h/d")
+        .try_start()
+    else {
+        panic!("loaded")
+    };
+    assert!(log.contains("url_file: postgres://…") && !log.contains("s3cret"), "{log}");
+}
