@@ -7,12 +7,7 @@
 use crate::change::{Action, Change};
 use crate::failure::{Class, Refusal};
 
-/// Functions of the server that make a detail of the value that is being read, or of its type:
-/// `A field with precision 5, scale 2 must round to …`, `Token "x" is invalid.`
-const ABOUT_A_VALUE: [&str; 4] =
-    ["apply_typmod", "apply_typmod_special", "json_ereport_error", "json_errsave_error"];
-
-/// Their messages name encodings in quotes.
+/// Messages of these name encodings in quotes.
 const ABOUT_ENCODING: [&str; 2] = ["22021", "22P05"];
 
 /// The server's quotation marks, in the languages that it speaks.
@@ -30,13 +25,13 @@ impl Refusal {
         if is_about_a_value && !names_encodings {
             self.message = quoting_only(&self.message, change);
         }
-        let routine = self.routine.as_deref().unwrap_or_default();
-        let shows_type = is_about_a_value && ABOUT_A_VALUE.contains(&routine);
-        self.detail = match self.detail {
-            Some(detail) if is_own_key(&detail, change) => Some(detail),
-            Some(detail) if shows_type => Some(quoting_only(&detail, change)),
-            _ => None,
-        };
+        self.detail = self.detail.and_then(|mut detail| {
+            if is_about_a_value && detail.is_about_value {
+                detail.text = quoting_only(&detail.text, change).into();
+                return Some(detail);
+            }
+            is_own_key(&detail.text, change).then_some(detail)
+        });
         self
     }
 }
@@ -105,11 +100,12 @@ fn holds(change: &Change, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Detail;
     use crate::mapping::tests::{resolve, users};
     use std::sync::Arc;
 
     /// What the writer of users:7, `username` ann and `email` a@x, reads.
-    fn shown(sqlstate: &str, message: &str, detail: &str, routine: &str) -> (String, String) {
+    fn shown(sqlstate: &str, message: &str, text: &str, is_about_value: bool) -> (String, String) {
         let mapping = Arc::new(resolve(r#"{"table":"users"}"#, &users()).unwrap());
         let values = [(1, "ann"), (2, "a@x")];
         let values = values.map(|(c, value)| (c, value.as_bytes().into())).into();
@@ -117,16 +113,15 @@ mod tests {
         let refusal = Refusal {
             sqlstate: sqlstate.into(),
             message: message.into(),
-            detail: Some(detail.into()),
-            routine: Some(routine.into()),
+            detail: Some(Detail { text: text.into(), is_about_value }),
             ..Refusal::default()
         };
         let refusal = refusal.for_write(&change);
-        (refusal.message, refusal.detail.unwrap_or_default())
+        (refusal.message, refusal.detail.map(|detail| detail.text.into()).unwrap_or_default())
     }
 
     fn detail(detail: &str) -> String {
-        shown("23505", "", detail, "").1
+        shown("23505", "", detail, false).1
     }
 
     #[test]
@@ -169,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_message_quotes_the_writes_own_values() {
-        let message = |sqlstate, text| shown(sqlstate, text, "", "").0;
+        let message = |sqlstate, text| shown(sqlstate, text, "", false).0;
         for kept in [
             "invalid input syntax for type date: \"ann\"",
             "ungültige Eingabesyntax für Typ date: »ann«",
@@ -191,11 +186,11 @@ mod tests {
     #[test]
     fn what_is_said_of_a_type_stays() {
         let scale = "A field with precision 5, scale 2 must round to less than 10^3.";
-        assert_eq!(shown("22003", "", scale, "apply_typmod").1, scale);
-        assert_eq!(shown("22003", "", scale, "exec_stmt_raise").1, "");
-        assert_eq!(shown("23514", "", scale, "apply_typmod").1, "");
+        assert_eq!(shown("22003", "", scale, true).1, scale);
+        assert_eq!(shown("22003", "", scale, false).1, "");
+        assert_eq!(shown("23514", "", scale, true).1, "");
         let token = |text: &str| format!("Token \"{text}\" is invalid.");
-        assert_eq!(shown("22P02", "", &token("ann"), "json_ereport_error").1, token("ann"));
-        assert_eq!(shown("22P02", "", &token("5000"), "json_ereport_error").1, token("…"));
+        assert_eq!(shown("22P02", "", &token("ann"), true).1, token("ann"));
+        assert_eq!(shown("22P02", "", &token("5000"), true).1, token("…"));
     }
 }

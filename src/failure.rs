@@ -29,9 +29,16 @@ pub struct Refusal {
     /// The column that refused.
     pub column: Option<String>,
     /// More, such as the key that exists already.
-    pub detail: Option<String>,
-    /// The server's function that raised it; for [`Refusal::for_write`].
-    pub routine: Option<String>,
+    pub detail: Option<Detail>,
+}
+
+/// The detail of the database's error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// What it says.
+    pub text: Box<str>,
+    /// The server says it of the text that it reads as a value, or of that value's type.
+    pub is_about_value: bool,
 }
 
 impl Refusal {
@@ -131,8 +138,9 @@ impl fmt::Display for Failure {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} {}", self.sqlstate, self.message)?;
-        let parts =
-            [("constraint", &self.constraint), ("column", &self.column), ("detail", &self.detail)];
+        let detail = self.detail.as_ref().map(|detail| &*detail.text);
+        let (constraint, column) = (self.constraint.as_deref(), self.column.as_deref());
+        let parts = [("constraint", constraint), ("column", column), ("detail", detail)];
         for (name, value) in parts {
             if let Some(value) = value {
                 write!(f, " {name}={value}")?;
@@ -152,7 +160,10 @@ mod tests {
             sqlstate: "23505".into(),
             message: "duplicate key".into(),
             constraint: Some("users_email_key".into()),
-            detail: Some("Key (email)=(a@x) already exists.".into()),
+            detail: Some(Detail {
+                text: "Key (email)=(a@x) already exists.".into(),
+                is_about_value: false,
+            }),
             ..Refusal::default()
         };
         assert_eq!(

@@ -44,7 +44,7 @@ fn most<J: AsRef<Change>>(
 /// quotes in the message.
 fn values(refusal: &Refusal) -> HashSet<&[u8]> {
     let mut values = HashSet::new();
-    if let Some(inner) = refusal.detail.as_deref().and_then(in_parentheses) {
+    if let Some(inner) = refusal.detail.as_ref().and_then(|detail| in_parentheses(&detail.text)) {
         values.insert(inner.as_bytes());
         values.extend(inner.split(", ").map(str::as_bytes));
     }
@@ -66,6 +66,7 @@ fn in_parentheses(detail: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::change::Action;
+    use crate::failure::Detail;
     use crate::mapping::tests::{resolve, users};
     use std::sync::Arc;
 
@@ -96,7 +97,8 @@ mod tests {
         let refusal = Refusal {
             sqlstate: sqlstate.into(),
             message: message.into(),
-            detail: Some(detail.into()).filter(|detail: &String| !detail.is_empty()),
+            detail: (!detail.is_empty())
+                .then(|| Detail { text: detail.into(), is_about_value: false }),
             ..Refusal::default()
         };
         let suspects = suspects(&refusal, &rows)?;

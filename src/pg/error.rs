@@ -7,7 +7,7 @@ use postgres::error::{DbError, Severity, SqlState};
 use postgres::Error;
 
 use crate::engine::{Backend, Demoted, Lost, Trouble};
-use crate::failure::Refusal;
+use crate::failure::{Detail, Refusal};
 
 /// Why a statement that may write has given nothing.
 #[derive(Debug)]
@@ -99,6 +99,11 @@ fn is_connection(code: &SqlState) -> bool {
         )
 }
 
+/// Functions of the server that make a detail of the text that is being read, or of its type:
+/// `Token "x" is invalid.`, `A field with precision 5, scale 2 must round to …`
+const ABOUT_A_VALUE: [&str; 4] =
+    ["apply_typmod", "apply_typmod_special", "json_ereport_error", "json_errsave_error"];
+
 /// The parts of the database's error that its client reads.
 pub fn refusal(db: &DbError) -> Refusal {
     let owned = |text: Option<&str>| text.map(str::to_string);
@@ -107,8 +112,10 @@ pub fn refusal(db: &DbError) -> Refusal {
         message: db.message().to_string(),
         constraint: owned(db.constraint()),
         column: owned(db.column()),
-        detail: owned(db.detail()),
-        routine: owned(db.routine()),
+        detail: db.detail().map(|detail| Detail {
+            text: detail.into(),
+            is_about_value: db.routine().is_some_and(|routine| ABOUT_A_VALUE.contains(&routine)),
+        }),
     }
 }
 
