@@ -33,7 +33,8 @@ test-monitoring: deps ## the alerts, and a real Prometheus that watches a real r
 	@bash scripts/monitoring
 	cargo test --test it -- monitoring:: --include-ignored
 
-soak: deps ## the fault tests with other random choices, for SOAK=10 minutes, and a leak test
+soak: deps ## random tables, then the fault tests, each for SOAK=10 minutes with other choices; a leak test
+	SOAK=$(or $(SOAK),10) SEED=$$(date +%s) cargo test --test it -- like_psql
 	SOAK=$(or $(SOAK),10) cargo test --test faults
 
 fuzz: deps ## the fuzz targets, each for FUZZ_SECONDS=60 (nightly Rust and cargo-fuzz)

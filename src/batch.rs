@@ -66,6 +66,20 @@ impl Form {
         }
     }
 
+    /// The columns, besides the key's, that a missing row is added with; `None` where none is added.
+    pub fn added(&self) -> Option<Vec<usize>> {
+        match self {
+            Form::Upsert(columns) => Some(columns.clone()),
+            Form::Add(column) | Form::Fill(column) => Some(vec![*column]),
+            _ => None,
+        }
+    }
+
+    /// True when it only looks at rows.
+    pub fn only_looks(&self) -> bool {
+        matches!(self, Form::Read | Form::Pass)
+    }
+
     /// True when doing it twice differs from doing it once, in the row or in the answer.
     pub fn is_once(&self) -> bool {
         matches!(self, Form::Add(_) | Form::Fill(_))
@@ -112,7 +126,8 @@ pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
     let mut last: HashMap<Arc<[u8]>, usize> = HashMap::with_capacity(jobs.len());
     for job in jobs {
         let change = job.as_ref();
-        let alone = change.is_unsendable();
+        let shares = change.mapping.shares || change.action.only_looks();
+        let alone = !shares || change.is_unsendable();
         let mut wave = 0;
         if let Some(&at) = last.get(&change.target) {
             let entry = &mut entries[at];

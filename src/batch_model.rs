@@ -10,7 +10,8 @@ use crate::batch::{plan, Form, Group, Row};
 use crate::change::{increment, Action, Bytes, Change};
 use crate::literal::Literal;
 use crate::mapping::Mapping;
-use crate::table::{Table, TableColumn};
+use crate::range::Range;
+use crate::table::{Constraint, DefaultValue, Index, Table, TableColumn};
 
 /// A write with its number.
 #[derive(Debug, Clone)]
@@ -26,9 +27,100 @@ const NAME: usize = 1;
 const EMAIL: usize = 2;
 const BORN: usize = 3;
 const COUNT: usize = 4;
+const NOTE: usize = 5;
 
-/// `people (id, name not null, email unique, born date, count int check (count < 100), note)`.
-fn mapping() -> Arc<Mapping> {
+/// What looks at `count`, and what a new row gets in `note`: a table of its own for each pair.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    count: Rule,
+    /// `note text default 'bad' check (note <> 'bad')`: a row can't be added without one.
+    is_note_needed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    Nothing,
+    /// `check (count >= low and count < 100)`
+    Range(i64),
+    /// `check (count <> 7)`
+    NotSeven,
+    /// A foreign key to a table that holds these.
+    OneOf([i64; 3]),
+    Unique,
+    /// An index on `(100 / count)`.
+    Divides,
+    /// A plain index, which takes any number.
+    Indexed,
+}
+
+impl Rules {
+    /// By a random byte.
+    fn of(byte: u8) -> Rules {
+        let count = match byte % 8 {
+            0 => Rule::Nothing,
+            1 | 2 => Rule::Range(i32::MIN.into()),
+            3 => Rule::Range(5),
+            4 => Rule::NotSeven,
+            5 => Rule::OneOf([0, 7, 10]),
+            6 if byte & 16 == 0 => Rule::Unique,
+            6 => Rule::Indexed,
+            _ => Rule::Divides,
+        };
+        Rules { count, is_note_needed: byte & 8 != 0 }
+    }
+
+    fn allows(self, row: &Columns, others: impl Iterator<Item = Option<i64>>) -> bool {
+        let Some(count) = number(row) else { return true };
+        let mut others = others.flatten();
+        match self.count {
+            Rule::Nothing | Rule::Indexed => true,
+            Rule::Range(low) => (low..100).contains(&count),
+            Rule::NotSeven => count != 7,
+            Rule::OneOf(numbers) => numbers.contains(&count),
+            Rule::Unique => !others.any(|other| other == count),
+            Rule::Divides => count != 0,
+        }
+    }
+
+    fn constraints(self) -> Vec<Constraint> {
+        let of_count = Constraint { is_check: true, columns: Some(vec![COUNT]), ranges: None };
+        let mut constraints = match self.count {
+            Rule::Range(low) => {
+                let ranges = Some(vec![(COUNT, Range { low, high: 99 })]);
+                vec![Constraint { ranges, ..of_count }]
+            }
+            Rule::NotSeven => vec![of_count],
+            Rule::OneOf(_) => vec![Constraint { is_check: false, ..of_count }],
+            Rule::Nothing | Rule::Unique | Rule::Divides | Rule::Indexed => Vec::new(),
+        };
+        if self.is_note_needed {
+            let columns = Some(vec![NOTE]);
+            constraints.push(Constraint { is_check: true, columns, ranges: None });
+        }
+        constraints
+    }
+
+    fn indexes(self) -> Vec<Index> {
+        let unique = |column| Index {
+            key: vec![column],
+            columns: Some(vec![column]),
+            is_unique: true,
+            is_arbiter: true,
+            is_exact: true,
+            is_builtin: true,
+        };
+        let of_count = match self.count {
+            Rule::Unique => Some(unique(COUNT)),
+            Rule::Divides => Some(Index { is_builtin: true, ..Index::default() }),
+            Rule::Indexed => Some(Index { is_unique: false, is_arbiter: false, ..unique(COUNT) }),
+            _ => None,
+        };
+        [unique(0), unique(EMAIL)].into_iter().chain(of_count).collect()
+    }
+}
+
+/// `people (id, name not null, email unique, born date, count int, note)` with these rules.
+fn mapping(rules: Rules) -> Arc<Mapping> {
     let column = |name: &str, cast: &str, literal| TableColumn {
         name: name.into(),
         cast: cast.into(),
@@ -36,44 +128,51 @@ fn mapping() -> Arc<Mapping> {
         type_name: cast.into(),
         numeric: cast == "integer",
         literal,
+        is_toasted: true,
+        is_identity: true,
         ..TableColumn::default()
     };
-    let number = Literal::Integer(i32::MIN.into(), i32::MAX.into());
+    let whole = Literal::Integer(i32::MIN.into(), i32::MAX.into());
     let text = |name| column(name, "text", Literal::Text(None));
+    let note = match rules.is_note_needed {
+        true => DefaultValue::Constant(None),
+        false => DefaultValue::Null,
+    };
     let columns = vec![
-        TableColumn { not_null: true, ..column("id", "integer", number) },
+        TableColumn { not_null: true, ..column("id", "integer", whole) },
         TableColumn { not_null: true, ..text("name") },
         text("email"),
         column("born", "date", Literal::Date),
-        column("count", "integer", number),
-        text("note"),
+        column("count", "integer", whole),
+        TableColumn { default: note, ..text("note") },
     ];
     let table = Table {
         schema: "public".into(),
         name: "people".into(),
         columns,
         primary_key: vec![0],
-        unique: vec![vec![0], vec![EMAIL]],
-        guards: vec![vec![0], vec![EMAIL], vec![COUNT]],
-        checks: vec![vec![COUNT]],
-        ranges: vec![vec![COUNT]],
+        indexes: rules.indexes(),
+        constraints: rules.constraints(),
+        is_ordinary: true,
         ..Table::default()
     };
     let config = serde_json::from_str(r#"{"table":"people"}"#).expect("a document");
     Arc::new(Mapping::resolve(0, &config, &table).expect("it fits the table"))
 }
 
-/// Four bytes are one write.
-pub fn decode(bytes: &[u8]) -> Vec<Job> {
+/// The first byte is the table, and four bytes are one write.
+pub fn decode(bytes: &[u8]) -> (Rules, Vec<Job>) {
     const VALUES: [[&str; 4]; 6] = [
         ["", "", "", ""],
         ["ann", "bob", "cid", "a\0"],
         ["a@x", "b@x", "c@x", "d@x"],
         ["1990-01-01", "1990-01-02", "no date", "2000-02-30"],
-        ["7", "-3", "99", "200"],
+        ["7", "-3", "0", "200"],
         ["n", "m", "", "\0"],
     ];
-    let mapping = mapping();
+    let (first, bytes) = bytes.split_first().unwrap_or((&0, &[]));
+    let rules = Rules::of(*first);
+    let mapping = mapping(rules);
     let value =
         |column: usize, n: u8| -> Bytes { VALUES[column][n as usize % 4].as_bytes().into() };
     let writes = bytes.chunks_exact(4).map(|bytes| {
@@ -85,7 +184,13 @@ pub fn decode(bytes: &[u8]) -> Vec<Job> {
             0..=5 => (row, Action::Upsert(many.map(|c| (c, pick(c))).collect())),
             6 | 7 => (row, Action::Upsert((1..6).map(|c| (c, pick(c))).collect())),
             8 => (row, Action::Erase(many.collect())),
-            9..=11 => (row, Action::Add(COUNT, pick(COUNT))),
+            9..=11 => (
+                row,
+                Action::Add(
+                    COUNT,
+                    format!("{}", i8::from_ne_bytes([values]) / 16).as_bytes().into(),
+                ),
+            ),
             12 => (row, Action::Fill(one, pick(one))),
             13 => (row, Action::Delete),
             14 => (row, Action::Read),
@@ -95,10 +200,15 @@ pub fn decode(bytes: &[u8]) -> Vec<Job> {
     let change = |(row, action): (u8, Action)| {
         Change::new(&mapping, format!("people:{}", row % 8).as_bytes(), action)
     };
-    writes.map(change).enumerate().map(|(n, change)| Job(n, change)).collect()
+    (rules, writes.map(change).enumerate().map(|(n, change)| Job(n, change)).collect())
 }
 
 type Columns = BTreeMap<usize, Vec<u8>>;
+
+/// The number in `count`.
+fn number(row: &Columns) -> Option<i64> {
+    row.get(&COUNT).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok())
+}
 
 /// The table.
 #[derive(Default, Debug, PartialEq, Clone)]
@@ -108,19 +218,17 @@ struct Model(BTreeMap<Arc<[u8]>, Columns>);
 type Answer = Option<i64>;
 
 impl Model {
-    fn apply(&mut self, change: &Change, action: &Action) -> Answer {
+    fn apply(&mut self, rules: Rules, change: &Change, action: &Action) -> Answer {
         let old = self.0.get(&change.target);
         let mut row = old.cloned().unwrap_or_default();
-        let count = |row: &Columns| {
-            row.get(&COUNT).map_or(0, |text| std::str::from_utf8(text).unwrap().parse().unwrap())
-        };
         match action {
             Action::Upsert(sets) => {
                 row.extend(sets.iter().map(|(c, value)| (*c, value.to_vec())));
             }
             Action::Erase(columns) if old.is_some() => row.retain(|c, _| !columns.contains(c)),
             Action::Add(column, by) => {
-                let sum: i64 = count(&row) + increment(&change.mapping.columns[*column], by)?;
+                let sum: i64 =
+                    number(&row).unwrap_or(0) + increment(&change.mapping.columns[*column], by)?;
                 row.insert(*column, sum.to_string().into_bytes());
             }
             Action::Fill(column, value) => {
@@ -136,14 +244,17 @@ impl Model {
             let text = !value.contains(&0);
             text && (*c != BORN || change.mapping.columns[BORN].info.literal.accepts(value))
         };
-        let mut others = self.0.iter().filter(|(key, _)| **key != change.target);
-        let taken = row.contains_key(&EMAIL)
-            && others.any(|(_, other)| other.get(&EMAIL) == row.get(&EMAIL));
-        let whole = row.contains_key(&NAME) && row.iter().all(fits);
-        if !whole || taken || count(&row) >= 100 || count(&row) < i32::MIN.into() {
+        let others = || self.0.iter().filter(|(key, _)| **key != change.target).map(|(_, row)| row);
+        let taken =
+            row.contains_key(&EMAIL) && others().any(|other| other.get(&EMAIL) == row.get(&EMAIL));
+        let has_note = !rules.is_note_needed || old.is_some() || row.contains_key(&NOTE);
+        let whole = row.contains_key(&NAME) && has_note && row.iter().all(fits);
+        let in_type = number(&row).is_none_or(|count| i32::try_from(count).is_ok());
+        if !whole || taken || !in_type || !rules.allows(&row, others().map(number)) {
             return None;
         }
-        let answer = if matches!(action, Action::Add(..)) { count(&row) } else { 0 };
+        let is_sum = matches!(action, Action::Add(..));
+        let answer = number(&row).filter(|_| is_sum).unwrap_or(0);
         self.0.insert(change.target.clone(), row);
         Some(answer)
     }
@@ -151,7 +262,7 @@ impl Model {
 
 /// Runs the plan as a worker does, each of its rows as a statement of its own, and compares each
 /// with its writes one by one. An error says what differs.
-pub fn check(jobs: Vec<Job>) -> Result<(), String> {
+pub fn check((rules, jobs): (Rules, Vec<Job>)) -> Result<(), String> {
     let count = jobs.len();
     let (mut planned, mut single) = (Model::default(), Model::default());
     let mut run: HashMap<Arc<[u8]>, Vec<usize>> = HashMap::new();
@@ -165,9 +276,9 @@ pub fn check(jobs: Vec<Job>) -> Result<(), String> {
             let numbers = run.entry(row.change().target.clone()).or_default();
             numbers.extend(row.members.iter().map(|job| job.0));
             let each: Vec<Answer> =
-                row.members.iter().map(|job| single.apply(&job.1, &job.1.action)).collect();
+                row.members.iter().map(|job| single.apply(rules, &job.1, &job.1.action)).collect();
             let mut whole = planned.clone();
-            match whole.apply(row.change(), row.action()) {
+            match whole.apply(rules, row.change(), row.action()) {
                 Some(total) => {
                     planned = whole;
                     let told = answers(row, total);
@@ -177,7 +288,7 @@ pub fn check(jobs: Vec<Job>) -> Result<(), String> {
                 }
                 // The worker runs the members one by one.
                 None => row.members.iter().for_each(|job| {
-                    planned.apply(&job.1, &job.1.action);
+                    planned.apply(rules, &job.1, &job.1.action);
                 }),
             }
             if planned != single {

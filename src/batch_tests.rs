@@ -68,16 +68,17 @@ fn what_cannot_be_one_comes_in_waves() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     /// Any interleaving of writes gives, planned, the rows and the answers that the same writes
     /// give one by one in an order that keeps each row's own. All actions, and the mixed form.
     #[test]
     fn a_plan_is_its_writes_one_by_one(
+        table in any::<u8>(),
         writes in prop::collection::vec(prop::array::uniform4(any::<u8>()), 1..32)
     ) {
-        let jobs = super::model::decode(&writes.concat());
-        super::model::check(jobs).map_err(TestCaseError::fail)?;
+        let bytes = [&[table][..], &writes.concat()].concat();
+        super::model::check(super::model::decode(&bytes)).map_err(TestCaseError::fail)?;
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::mapping::tests::{resolve, users};
+use crate::mapping::tests::{resolve, unique, users};
+use crate::table::Index;
 
 const USERS: &str = r#"{"table":"users"}"#;
 const KEEP: &str = r#"{"table":"users","unmapped":"keep"}"#;
@@ -81,7 +82,7 @@ fn rgsyncs_operations() {
 fn an_id_has_a_part_for_each_key_column() {
     let mut table = users();
     table.primary_key = vec![0, 1];
-    table.unique.push(vec![0, 1]);
+    table.indexes.push(Index { key: vec![0, 1], columns: Some(vec![0, 1]), ..unique(0) });
     let mapping = resolve(USERS, &table).unwrap();
     assert_eq!(check_id(&mapping, b"1:ann"), Ok(()));
     assert_eq!(

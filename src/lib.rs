@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod batch;
+pub mod certain;
 pub mod change;
 pub mod command;
 pub mod config;

@@ -12,12 +12,20 @@ pub enum Literal {
     Unknown,
     /// Any valid UTF-8 without NUL, of this many characters at most.
     Text(Option<usize>),
+    /// The same, of ASCII only: the database's encoding may lack every other character.
+    Ascii(Option<usize>),
     /// Any bytes.
     Bytes,
     /// A whole number within these bounds.
     Integer(i64, i64),
-    /// A decimal number with this many digits before the point at most.
-    Decimal(usize),
+    /// A decimal number with fewer digits before the point than `whole`, and no more than `fraction`
+    /// after it.
+    Decimal {
+        /// Digits before the point.
+        whole: usize,
+        /// Digits after it.
+        fraction: usize,
+    },
     /// `true` or `false`.
     Boolean,
     /// `YYYY-MM-DD`.
@@ -40,12 +48,15 @@ impl Literal {
                             || String::from_utf8_lossy(value).chars().count() <= most
                     })
             }
+            Literal::Ascii(most) => {
+                is_text(value) && value.is_ascii() && most.is_none_or(|most| value.len() <= most)
+            }
             Literal::Integer(low, high) => std::str::from_utf8(value)
                 .ok()
                 .filter(|text| !text.starts_with('+'))
                 .and_then(|text| text.parse::<i64>().ok())
                 .is_some_and(|number| (low..=high).contains(&number)),
-            Literal::Decimal(digits) => is_decimal(value, digits),
+            Literal::Decimal { whole, fraction } => is_decimal(value, whole, fraction),
             Literal::Boolean => matches!(value, b"true" | b"false" | b"t" | b"f"),
             Literal::Date => is_date(value),
             Literal::Timestamp => is_timestamp(value),
@@ -58,14 +69,14 @@ pub fn is_text(value: &[u8]) -> bool {
     !value.contains(&0) && std::str::from_utf8(value).is_ok()
 }
 
-fn is_decimal(value: &[u8], most: usize) -> bool {
+fn is_decimal(value: &[u8], most: usize, most_after: usize) -> bool {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     let point = digits.iter().position(|&b| b == b'.').unwrap_or(digits.len());
     let (whole, fraction) = digits.split_at(point);
     let fraction_is_fine = match fraction {
         [] => true,
         [_, rest @ ..] => {
-            !rest.is_empty() && rest.len() <= 100 && rest.iter().all(u8::is_ascii_digit)
+            !rest.is_empty() && rest.len() <= most_after && rest.iter().all(u8::is_ascii_digit)
         }
     };
     // One digit fewer than fits: rounding the fraction may carry into a new digit.
@@ -117,22 +128,27 @@ mod tests {
     #[test]
     fn certain_only_where_it_is() {
         let integer = Literal::Integer(-32768, 32767);
+        let decimal = Literal::Decimal { whole: 8, fraction: 3 };
         let table: &[(Literal, &str, bool)] = &[
             (Literal::Unknown, "1", false),
             (Literal::Text(None), "a", true),
             (Literal::Text(None), "a\0", false),
             (Literal::Text(Some(2)), "äö", true),
             (Literal::Text(Some(2)), "abc", false),
+            (Literal::Ascii(None), "a", true),
+            (Literal::Ascii(None), "ä", false),
+            (Literal::Ascii(Some(2)), "abc", false),
             (integer, "32767", true),
             (integer, "32768", false),
             (integer, "+1", false),
             (integer, " 1", false),
             (integer, "", false),
-            (Literal::Decimal(8), "-1234567.005", true),
-            (Literal::Decimal(8), "12345678", false),
-            (Literal::Decimal(8), "1.", false),
-            (Literal::Decimal(8), ".5", false),
-            (Literal::Decimal(8), "1e5", false),
+            (decimal, "-1234567.005", true),
+            (decimal, "1.0055", false),
+            (decimal, "12345678", false),
+            (decimal, "1.", false),
+            (decimal, ".5", false),
+            (decimal, "1e5", false),
             (Literal::Boolean, "true", true),
             (Literal::Boolean, "perhaps", false),
             (Literal::Date, "1990-02-28", true),

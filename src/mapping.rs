@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use crate::batch::Form;
+use crate::certain;
 use crate::config::{ConfigError, MappingConfig, Unmapped};
 use crate::suggest;
-use crate::table::{Table, TableColumn};
+use crate::table::{Kind, Table, TableColumn};
 
 /// One mapped table. Column numbers are indexes of [`Mapping::columns`].
 #[derive(Debug)]
@@ -32,15 +34,21 @@ pub struct Mapping {
     pub ttl: Option<u64>,
     /// The key has a unique index, so that `ON CONFLICT` can name it.
     pub has_arbiter: bool,
+    /// A plain table, whose rows are its own: not those of a view or of partitions.
+    pub is_table: bool,
     /// Every single write is seen by a trigger, rule or policy.
     pub watched: bool,
     /// What a statement returns is not yet what the table holds: a trigger comes after it.
     pub reread: bool,
-    /// A column that an INSERT must name is not mapped: rows can be changed, not added.
-    pub required_unmapped: bool,
-    /// The columns of each CHECK constraint; `usize::MAX` stands for columns that are not mapped.
-    pub checks: Vec<Vec<usize>>,
+    /// See [`certain::row`].
+    pub is_certain: bool,
+    /// See [`certain::sharing`].
+    pub shares: bool,
+    /// See [`certain::merging`].
+    pub merges: bool,
     fields: HashMap<Vec<u8>, usize>,
+    /// What the catalog says, and which of its columns `columns` are.
+    catalog: (Table, Vec<usize>),
 }
 
 /// One mapped column.
@@ -50,12 +58,10 @@ pub struct Column {
     pub field: Option<Vec<u8>>,
     /// What the catalog says.
     pub info: TableColumn,
-    /// An INSERT must name it: NOT NULL, and nothing fills it.
-    pub required: bool,
-    /// Columns that share a constraint with this one, itself included where it has one.
-    pub guarded_by: Vec<usize>,
-    /// Every constraint on it is a range: what holds for two values holds for all between.
-    pub is_ranged: bool,
+    /// See [`certain::replacing`].
+    pub replaces: bool,
+    /// See [`certain::adding`].
+    pub adds: bool,
 }
 
 /// All mappings, by their names.
@@ -98,19 +104,13 @@ impl Mapping {
         // The key first; a field may be mapped to a key column.
         let mut picked: Vec<usize> = key.clone();
         picked.extend(fields.iter().map(|(_, c)| *c).filter(|c| !key.contains(c)));
-        let number = |column: usize| picked.iter().position(|&p| p == column);
         let columns = picked
             .iter()
-            .map(|&c| {
-                let info = table.columns[c].clone();
-                let in_group = table.guards.iter().filter(|group| group.contains(&c));
-                Column {
-                    field: fields.iter().find(|(_, f)| *f == c).map(|(name, _)| name.clone()),
-                    required: info.not_null && !info.fills_itself,
-                    is_ranged: in_group.clone().all(|group| table.ranges.contains(group)),
-                    guarded_by: in_group.flatten().filter_map(|&g| number(g)).collect(),
-                    info,
-                }
+            .map(|&c| Column {
+                field: fields.iter().find(|(_, f)| *f == c).map(|(name, _)| name.clone()),
+                info: table.columns[c].clone(),
+                replaces: certain::replacing(table, c),
+                adds: certain::adding(table, c).is_some(),
             })
             .collect::<Vec<_>>();
         static VERSIONS: AtomicU64 = AtomicU64::new(0);
@@ -123,26 +123,34 @@ impl Mapping {
             key_len: key.len(),
             unmapped: config.unmapped,
             ttl: config.ttl,
-            has_arbiter: resolver.has_arbiter(&key),
+            has_arbiter: certain::has_arbiter(table, &key),
+            is_table: table.kind == Kind::Table,
             watched: table.watched,
             reread: table.reread,
-            required_unmapped: table
-                .columns
-                .iter()
-                .enumerate()
-                .any(|(c, info)| info.not_null && !info.fills_itself && !picked.contains(&c)),
-            checks: table
-                .checks
-                .iter()
-                .map(|group| group.iter().map(|&c| number(c).unwrap_or(usize::MAX)).collect())
-                .collect(),
+            is_certain: certain::row(table, &key),
+            shares: certain::sharing(table),
+            merges: certain::merging(table),
             fields: columns
                 .iter()
                 .enumerate()
                 .filter_map(|(i, column)| Some((column.field.clone()?, i)))
                 .collect(),
             columns,
+            catalog: (table.clone(), picked),
         })
+    }
+
+    /// The statement runs in a transaction of its own: it must not be done twice, or what it has done
+    /// to which row is to be known before the COMMIT.
+    pub fn needs_transaction(&self, form: &Form) -> bool {
+        form.is_once() || (!self.is_certain && !form.only_looks())
+    }
+
+    /// See [`certain::inserting_first`].
+    pub fn inserts_first(&self, columns: &[usize]) -> bool {
+        let (table, picked) = &self.catalog;
+        let named: Vec<usize> = columns.iter().map(|&c| picked[c]).collect();
+        certain::inserting_first(table, &picked[..self.key_len], &named)
     }
 
     /// The column of a hash field. `hint` is looked at first: clients name fields in an order.
@@ -199,7 +207,7 @@ impl Resolver<'_> {
                 format!("table {table:?} has no primary key; name the key's columns here"),
             ));
         }
-        if !self.table.is_view && !self.has_arbiter(&key) {
+        if self.table.kind != Kind::View && !certain::has_arbiter(self.table, &key) {
             return Err(ConfigError::at(
                 path,
                 format!(
@@ -209,13 +217,6 @@ impl Resolver<'_> {
             ));
         }
         Ok(key)
-    }
-
-    fn has_arbiter(&self, key: &[usize]) -> bool {
-        let same = |unique: &&Vec<usize>| {
-            unique.len() == key.len() && unique.iter().all(|c| key.contains(c))
-        };
-        self.table.unique.iter().find(same).is_some()
     }
 
     /// Hash fields with their columns, in the order of the table's columns.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::literal::Literal;
+use crate::table::{DefaultValue, Index};
 
 /// A text column.
 pub fn column(name: &str) -> TableColumn {
@@ -7,8 +8,11 @@ pub fn column(name: &str) -> TableColumn {
         name: name.into(),
         cast: "text".into(),
         type_name: "text".into(),
+        base: "text".into(),
         literal: Literal::Text(None),
         verbatim: true,
+        is_identity: true,
+        is_toasted: true,
         ..TableColumn::default()
     }
 }
@@ -21,7 +25,7 @@ pub fn users() -> Table {
         literal: Literal::Integer(i32::MIN.into(), i32::MAX.into()),
         verbatim: false,
         not_null: true,
-        fills_itself: true,
+        default: DefaultValue::Other,
         ..column("id")
     };
     let dob = TableColumn {
@@ -36,9 +40,21 @@ pub fn users() -> Table {
         name: "users".into(),
         columns: vec![id, required("username"), required("email"), dob],
         primary_key: vec![0],
-        unique: vec![vec![0], vec![2]],
-        guards: vec![vec![0], vec![2]],
+        indexes: vec![unique(0), unique(2)],
+        is_ordinary: true,
         ..Table::default()
+    }
+}
+
+/// A unique index over one column.
+pub fn unique(column: usize) -> Index {
+    Index {
+        key: vec![column],
+        columns: Some(vec![column]),
+        is_unique: true,
+        is_arbiter: true,
+        is_exact: true,
+        is_builtin: true,
     }
 }
 
@@ -57,8 +73,8 @@ fn fields_and_key_come_from_the_catalog() {
     assert_eq!(m.column_of(b"email", 0), Some(2));
     assert_eq!(m.column_of(b"email", 2), Some(2));
     assert_eq!(m.column_of(b"nope", 2), None);
-    assert!(m.columns[1].required && !m.columns[0].required && !m.required_unmapped);
-    assert_eq!(m.columns[2].guarded_by, [2]);
+    assert!(m.columns[1].replaces && !m.columns[2].replaces, "email is unique");
+    assert!(m.inserts_first(&[1, 2]) && !m.inserts_first(&[1]));
 }
 
 #[test]
@@ -66,7 +82,7 @@ fn a_key_column_needs_no_field() {
     let m = resolve(r#"{"table":"users","fields":{"mail":"email"}}"#, &users()).unwrap();
     assert_eq!(m.columns.len(), 2);
     assert_eq!(m.columns[0].field, None);
-    assert!(m.required_unmapped);
+    assert!(!m.inserts_first(&[1]), "a column that an INSERT must name is not mapped");
 }
 
 #[test]

@@ -41,7 +41,10 @@ pub fn combine<J: AsRef<Change>>(groups: Vec<Group<J>>) -> Vec<Group<J>> {
 
 fn can_mix(mapping: &Mapping, form: &Form) -> bool {
     let is_upsert = matches!(form, Form::Upsert(columns) if !columns.is_empty());
-    is_upsert && !mapping.watched && mapping.columns.len() - mapping.key_len <= COLUMNS_MAX
+    is_upsert
+        && mapping.is_certain
+        && mapping.shares
+        && mapping.columns.len() - mapping.key_len <= COLUMNS_MAX
 }
 
 /// Which of the mapping's columns an action sets, a bit a column from the first after the key.

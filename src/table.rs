@@ -1,10 +1,12 @@
 //! What the database's catalog says of one table, in terms that need no database.
 //!
-//! `pg::catalog` fills it; [`crate::mapping`] checks the document against it.
+//! `pg::catalog` fills it; [`crate::mapping`] checks the document against it, and
+//! [`crate::certain`] says what may be done more quickly on such a table.
 
 use crate::literal::Literal;
+use crate::range::Range;
 
-/// A table (or view) as the catalog describes it.
+/// A table (or view) as the catalog describes it. Columns are named by their place in `columns`.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// Schema, unquoted.
@@ -17,23 +19,70 @@ pub struct Table {
     pub fingerprint: String,
     /// Columns in the order of the table.
     pub columns: Vec<TableColumn>,
-    /// A view: it has no indexes, and an INSTEAD OF trigger may stand behind it.
-    pub is_view: bool,
+    /// What kind of relation it is.
+    pub kind: Kind,
     /// The primary key, as indexes of `columns`; empty where there is none.
     pub primary_key: Vec<usize>,
-    /// The columns of each unique index that `ON CONFLICT` can name.
-    pub unique: Vec<Vec<usize>>,
-    /// The columns of each CHECK, UNIQUE, EXCLUDE and FOREIGN KEY constraint: what one column may
-    /// hold depends on the others of its group.
-    pub guards: Vec<Vec<usize>>,
-    /// Groups of `guards` that are CHECK constraints.
-    pub checks: Vec<Vec<usize>>,
-    /// Groups of `guards` that are CHECK constraints made of comparisons only.
-    pub ranges: Vec<Vec<usize>>,
+    /// Its indexes.
+    pub indexes: Vec<Index>,
+    /// Its CHECK, FOREIGN KEY and EXCLUDE constraints.
+    pub constraints: Vec<Constraint>,
+    /// A trigger, a rule or row-level security sees every single write, or it is no table.
+    pub watched: bool,
     /// A trigger that fires after the row was returned may change it (AFTER, INSTEAD OF).
     pub reread: bool,
-    /// A trigger, rule or row-level security policy of the user's sees every single write.
-    pub watched: bool,
+    /// An expression of the table (CHECK, default, generated column, index, domain) calls a function
+    /// of the user's, which may look at other rows.
+    pub calls_functions: bool,
+    /// A constraint compares rows of this table when the statement or the transaction ends: one that
+    /// is deferrable, or a foreign key to the table itself.
+    pub compares_rows: bool,
+    /// Its partitions have constraints of their own.
+    pub partitions_differ: bool,
+    /// Nothing in how it is stored or published can refuse a second write of a row: a heap of no
+    /// more than 200 columns, no partition, with a replica identity where it is published.
+    pub is_ordinary: bool,
+}
+
+/// What kind of relation it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A table.
+    #[default]
+    Table,
+    /// A partitioned table.
+    Partitioned,
+    /// A view or a foreign table: it has no indexes, and anything may stand behind it.
+    View,
+}
+
+/// One index.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    /// Its key columns.
+    pub key: Vec<usize>,
+    /// All columns that it looks at; `None` where an expression or a condition may look at any.
+    pub columns: Option<Vec<usize>>,
+    /// It refuses a second row of the same key.
+    pub is_unique: bool,
+    /// `ON CONFLICT (key)` can name it.
+    pub is_arbiter: bool,
+    /// It takes two keys for equal only where their texts are: no operator class of somebody's own,
+    /// no nondeterministic collation.
+    pub is_exact: bool,
+    /// Of one of PostgreSQL's own methods that take any value of a small type.
+    pub is_builtin: bool,
+}
+
+/// One CHECK, FOREIGN KEY or EXCLUDE constraint.
+#[derive(Debug, Clone, Default)]
+pub struct Constraint {
+    /// It is a CHECK.
+    pub is_check: bool,
+    /// The columns that it looks at; `None` where it may look at any.
+    pub columns: Option<Vec<usize>>,
+    /// A CHECK that is understood whole, and that every row is known to keep.
+    pub ranges: Option<Vec<(usize, Range)>>,
 }
 
 /// One column as the catalog describes it.
@@ -56,10 +105,33 @@ pub struct TableColumn {
     pub bytea: bool,
     /// The type prints every text as it was given (`text`, `varchar`).
     pub verbatim: bool,
+    /// Two values of the type are equal only where their texts are the same: a key of this type
+    /// names one row.
+    pub is_identity: bool,
+    /// The type is a domain.
+    pub is_domain: bool,
+    /// Values are stored apart from the row where they are long.
+    pub is_toasted: bool,
     /// NULL is refused.
     pub not_null: bool,
-    /// A row without this column gets a value: a default, an identity, a generated column.
-    pub fills_itself: bool,
+    /// What a row without this column gets.
+    pub default: DefaultValue,
+    /// GENERATED ALWAYS AS (…): computed from other columns.
+    pub is_generated: bool,
     /// GENERATED ALWAYS AS IDENTITY.
     pub identity_always: bool,
+}
+
+/// What a row gets in a column that an INSERT doesn't name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// NULL.
+    #[default]
+    Null,
+    /// Always the same value; the number, where it is a whole one.
+    Constant(Option<i64>),
+    /// The time, or a random uuid: computing it can't fail and uses nothing up.
+    Harmless,
+    /// Anything else: a sequence, a function, a generated column.
+    Other,
 }

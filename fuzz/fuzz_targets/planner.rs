@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 // What the model names `crate::…`.
-use writethrough::{batch, change, literal, mapping, table};
+use writethrough::{batch, change, literal, mapping, range, table};
 
 #[path = "../../src/batch_model.rs"]
 mod model;

@@ -61,6 +61,9 @@ pub enum Trouble {
     Conflict(Refusal),
     /// What it asks for can't be, whatever the row holds.
     Unfit(String),
+    /// It was rolled back: one of its rows is another one than its write names, or was left out. One
+    /// by one they tell which.
+    Apart,
     /// Somebody else holds a lock on one of its rows.
     Locked,
     /// It ran out of time in the database.

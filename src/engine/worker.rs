@@ -20,7 +20,7 @@ mod outcome;
 mod parts;
 
 use outcome::{describe, settle_all};
-use parts::{halves, members, parts, singly, split, unmix, Part};
+use parts::{halves, members, parts, rows_apart, singly, split, unmix, Part};
 
 /// The pause before a statement is tried again after a conflict or a lost connection; each further
 /// one doubles it.
@@ -175,6 +175,7 @@ impl Worker {
                 self.fail(members(part.group), &Failure::Input(problem));
                 Vec::new()
             }
+            Trouble::Apart => return parts(rows_apart(part.group)),
             Trouble::Locked if part.group.rows.len() > 1 => halves(part.group).into(),
             Trouble::Locked => {
                 self.park(members(part.group));
@@ -227,6 +228,7 @@ impl Worker {
             // A refused write is counted when its client is answered.
             Trouble::Refused(_)
             | Trouble::Unfit(_)
+            | Trouble::Apart
             | Trouble::Stale(_)
             | Trouble::Retry(_)
             | Trouble::Demoted => {}

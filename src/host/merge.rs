@@ -35,8 +35,15 @@ pub fn before(
     let kind = key.kind();
     let fields = module.state().field_strings(&settled.mapping);
     let several = pendings.len() > 1;
-    let mut counter =
-        Counter { key: &key, kind, fields: &fields, settled, several, moved: HashMap::new() };
+    let mut counter = Counter {
+        key: &key,
+        kind,
+        fields: &fields,
+        settled,
+        several,
+        moved: HashMap::new(),
+        is_row: false,
+    };
     let answer = |(pending, (_, answer)): (&Option<Pending>, &(_, Result<i64, _>))| match (
         pending, answer,
     ) {
@@ -58,6 +65,8 @@ struct Counter<'a> {
     several: bool,
     /// Fields that earlier writes have made (true) or removed (false).
     moved: HashMap<Vec<u8>, bool>,
+    /// An earlier write was merged: what the row holds is there.
+    is_row: bool,
 }
 
 impl Counter<'_> {
@@ -67,9 +76,14 @@ impl Counter<'_> {
             Reply::NewFields(named) => Value::Integer(self.count(pending, named, false)),
             Reply::OldFields(named) => Value::Integer(self.count(pending, named, true)),
             Reply::Integer(column) => number(cell(pending, self.settled, *column), later),
-            Reply::Text(column) => {
-                Value::Bytes(cell(pending, self.settled, *column).unwrap_or_default().to_vec())
-            }
+            Reply::Text(column) => match cell(pending, self.settled, *column) {
+                // A whole number, to which later writes have added.
+                Some(cell) if later != 0 => match number(Some(cell), later) {
+                    Value::Integer(n) => Value::text(n.to_string()),
+                    other => other,
+                },
+                cell => Value::Bytes(cell.unwrap_or_default().to_vec()),
+            },
             Reply::Filled => Value::Integer((extra_cell(self.settled) == Some(b"t")).into()),
             // The first try may have deleted it; then the cache remembers the row.
             Reply::Existed => Value::Integer(i64::from(
@@ -88,15 +102,20 @@ impl Counter<'_> {
         let mut count = 0;
         for name in named {
             let field = pending.field(*name);
-            let is_there = match self.moved.get(field) {
-                Some(made) => *made,
-                None => self.kind == Kind::Hash && self.has(pending, *name, field),
+            let is_there = match (self.moved.get(field), name) {
+                (Some(made), _) => *made,
+                // After the first write the hash is the row.
+                (None, Named::Column(column)) if self.is_row => {
+                    cell(pending, self.settled, *column).is_some()
+                }
+                (None, _) => self.kind == Kind::Hash && self.has(pending, *name, field),
             };
             count += i64::from(is_there == old);
             if self.several {
                 self.moved.insert(field.to_vec(), !old);
             }
         }
+        self.is_row = true;
         count
     }
 

@@ -31,6 +31,11 @@ impl From<Error> for SendError {
 }
 
 impl SendError {
+    /// The database has answered with this code.
+    pub fn is(&self, code: &SqlState) -> bool {
+        matches!(self, SendError::Database(error) if error.code() == Some(code))
+    }
+
     /// What it means for the statement's writes.
     pub fn classify(&self, backend: &Arc<Backend>) -> Trouble {
         match self {

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod connections;
+mod describe;
 pub mod dsn;
 pub mod error;
 pub mod feed;
@@ -11,7 +12,9 @@ mod link;
 pub mod monitor;
 pub mod pool;
 mod resolve;
+mod returned;
 pub mod session;
+mod steps;
 pub mod store;
 pub mod tls;
 mod tls_error;

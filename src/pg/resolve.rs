@@ -6,8 +6,7 @@
 use postgres::error::SqlState;
 
 use super::session::Session;
-use super::store::read;
-use super::transaction::reread;
+use super::transaction::{read, reread};
 use crate::engine::{Fate, Lost, Outcome, Row};
 use crate::mapping::Mapping;
 
@@ -76,9 +75,9 @@ fn is_there(
     if rows.is_empty() {
         return Ok(false);
     }
-    let found = read(session, mapping, rows)?;
+    let found = read(session, mapping, rows)?.images;
     Ok(found.iter().zip(outcomes).all(|(found, outcome)| match (found, outcome) {
-        (Some(Ok(found)), Ok(Some(made))) => {
+        (Some(found), Ok(Some(made))) => {
             (0..mapping.columns.len()).all(|c| found.get(c) == made.get(c))
         }
         (found, made) => found.is_none() && matches!(made, Ok(None)),

@@ -12,7 +12,7 @@ use crate::batch::Form;
 use crate::engine::Backend;
 use crate::limits::{Limit, Limits};
 use crate::mapping::Mapping;
-use crate::sql::{self, Rows};
+use crate::sql::{self, Shape};
 
 /// Prepared statements that one connection keeps; past it all are dropped and made anew.
 const STATEMENTS_MAX: usize = 256;
@@ -29,7 +29,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 pub struct Session {
     /// The connection.
     pub client: Client,
-    statements: HashMap<(u64, Form, Rows), Statement>,
+    statements: HashMap<(u64, Form, Shape), Statement>,
     texts: HashMap<&'static str, Statement>,
     last_used: Instant,
     limits: Arc<Limits>,
@@ -83,18 +83,23 @@ impl Session {
         &mut self,
         mapping: &Mapping,
         form: &Form,
-        rows: Rows,
+        shape: Shape,
     ) -> Result<Statement, postgres::Error> {
-        let key = (mapping.version, form.clone(), rows);
+        let key = (mapping.version, form.clone(), shape);
         if let Some(statement) = self.statements.get(&key) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(&sql::statement(mapping, form, rows, self.origin))?;
+        let statement = self.client.prepare(&sql::statement(mapping, form, shape, self.origin))?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }
         self.statements.insert(key, statement.clone());
         Ok(statement)
+    }
+
+    /// Changed keys are noted in the journal.
+    pub fn has_journal(&self) -> bool {
+        self.origin.is_some()
     }
 
     /// False when a connection that was idle for a while has died meanwhile. One that was used

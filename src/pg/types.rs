@@ -4,26 +4,41 @@ use postgres::types::Type;
 
 use crate::literal::Literal;
 
-/// Which literals the type accepts for certain. The modifier of `varchar` and `numeric` is 4 more
-/// than what it says, and -1 where there is none.
-pub fn literal(ty: Option<&Type>, modifier: i32) -> Literal {
+/// Which literals the type accepts for certain, in a database of that encoding. The modifier of
+/// `varchar` and `numeric` is 4 more than what it says, and -1 where there is none.
+pub fn literal(ty: Option<&Type>, modifier: i32, is_utf8: bool) -> Literal {
     let limit = usize::try_from(modifier - 4).ok();
+    let text = |limit| if is_utf8 { Literal::Text(limit) } else { Literal::Ascii(limit) };
     match ty {
         Some(&Type::INT2) => Literal::Integer(i16::MIN.into(), i16::MAX.into()),
         Some(&Type::INT4) => Literal::Integer(i32::MIN.into(), i32::MAX.into()),
         Some(&Type::INT8) => Literal::Integer(i64::MIN, i64::MAX),
-        Some(&Type::TEXT) => Literal::Text(None),
-        Some(&Type::VARCHAR) => Literal::Text(limit),
+        Some(&Type::TEXT) => text(None),
+        Some(&Type::VARCHAR) => text(limit),
         Some(&Type::BYTEA) => Literal::Bytes,
         Some(&Type::BOOL) => Literal::Boolean,
         Some(&Type::DATE) => Literal::Date,
         Some(&(Type::TIMESTAMP | Type::TIMESTAMPTZ)) => Literal::Timestamp,
-        Some(&(Type::FLOAT4 | Type::FLOAT8)) => Literal::Decimal(30),
-        Some(&Type::NUMERIC) => match limit {
-            None => Literal::Decimal(1000),
+        // 10^-20 is no smaller than what `real` holds; past that a number is out of its range.
+        Some(&(Type::FLOAT4 | Type::FLOAT8)) => Literal::Decimal { whole: 30, fraction: 20 },
+        Some(&Type::NUMERIC) => {
             // Precision in the upper half, scale in the lower 11 bits.
-            Some(limit) => Literal::Decimal((limit >> 16).saturating_sub(limit & 0x7ff)),
-        },
+            let whole = limit.map(|limit| (limit >> 16).saturating_sub(limit & 0x7ff));
+            Literal::Decimal { whole: whole.unwrap_or(1000), fraction: 100 }
+        }
         _ => Literal::Unknown,
+    }
+}
+
+/// Two values of the type are equal only where their texts are the same, and the column holds what it
+/// is given: a key of this type names one row. Not so for `numeric` (1 and 1.00), `float8` (0 and
+/// -0), `varchar(n)` (which cuts off blanks), `citext`, domains and many more.
+pub fn is_identity(ty: Option<&Type>, modifier: i32, is_deterministic: bool) -> bool {
+    match ty {
+        Some(&(Type::TEXT | Type::VARCHAR)) => is_deterministic && modifier < 0,
+        Some(&(Type::INT2 | Type::INT4 | Type::INT8 | Type::UUID | Type::BYTEA | Type::BOOL)) => {
+            true
+        }
+        _ => false,
     }
 }

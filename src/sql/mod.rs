@@ -4,10 +4,12 @@
 //! client sends is ever part of a statement's text.
 
 mod names;
+mod steps;
 mod upsert;
 
 use crate::batch::Form;
 use crate::mapping::{Column, Mapping};
+use crate::table::TableColumn;
 use names::{as_text, join, Names};
 
 /// `"quoted"`.
@@ -15,34 +17,54 @@ pub fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// How many rows a statement takes.
+/// What a statement's parameters are, and how much of its form it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// One: its parameters are the values themselves. A third faster than an array of one.
+pub enum Shape {
+    /// All of it for one row: its parameters are the values themselves. A third faster than arrays of
+    /// one.
     One,
-    /// Any number: its parameters are arrays.
+    /// All of it for any number of rows: its parameters are arrays.
     Many,
+    /// A step of it, for one row.
+    Step(Step),
+}
+
+/// A step of a form, for one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Reads the row.
+    Look,
+    /// Changes the row where it is there.
+    Change,
+    /// Adds the row.
+    Add,
+    /// Notes its key in the journal.
+    Note,
 }
 
 /// The statement for a group of this form. Its parameters are one for each key column, then one
 /// for each value, `bytea` where the column is `bytea` and `text` elsewhere, or arrays of these;
-/// its rows hold every column of [`Mapping::columns`]. With an `origin`, it notes the keys of the
-/// rows that it changes in the journal.
-pub fn statement(mapping: &Mapping, form: &Form, rows: Rows, origin: Option<i64>) -> String {
-    let names = Names { mapping, rows };
+/// its rows hold every column of [`Mapping::columns`], and the transaction's number as their last
+/// cell where it runs in one of its own. With an `origin`, it notes the keys of the rows that it
+/// changes in the journal.
+pub fn statement(mapping: &Mapping, form: &Form, shape: Shape, origin: Option<i64>) -> String {
+    let names = Names { mapping, shape };
+    if let Shape::Step(step) = shape {
+        return steps::statement(&names, form, step, origin);
+    }
     let text = match form {
         Form::Upsert(columns) if columns.is_empty() => upsert::touch(&names),
-        Form::Upsert(columns) if upsert::can_insert_first(mapping, columns) => {
+        Form::Upsert(columns) if mapping.inserts_first(columns) => {
             upsert::insert_first(&names, columns)
         }
         Form::Upsert(columns) => upsert::update_first(&names, columns),
         Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
-        Form::Add(column) => upsert::add(&names, *column).numbered(),
-        Form::Fill(column) => upsert::fill(&names, *column).numbered(),
+        Form::Add(column) => upsert::add(&names, *column),
+        Form::Fill(column) => upsert::fill(&names, *column),
         Form::Delete => Text::of(format!(
             "DELETE FROM {} AS t USING {} WHERE {} RETURNING {}",
-            names.table(),
+            names.own_rows(),
             names.input(&[]),
             names.same_key("t"),
             names.returning("t"),
@@ -52,14 +74,18 @@ pub fn statement(mapping: &Mapping, form: &Form, rows: Rows, origin: Option<i64>
                 "SELECT {} FROM {} JOIN {} AS t ON {}",
                 names.returning("t"),
                 names.input(&[]),
-                names.table(),
+                names.own_rows(),
                 names.same_key("t"),
             )
         }
     };
-    match origin {
+    let text = match origin {
         Some(origin) => text.journaled(&names, origin),
-        None => text.plain(),
+        None => text,
+    };
+    match mapping.needs_transaction(form) {
+        true => text.numbered().plain(),
+        false => text.plain(),
     }
 }
 
@@ -83,37 +109,46 @@ impl Text {
         }
     }
 
+    /// Its rows become the table expression `name`, and `rows` is what returns them.
+    fn named(self, name: &str, rows: String) -> Text {
+        let comma = if self.with.is_empty() { "" } else { ", " };
+        Text { with: format!("{}{comma}{name} AS ({})", self.with, self.rows), rows }
+    }
+
     /// The same, with the transaction's number as the last cell.
-    fn numbered(mut self) -> Text {
-        self.rows = format!("SELECT x.*, pg_current_xact_id()::text FROM ({}) AS x", self.rows);
-        self
+    fn numbered(self) -> Text {
+        self.named("x", "SELECT x.*, pg_current_xact_id()::text FROM x".into())
     }
 
     /// The same, with an entry in the journal for each row that it returns.
-    fn journaled(self, names: &Names, origin: i64) -> String {
-        let comma = if self.with.is_empty() { "" } else { ", " };
+    fn journaled(self, names: &Names, origin: i64) -> Text {
         let part = |c: usize| match names.mapping.columns[c].info.bytea {
             true => format!("encode(r{c}, 'hex')"),
             false => format!("r{c}"),
         };
-        format!(
-            "WITH {}{comma}w AS ({}), j AS (INSERT INTO writethrough.journal (origin, name, key) \
-             SELECT {origin}, '{}', {} FROM w) SELECT * FROM w",
-            self.with,
-            self.rows,
+        let mut text = self.named("w", "SELECT * FROM w".into());
+        text.with.push_str(&format!(
+            ", j AS (INSERT INTO writethrough.journal (origin, name, key) \
+             SELECT {origin}, '{}', {} FROM w)",
             names.mapping.name.replace('\'', "''"),
             join(names.key(), " || ':' || ", part),
-        )
+        ));
+        text
     }
 }
 
-/// The statement that says how the database itself writes an id: one text a key column.
-pub fn canonical_key(mapping: &Mapping) -> String {
+/// The statement that says how the database itself writes an id: one text a key column. When it is
+/// `stored`, the columns round it and cut it off as they do with what they hold.
+pub fn canonical_key(mapping: &Mapping, stored: bool) -> String {
+    let cast = |info: &TableColumn, parameter: usize| match stored {
+        true => format!("${parameter}::text::{}::{}", info.cast, info.type_name),
+        false => format!("${parameter}::text::{}", info.cast),
+    };
     let casts: Vec<String> = key_columns(mapping)
         .enumerate()
         .map(|(i, column)| match column.info.bytea {
             true => format!("${}::bytea", i + 1),
-            false => as_text(&column.info, &format!("${}::text::{}", i + 1, column.info.cast)),
+            false => as_text(&column.info, &cast(&column.info, i + 1)),
         })
         .collect();
     format!("SELECT {}", casts.join(", "))
@@ -126,11 +161,18 @@ fn key_columns(mapping: &Mapping) -> impl Iterator<Item = &Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::tests::{column, resolve, users};
-    use crate::table::{Table, TableColumn};
+    use crate::mapping::tests::{column, resolve};
+    use crate::table::Table;
+
+    /// A table of an integer key, whose text says all.
+    fn users() -> Table {
+        let mut table = crate::mapping::tests::users();
+        table.columns[0].is_identity = true;
+        table
+    }
 
     fn sql(table: &Table, form: Form) -> String {
-        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form, Rows::Many, None)
+        statement(&resolve(r#"{"table":"users"}"#, table).unwrap(), &form, Shape::Many, None)
     }
 
     #[test]
@@ -150,7 +192,7 @@ mod tests {
     #[test]
     fn one_row_needs_no_array() {
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
-        let sql = statement(&mapping, &Form::Read, Rows::One, None);
+        let sql = statement(&mapping, &Form::Read, Shape::One, None);
         assert!(
             sql.contains(
                 "FROM (SELECT u.c0::integer AS c0 FROM (SELECT $1::text AS c0) AS u \
@@ -162,10 +204,21 @@ mod tests {
 
     #[test]
     fn what_leaves_out_a_required_column_updates_first() {
-        assert!(sql(&users(), Form::Upsert(vec![1])).contains("UPDATE \"public\".\"users\" AS t"));
-        let checked = Table { checks: vec![vec![2, 3]], ..users() };
-        assert!(sql(&checked, Form::Upsert(vec![1, 2])).contains("UPDATE"));
-        assert!(sql(&checked, Form::Upsert(vec![1, 2, 3])).starts_with("INSERT"));
+        assert!(
+            sql(&users(), Form::Upsert(vec![1])).contains("UPDATE ONLY \"public\".\"users\" AS t")
+        );
+        assert!(sql(&users(), Form::Upsert(vec![1, 2])).starts_with("INSERT"));
+    }
+
+    /// A key whose text isn't the value: what was done is compared before the COMMIT.
+    #[test]
+    fn a_transaction_tells_its_number() {
+        let mut table = users();
+        assert!(!sql(&table, Form::Delete).contains("xact"));
+        table.columns[0].is_identity = false;
+        assert!(
+            sql(&table, Form::Delete).ends_with("SELECT x.*, pg_current_xact_id()::text FROM x")
+        );
     }
 
     #[test]
@@ -178,14 +231,16 @@ mod tests {
     #[test]
     fn a_journaled_statement_returns_the_same_rows() {
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
-        let sql = |form| statement(&mapping, &form, Rows::Many, Some(-7));
+        let sql = |form| statement(&mapping, &form, Shape::Many, Some(-7));
         let end = ", j AS (INSERT INTO writethrough.journal (origin, name, key) \
                    SELECT -7, 'users', r0 FROM w) SELECT * FROM w";
-        assert!(sql(Form::Upsert(vec![1, 2])).starts_with("WITH w AS (INSERT INTO"));
+        assert!(sql(Form::Upsert(vec![1, 2, 3])).starts_with("WITH w AS (INSERT INTO"));
         assert!(sql(Form::Add(3)).starts_with("WITH i AS (SELECT"));
-        for form in [Form::Upsert(vec![1]), Form::Add(3), Form::Delete, Form::Mixed] {
+        for form in [Form::Upsert(vec![1]), Form::Delete, Form::Mixed] {
             assert!(sql(form.clone()).ends_with(end), "{}", sql(form));
         }
+        let counted = end.replace(" SELECT * FROM w", ", x AS (SELECT * FROM w) SELECT");
+        assert!(sql(Form::Add(3)).contains(&counted), "{}", sql(Form::Add(3)));
         assert!(sql(Form::Read).starts_with("SELECT"), "what only looks is not noted");
     }
 
@@ -193,7 +248,6 @@ mod tests {
     fn odd_identifiers_are_quoted() {
         let odd = TableColumn { name: "a \"B\"".into(), ..column("") };
         let table = Table { name: "T;--".into(), columns: vec![odd], ..users() };
-        let table = Table { unique: vec![vec![0]], ..table };
         let sql = sql(&table, Form::Read);
         assert!(sql.contains("\"public\".\"T;--\" AS t ON t.\"a \"\"B\"\"\" = i.c0"), "{sql}");
         assert!(!sql.contains("WHERE"), "a text key is canonical as it is: {sql}");

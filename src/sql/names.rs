@@ -1,6 +1,6 @@
 //! The names and expressions that the statements are made of.
 
-use super::{key_columns, quote, Rows};
+use super::{key_columns, quote, Shape};
 use crate::mapping::Mapping;
 use crate::table::TableColumn;
 
@@ -9,14 +9,22 @@ pub struct Names<'a> {
     /// The table.
     pub mapping: &'a Mapping,
     /// What the parameters are.
-    pub rows: Rows,
+    pub shape: Shape,
 }
 
 impl Names<'_> {
-    /// The table, quoted, with its schema.
+    /// The table, quoted, with its schema: what an INSERT names.
     pub fn table(&self) -> String {
         let (schema, table) = &self.mapping.table;
         format!("{}.{}", quote(schema), quote(table))
+    }
+
+    /// The table without those that inherit from it: what every other statement names.
+    pub fn own_rows(&self) -> String {
+        match self.mapping.is_table {
+            true => format!("ONLY {}", self.table()),
+            false => self.table(),
+        }
     }
 
     /// A column, quoted.
@@ -62,14 +70,14 @@ impl Names<'_> {
     ) -> String {
         let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
         let kind = |c: &usize| if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
-        let source = match self.rows {
-            Rows::One => format!(
+        let source = match self.shape {
+            Shape::One | Shape::Step(_) => format!(
                 "(SELECT {}) AS u",
                 join(all.iter().enumerate(), ", ", |(n, c)| {
                     format!("${}::{} AS c{c}", n + 1, kind(c))
                 })
             ),
-            Rows::Many => format!(
+            Shape::Many => format!(
                 "unnest({}{mask}) AS u({}{})",
                 join(all.iter().enumerate(), ", ", |(n, c)| format!("${}::{}[]", n + 1, kind(c))),
                 join(all.iter(), ", ", |c| format!("c{c}")),

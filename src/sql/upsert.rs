@@ -1,20 +1,7 @@
-//! The shapes of a statement that changes rows.
+//! The shapes of a statement that changes rows, whether they are there or not.
 
 use super::{join, Names, Text};
-use crate::mapping::Mapping;
 use crate::mixed::bit;
-
-/// True when a missing row can be inserted before it is known whether it exists.
-///
-/// NOT NULL and CHECK are checked on the proposed row before the conflict is found, so the
-/// proposed row must hold every required column, and all columns of each CHECK that it touches.
-pub fn can_insert_first(mapping: &Mapping, columns: &[usize]) -> bool {
-    let named = |c: &usize| *c < mapping.key_len || columns.contains(c);
-    mapping.has_arbiter
-        && !mapping.required_unmapped
-        && (0..mapping.columns.len()).all(|c| !mapping.columns[c].required || named(&c))
-        && mapping.checks.iter().all(|group| group.iter().all(named) || !group.iter().any(named))
-}
 
 /// `INSERT … ON CONFLICT DO UPDATE`: the fastest.
 pub fn insert_first(names: &Names, columns: &[usize]) -> Text {
@@ -61,9 +48,9 @@ fn update_or_insert(
     );
     let with = format!(
         "i AS (SELECT * FROM {input}), \
-         changed AS (UPDATE {table} AS t SET {sets} FROM i WHERE {same} RETURNING {keys}, {returning}), \
+         changed AS (UPDATE {own} AS t SET {sets} FROM i WHERE {same} RETURNING {keys}, {returning}), \
          added AS ({insert} RETURNING {returning})",
-        table = names.table(),
+        own = names.own_rows(),
         same = names.same_key("t"),
         keys = join(names.key(), ", ", |c| format!("t.{} AS k{c}", names.column(c))),
         returning = names.returning("t"),
@@ -83,7 +70,7 @@ pub fn mixed(names: &Names) -> Text {
     };
     Text::of(format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
-        names.table(),
+        names.own_rows(),
         join(mapping.key_len..mapping.columns.len(), ", ", set),
         names.masked_input(),
         names.same_key("t"),
@@ -95,7 +82,7 @@ pub fn mixed(names: &Names) -> Text {
 pub fn erase(names: &Names, columns: &[usize]) -> Text {
     Text::of(format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
-        names.table(),
+        names.own_rows(),
         set_all(names, columns, |_| "NULL".into()),
         names.input(&[]),
         names.same_key("t"),
@@ -113,13 +100,13 @@ pub fn fill(names: &Names, column: usize) -> Text {
     );
     let with = format!(
         "i AS (SELECT * FROM {input}), \
-         found AS (SELECT i.*, t.{name} IS NULL AS empty, {returning} FROM i JOIN {table} AS t \
+         found AS (SELECT i.*, t.{name} IS NULL AS empty, {returning} FROM i JOIN {own} AS t \
                    ON {same} FOR NO KEY UPDATE OF t), \
-         changed AS (UPDATE {table} AS t SET {name} = i.c{column} FROM found AS i \
+         changed AS (UPDATE {own} AS t SET {name} = i.c{column} FROM found AS i \
                      WHERE {same} AND i.empty RETURNING {returning}), \
          added AS ({insert} RETURNING {returning})",
         input = names.input(&[column]),
-        table = names.table(),
+        own = names.own_rows(),
         same = names.same_key("t"),
         returning = names.returning("t"),
         insert = insert(names, &[column], &not_found, "DO NOTHING"),
@@ -136,7 +123,7 @@ pub fn fill(names: &Names, column: usize) -> Text {
 pub fn touch(names: &Names) -> Text {
     let not_found = format!(
         "i WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {}) ",
-        names.table(),
+        names.own_rows(),
         names.same_key("t"),
     );
     let returning = names.returning("t");
@@ -146,24 +133,24 @@ pub fn touch(names: &Names) -> Text {
         insert = insert(names, &[], &not_found, "DO NOTHING"),
     );
     let rows = format!(
-        "SELECT {returned} FROM added UNION ALL SELECT {returning} FROM i JOIN {table} AS t ON {same}",
+        "SELECT {returned} FROM added UNION ALL SELECT {returning} FROM i JOIN {own} AS t ON {same}",
         returned = names.returned(),
-        table = names.table(),
+        own = names.own_rows(),
         same = names.same_key("t"),
     );
     Text { with, rows }
 }
 
 fn insert(names: &Names, columns: &[usize], from: &str, on_conflict: &str) -> String {
+    let conflict = format!("ON CONFLICT ({}) {on_conflict}", names.columns(names.key()));
+    plain_insert(names, columns, from) + &conflict
+}
+
+/// `INSERT INTO … SELECT … FROM <from>`. `from` ends with a blank.
+pub fn plain_insert(names: &Names, columns: &[usize], from: &str) -> String {
     let all = || names.key().chain(columns.iter().copied());
-    // A view has no index to name. Its rows can then be added twice by two writers at once, as by
-    // any two programs that insert into it.
-    let conflict = match names.mapping.has_arbiter {
-        true => format!("ON CONFLICT ({}) {on_conflict}", names.columns(names.key())),
-        false => String::new(),
-    };
     format!(
-        "INSERT INTO {} AS t ({}){} SELECT {} FROM {from}{conflict}",
+        "INSERT INTO {} AS t ({}){} SELECT {} FROM {from}",
         names.table(),
         names.columns(all()),
         names.overriding(),
@@ -171,6 +158,7 @@ fn insert(names: &Names, columns: &[usize], from: &str, on_conflict: &str) -> St
     )
 }
 
-fn set_all(names: &Names, columns: &[usize], value: impl Fn(usize) -> String) -> String {
+/// `column = value, …`
+pub fn set_all(names: &Names, columns: &[usize], value: impl Fn(usize) -> String) -> String {
     join(columns.iter(), ", ", |c| format!("{} = {}", names.column(*c), value(*c)))
 }

@@ -40,6 +40,8 @@ mod database_decides;
 mod ddl;
 mod ddl_constraints;
 mod disclosure;
+mod key_types;
+mod like_psql;
 mod relations;
 mod swallowed;
 

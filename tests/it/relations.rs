@@ -215,3 +215,31 @@ fn at_commit_a_bad_row_of_a_batch_fails_alone() {
     replies[3].assert_error("WTERR 23503 ");
     s.assert_row_cached("parts", 1);
 }
+
+/// What one statement for both rows would let through, and no order of two statements does.
+#[test]
+fn rows_that_are_compared_at_the_end_of_a_statement_do_not_share_it() {
+    let sql = "create table chain (id int primary key, next int references chain);
+        create table places (id int primary key, place int unique deferrable);
+        insert into places values (1, 1), (2, 2);
+        create function room() returns bool language plpgsql as
+            $$ begin return (select count(*) < 2 from few); end $$;
+        create table few (id int primary key, v int check (room()))";
+    let s = Stack::new()
+        .sql(sql)
+        .mapping(json!({ "table": "chain" }))
+        .mapping(json!({ "table": "places" }))
+        .mapping(json!({ "table": "few" }))
+        .one_worker()
+        .start();
+    let lines = |lines: [&str; 2]| s.together(&lines.map(str::to_string));
+    for reply in lines(["HSET __{chain:1} next 2", "HSET __{chain:2} next 1"]) {
+        reply.assert_error("WTERR 23503 ");
+    }
+    for reply in lines(["HSET __{places:1} place 2", "HSET __{places:2} place 1"]) {
+        reply.assert_error("WTERR 23505 ");
+    }
+    let few = ["1", "2", "3"].map(|id| format!("HSET __{{few:{id}}} v 1"));
+    let refused = s.together(&few).iter().filter(|reply| reply.is_error()).count();
+    assert_eq!((refused, s.count("few")), (1, 2));
+}

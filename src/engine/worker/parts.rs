@@ -79,6 +79,12 @@ pub fn halves(mut group: Group<Job>) -> [Group<Job>; 2] {
     halves
 }
 
+/// Each row by itself, the earlier write first.
+pub fn rows_apart(mut group: Group<Job>) -> Vec<Group<Job>> {
+    group.rows.sort_by_key(|row| row.members[0].id());
+    group.rows.into_iter().flat_map(|row| by_form(vec![row])).collect()
+}
+
 /// A row's writes one by one, in order.
 pub fn singly(row: Row) -> Vec<Group<Job>> {
     row.members.into_iter().flat_map(|job| by_form(vec![Row::of(job)])).collect()
