@@ -214,8 +214,17 @@ impl Psql {
         rows.expect("a read").into_iter().next().map(|mut row| row.remove(0))
     }
 
-    /// What the write does, as somebody would type it, and what its client reads.
+    /// What the write does in a transaction, as somebody would type it, and what its client reads.
     fn write(&mut self, words: &[String]) -> Result<String, String> {
+        self.run("begin").expect("begin");
+        let result = self
+            .statements(words)
+            .and_then(|said| self.run("set constraints all immediate").map(|_| said));
+        self.run(if result.is_ok() { "commit" } else { "rollback" })?;
+        result
+    }
+
+    fn statements(&mut self, words: &[String]) -> Result<String, String> {
         let id = words[1].trim_start_matches("__{items:").trim_end_matches('}').to_string();
         let mut sets: Vec<(&str, &str)> = Vec::new();
         if words[0].starts_with("HSET") {

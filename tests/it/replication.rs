@@ -101,16 +101,23 @@ fn a_staged_key_that_a_promotion_leaves_is_cleared() {
 
 #[test]
 fn a_master_turned_replica_merges_no_late_completion() {
-    let s = Stack::users().one_worker().start();
+    // A statement that is its own transaction: nothing is asked before it commits.
+    let sql = "create function wait() returns bool language plpgsql as $$ begin
+            while not pg_try_advisory_xact_lock_shared(77) loop perform pg_sleep(0.002); end loop;
+            return true;
+        end $$;
+        create table late (id int primary key, v text check (wait()))";
+    let mapping = serde_json::json!({ "table": "late" });
+    let s = Stack::new().sql(sql).mapping(mapping).patient().start();
     let other = Stack::users().patient().without_module().start();
     let lock = s.database.hold("select pg_advisory_xact_lock(77)");
-    let _writer = s.send("HSET __{hold:1} v x");
+    let _writer = s.send("HSET __{late:1} v x");
     s.wait_until_held_up();
     follow(&s, &other);
     assert_eq!(other.run("SET sign 1"), ok());
     assert_same_data(&s, &other);
     lock.rollback();
-    eventually("it is committed", || s.count("hold") == 1);
+    eventually("it is committed", || s.count("late") == 1);
     eventually("the engine is done with it", || s.info_int("in_flight") == 0);
     assert_same_data(&s, &other);
     assert_eq!(s.keys(), ["sign"]);

@@ -1,14 +1,16 @@
 //! What is asked of PostgreSQL's catalog. `$1` is the table's name, quoted, or its oid.
 
-/// The table, and its partitions at every level.
+/// The table, and its partitions at every level. Without pg_partition_tree(), which waits for whoever
+/// has locked one of them.
 macro_rules! tree {
     ($table:literal) => {
         concat!(
-            "(SELECT ",
+            "tree AS (
+        SELECT ",
             $table,
-            " UNION SELECT relid FROM pg_partition_tree(",
-            $table,
-            ") WHERE relid IS NOT NULL)"
+            " AS oid
+        UNION SELECT i.inhrelid FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p'
+        JOIN pg_inherits i ON i.inhparent = t.oid)"
         )
     };
 }
@@ -17,7 +19,7 @@ macro_rules! tree {
 /// nothing of a write.
 pub const RELATION: &str = concat!(
     "
-    WITH tree AS ",
+    WITH RECURSIVE ",
     tree!("to_regclass($1)::oid"),
     ", triggers AS (
         SELECT g.tgtype FROM pg_trigger g
@@ -58,7 +60,7 @@ pub const RELATION: &str = concat!(
 /// at other rows, or at anything.
 pub const CALLS_FUNCTIONS: &str = concat!(
     "
-    WITH tree AS ",
+    WITH RECURSIVE ",
     tree!("$1::oid"),
     ", expressions AS (
         SELECT 'pg_constraint'::regclass AS class, oid FROM pg_constraint
@@ -93,7 +95,8 @@ pub const COLUMNS: &str = "
            a.attstorage IN ('x', 'e', 'm'),
            a.attidentity <> '' OR a.attgenerated <> '' OR t.typdefault IS NOT NULL,
            d.adbin::text LIKE '{CONST %', d.adbin::text LIKE '%:constisnull true%',
-           pg_get_expr(d.adbin, d.adrelid),
+           -- Without the table, which somebody may have locked: a default names no column.
+           CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, 0) END,
            -- It needs nothing but the column: no sequence, no function of somebody's own.
            NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_attrdef'::regclass
                        AND objid = d.oid AND refobjid <> a.attrelid)
@@ -127,7 +130,8 @@ pub const INDEXES: &str = "
 /// Its constraints. `conkey` is empty where a CHECK looks at no column, and holds 0 where it looks at the whole row. A
 /// function that isn't immutable, or not PostgreSQL's own, may look at anything.
 pub const CONSTRAINTS: &str = "
-    SELECT contype = 'c', conkey, pg_get_constraintdef(oid), convalidated,
+    SELECT contype = 'c', conkey, CASE contype WHEN 'c' THEN pg_get_constraintdef(oid) ELSE '' END,
+           convalidated,
            contype <> 'c' OR NOT EXISTS (
                SELECT FROM regexp_matches(conbin::text, ':(?:op)?funcid (\\d+)', 'g') AS found
                LEFT JOIN pg_proc p ON p.oid = found[1]::oid
@@ -140,7 +144,7 @@ pub const CONSTRAINTS: &str = "
 /// Changes when something changes that a [`crate::table::Table`] holds.
 pub const FINGERPRINT: &str = concat!(
     "
-    WITH tree AS ",
+    WITH RECURSIVE ",
     tree!("to_regclass($1)::oid"),
     "
     SELECT md5(concat_ws(',', c.oid, c.relkind, c.relrowsecurity, c.relispartition, c.relreplident,
