@@ -31,9 +31,10 @@ impl From<Error> for SendError {
 }
 
 impl SendError {
-    /// The database has answered with this code.
-    pub fn is(&self, code: &SqlState) -> bool {
-        matches!(self, SendError::Database(error) if error.code() == Some(code))
+    /// The database has refused the statement, for its rows.
+    pub fn is_refusal(&self) -> bool {
+        let is_class = |code: &SqlState| ["22", "23", "P0"].contains(&&code.code()[..2]);
+        matches!(self, SendError::Database(error) if error.code().is_some_and(is_class))
     }
 
     /// What it means for the statement's writes.

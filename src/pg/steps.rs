@@ -1,7 +1,5 @@
 //! A row whose every statement somebody sees: changed where it is there, added where it is not.
 
-use postgres::error::SqlState;
-
 use super::error::SendError;
 use super::returned::{step, Returned};
 use super::session::Session;
@@ -20,11 +18,11 @@ pub fn run(
     rows: &[Row],
 ) -> Result<Returned, SendError> {
     let error = match once(session, permit, mapping, form, rows, form.added().is_some()) {
-        Err(error) if error.is(&SqlState::UNIQUE_VIOLATION) => error,
+        Err(error) if error.is_refusal() => error,
         result => return result,
     };
-    // Somebody has added the row between the two statements, or keeps it from being changed: it is
-    // there, and not to be added.
+    // Somebody may have added the row between the two statements, or keep it from being changed:
+    // where it is there, it is not to be added, and that is not why the write is refused.
     session.client.batch_execute("ROLLBACK")?;
     match read(session, mapping, rows)?.only() {
         Some(_) => once(session, permit, mapping, form, rows, false),
