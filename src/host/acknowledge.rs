@@ -1,6 +1,6 @@
 //! rgsync's acknowledgement: what became of a write with a uuid, in a stream of its own.
 
-use super::ffi::{Ctx, Kind, Mode, Str};
+use super::ffi::{Ctx, Kind, Str, Writable};
 use super::state::Module;
 use super::value::Value;
 use super::write::{no_permission, WRONG_TYPE};
@@ -35,7 +35,7 @@ impl Acknowledgement {
     }
 
     /// Adds `status done` or `status failed error …`. Only a stream that this has made expires.
-    pub fn send(&self, ctx: &Ctx, module: &Module, answer: &Value) {
+    pub fn send(&self, ctx: &Writable, module: &Module, answer: &Value) {
         let stream = Str::new(&self.stream);
         let id = Str::new(b"*");
         let entry: Vec<Str> = match answer {
@@ -48,9 +48,9 @@ impl Acknowledgement {
         let is_new = ctx.open(&stream).kind() == Kind::Empty;
         module.apply(|| {
             // What is there by now may be no stream any more: then the server refuses.
-            let added = ctx.call(c"XADD", Mode::Propagate, &args);
+            let added = ctx.call(c"XADD", &args);
             if is_new && added.error().is_none() {
-                ctx.call(c"EXPIRE", Mode::Propagate, &[&stream, &Str::new(LIFETIME)]);
+                ctx.call(c"EXPIRE", &[&stream, &Str::new(LIFETIME)]);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! WT.REFRESH.
 
 use super::admit::{self, not_ready, refuse};
-use super::ffi::{self, Args, Ctx};
+use super::ffi::{Args, Closed, Ctx};
 use super::flight;
 use super::gather::Then;
 use super::state::{module, Module};
@@ -14,8 +14,10 @@ use crate::key::Show;
 /// evicted. The answer is the number of rows.
 pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
-    if let Some(error) = must_not_write(ctx) {
-        return Some(error);
+    // A client that can be blocked waits for the end of a pause.
+    let gate = ctx.writable();
+    if let Err(closed @ Closed::Following) = gate {
+        return Some(closed.into());
     }
     let mut reads = Vec::new();
     for key in args.from(1) {
@@ -26,18 +28,14 @@ pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
             Err(failure) => return Some(refuse(module, &failure)),
         }
     }
-    flight::send_all(ctx, module, reads, |_| {}, Then::NOTHING)
-}
-
-/// What the server itself says of commands that are flagged as writes, which these are not.
-pub fn must_not_write(ctx: &Ctx) -> Option<Value> {
-    if ffi::server_flags().is_following() {
-        return Some(Value::error("READONLY You can't write against a read only replica."));
-    }
-    // A client that can be blocked waits for the end of the pause.
-    let at_once = ctx.flags().cannot_block();
-    (at_once && ffi::avoid_replica_traffic())
-        .then(|| Value::error("ERR writethrough: the server must not write now, it is paused"))
+    flight::send_all(
+        ctx,
+        gate.as_ref().map_err(|closed| *closed),
+        module,
+        reads,
+        |_| {},
+        Then::NOTHING,
+    )
 }
 
 fn target(

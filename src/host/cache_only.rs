@@ -1,20 +1,20 @@
 //! rgsync's `+` and `-`: the final key changes, the table doesn't.
 
-use super::ffi::{Ctx, Mode, Str};
+use super::ffi::{Str, Writable};
 use super::value::Value;
 use crate::command::{CacheOnly, Reply};
 
 /// Changes the final key. The answer is the server's: new fields, or keys removed.
-pub fn run(ctx: &Ctx, target: &[u8], cache: &CacheOnly, reply: &Reply) -> Value {
+pub fn run(ctx: &Writable, target: &[u8], cache: &CacheOnly, reply: &Reply) -> Value {
     let target = Str::new(target);
     let changed = match cache {
-        CacheOnly::Evict => ctx.call(c"UNLINK", Mode::Propagate, &[&target]),
+        CacheOnly::Evict => ctx.call(c"UNLINK", &[&target]),
         CacheOnly::Set(fields) if fields.is_empty() => return Value::Integer(0),
         CacheOnly::Set(fields) => {
             let pairs = fields.iter().flat_map(|(field, value)| [Str::new(field), Str::new(value)]);
             let pairs: Vec<Str> = pairs.collect();
             let args: Vec<&Str> = std::iter::once(&target).chain(&pairs).collect();
-            ctx.call(c"HSET", Mode::Propagate, &args)
+            ctx.call(c"HSET", &args)
         }
     };
     match (changed.error(), reply) {

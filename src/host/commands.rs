@@ -3,7 +3,8 @@
 use std::ffi::{c_int, CStr};
 
 use super::admit::{not_ready, refuse};
-use super::ffi::{Args, Command, Ctx, KeySpec, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
+use super::ffi::Run::{self, Read, Write};
+use super::ffi::{Args, Command, KeySpec, OnLoad, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
 use super::state::module;
 use super::value::Value;
 use super::{admin, deletion, migrate, reload, report, transfer, verify, write};
@@ -42,15 +43,12 @@ macro_rules! commands {
                 const CATEGORIES: &'static CStr = $kind.1;
                 const ARITY: c_int = $arity;
                 const KEYS: &'static [KeySpec] = $keys;
-
-                fn run(ctx: &Ctx, args: Args) -> Option<Value> {
-                    $run(ctx, args)
-                }
+                const RUN: Run = $run;
             }
         )*
 
         /// Registers them all. False when the server will not have one.
-        pub fn register(ctx: &Ctx) -> bool {
+        pub fn register(ctx: &OnLoad) -> bool {
             $(ctx.register::<$command>())&&*
         }
     };
@@ -59,71 +57,71 @@ macro_rules! commands {
 commands! {
     Hset c"wt.hset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HSET on a staged key: sets columns of its row in PostgreSQL",
-        |ctx, args| write::hset(ctx, args, c"HSET");
+        Write(|ctx, args| write::hset(ctx, args, c"HSET"));
     Hmset c"wt.hmset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HMSET on a staged key: sets columns of its row in PostgreSQL",
-        |ctx, args| write::hset(ctx, args, c"HMSET");
+        Write(|ctx, args| write::hset(ctx, args, c"HMSET"));
     HsetNx c"wt.hsetnx", SET, 4, &[key(1, KEY_UPDATE)],
         c"HSETNX on a staged key: sets the column where it is NULL or the row is missing",
-        |ctx, args| write::run(ctx, args, c"HSETNX", |mapping, _, args| {
+        Write(|ctx, args| write::run(ctx, args, c"HSETNX", |mapping, _, args| {
             hsetnx(mapping, args.get(2), args.get(3))
-        });
+        }));
     HincrBy c"wt.hincrby", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBY on a staged key: adds to the column in PostgreSQL",
-        |ctx, args| write::run(ctx, args, c"HINCRBY", |mapping, _, args| {
+        Write(|ctx, args| write::run(ctx, args, c"HINCRBY", |mapping, _, args| {
             hincrby(mapping, args.get(2), args.get(3), true)
-        });
+        }));
     HincrByFloat c"wt.hincrbyfloat", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBYFLOAT on a staged key: adds to the column in PostgreSQL",
-        |ctx, args| write::run(ctx, args, c"HINCRBYFLOAT", |mapping, _, args| {
+        Write(|ctx, args| write::run(ctx, args, c"HINCRBYFLOAT", |mapping, _, args| {
             hincrby(mapping, args.get(2), args.get(3), false)
-        });
+        }));
     Hdel c"wt.hdel", (c"write fast", c"write hash fast"), -3, &[key(1, KEY_UPDATE)],
         c"HDEL on a staged key: sets columns of its row in PostgreSQL to NULL",
-        |ctx, args| write::run(ctx, args, c"HDEL", |mapping, _, args| hdel(mapping, args.from(2)));
+        Write(|ctx, args| write::run(ctx, args, c"HDEL", |mapping, _, args| hdel(mapping, args.from(2))));
     Del c"wt.del", (c"write", c"keyspace write slow"), -2, &[keys(KEY_UPDATE)],
         c"DEL with staged keys: deletes their rows in PostgreSQL and the cached keys",
-        |ctx, args| deletion::run(ctx, args, c"DEL");
+        Write(|ctx, args| deletion::run(ctx, args, c"DEL"));
     Unlink c"wt.unlink", (c"write fast", c"keyspace write fast"), -2, &[keys(KEY_UPDATE)],
         c"UNLINK with staged keys: deletes their rows in PostgreSQL and the cached keys",
-        |ctx, args| deletion::run(ctx, args, c"UNLINK");
+        Write(|ctx, args| deletion::run(ctx, args, c"UNLINK"));
     Rename c"wt.rename", (c"write", c"keyspace write slow"), 3,
         &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
         c"RENAME onto a staged key: the whole hash becomes its row in PostgreSQL",
-        |ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename);
+        Write(|ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename));
     RenameNx c"wt.renamenx", (c"write fast", c"keyspace write fast"), 3,
         &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
         c"RENAMENX onto a staged key: the whole hash becomes its row in PostgreSQL",
-        |ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename);
+        Write(|ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename));
     Copy c"wt.copy", (c"write deny-oom", c"keyspace write slow"), -3,
         &[key(1, KEY_READ), key(2, KEY_OVERWRITE)],
         c"COPY onto a staged key: the whole hash becomes its row in PostgreSQL",
-        |ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy);
+        Write(|ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy));
     Restore c"wt.restore", (c"write deny-oom", c"keyspace write slow dangerous"), -4,
         &[key(1, KEY_OVERWRITE)],
         c"RESTORE of a staged key: the whole hash becomes its row in PostgreSQL",
-        |ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore);
+        Write(|ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore));
     Migrate c"wt.migrate", MIGRATE, -6, &[],
         c"MIGRATE, once the writes on their way to its keys are settled",
-        migrate::run;
+        Write(migrate::run);
     Refuse c"wt.refuse", (c"fast", c"fast"), -2, &[],
         c"What a command that can't be written through becomes on a staged key: an error",
-        |_, args| Some(refused(args));
+        Read(|_, args| Some(refused(args)));
     Status c"wt.status", ADMIN, 1, &[],
         c"What the module is doing: the database, its queues, its counters",
-        |_, _| Some(report::status());
+        Read(|_, _| Some(report::status()));
     Mappings c"wt.mappings", ADMIN, 1, &[],
         c"The mappings: tables, keys, fields, columns, types, nullability",
-        |_, _| Some(report::mappings());
+        Read(|_, _| Some(report::mappings()));
     Refresh c"wt.refresh", ADMIN, -2, &[keys(KEY_UPDATE)],
         c"Loads rows from PostgreSQL into their cached keys, and evicts keys without a row",
-        admin::refresh;
+        Read(admin::refresh);
     Verify c"wt.verify", ADMIN, -2, &[],
         c"Compares the cached keys of a mapping with the table, and repairs them",
-        verify::run;
+        Read(verify::run);
     Reload c"wt.reload", ADMIN, 1, &[],
         c"Reads the document and the tables' definitions again, all of it or nothing",
-        reload::run;
+        Read(reload::run);
 }
 
 /// The answer to a command that would change a staged key in a way that has no row.

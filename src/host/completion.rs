@@ -5,15 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::ffi::{self, Ctx, Mode, Str};
+use super::ffi::{self, Closed, Ctx, Str, Writable, ASK_AGAIN};
+use super::merge::{self, Before};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{cache_only, gather, latency, merge, sync, verify, write};
+use super::{cache_only, gather, latency, sync, verify, write};
 use crate::engine::{RowState, Settled};
 use crate::key;
-
-/// The pause while the server must not write to its replicas.
-const REPLICA_PAUSE: Duration = Duration::from_millis(5);
 
 /// Rows merged in one turn of the event loop, at most: their clients send their next writes, and
 /// others are served, while the rest is merged.
@@ -27,9 +25,11 @@ pub fn schedule() {
 /// The timer: merges what is settled.
 fn run(ctx: &Ctx) {
     let Some(module) = module() else { return };
-    if ffi::avoid_replica_traffic() {
-        return ffi::timer(REPLICA_PAUSE, run);
+    let gate = ctx.writable();
+    if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
+        return ffi::timer(ASK_AGAIN, run);
     }
+    let writable = gate.ok();
     let arrived = module.inbox.take();
     module.state().settled.extend(arrived);
     if !ctx.select(module.config.db) {
@@ -39,7 +39,7 @@ fn run(ctx: &Ctx) {
     module.apply(|| {
         for _ in 0..MERGED_AT_ONCE {
             let Some(settled) = module.state().settled.pop_front() else { break };
-            apply(ctx, module, settled);
+            apply(ctx, writable.as_ref(), module, settled);
         }
     });
     if !module.state().settled.is_empty() {
@@ -49,11 +49,15 @@ fn run(ctx: &Ctx) {
     latency::tell(ctx, module, began.elapsed());
 }
 
-/// Merges one outcome and answers its clients.
-pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
+/// Merges one outcome and answers its clients. A server that follows another one holds what that one
+/// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
+pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: Settled) {
     let (Removed { pendings, next, is_last }, epoch) = {
         let mut state = module.state();
-        (state.remove(&settled), state.epoch)
+        let mut removed = state.remove(&settled);
+        let prefix = module.config.prefix.as_bytes();
+        removed.is_last &= !state.is_changed_elsewhere(prefix, &settled.target);
+        (removed, state.epoch)
     };
     if !next.is_empty() {
         module.engine.submit(next);
@@ -64,75 +68,48 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
         let now = module.shared.terms.now();
         pendings.iter().flatten().all(|pending| pending.term == now)
     };
-    // A server that follows another holds what its master holds; after a flush a key stays gone.
-    if is_moving(ctx, module, &settled.target) {
-        // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
-        ctx.remove(&target);
-        module.state().overtaken.insert(settled.target.clone());
-        if is_last {
-            ctx.remove(&Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target)));
-        }
-    } else if !is_of_now && !ffi::server_flags().is_following() {
-        // Another master may have written the row, and this data set is its own.
-        sync::doubt_key(module, &settled.target);
-        if is_last {
-            ctx.remove(&Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target)));
-        }
-    } else if !ffi::server_flags().is_following() {
-        let staged = || Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target));
-        let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
-        let renamed = is_last
-            && is_visible
-            && merge::rename(ctx, &staged(), &target, &settled, &pendings, &before);
-        if !renamed {
-            let compares = |p: &&Pending| matches!(p.waiter, Waiter::Verify | Waiter::Sync);
-            let mut writes = pendings.iter().flatten().filter(|p| !compares(p));
-            let only_verifies = !pendings.is_empty() && writes.next().is_none();
-            match &settled.state {
-                _ if only_verifies => {
-                    verify::compare(ctx, module, &target, &settled, &pendings, &before);
-                }
-                RowState::Present(image) if is_visible => {
-                    let mapping = &settled.mapping;
-                    merge::row(
-                        ctx,
-                        module,
-                        (&target, &settled.target),
-                        mapping,
-                        image,
-                        &pendings,
-                        &before,
-                    );
-                }
-                RowState::Deleted | RowState::Absent | RowState::Unknown => {
-                    let called = ctx.call(c"UNLINK", Mode::Propagate, &[&target]);
-                    sync::check(module, &settled.target, &called);
-                }
-                RowState::Present(_) | RowState::Unchanged => {}
-            }
+    match writable {
+        None => {}
+        Some(ctx) if is_moving(ctx, module, &settled.target) => {
+            // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
+            ctx.remove(&target);
+            module.state().overtaken.insert(settled.target.clone());
             if is_last {
-                ctx.call(c"UNLINK", Mode::Propagate, &[&staged()]);
+                ctx.remove(&staged_key(module, &settled));
             }
+        }
+        Some(ctx) if !is_of_now => {
+            // Another master may have written the row, and this data set is its own.
+            sync::doubt_key(module, &settled.target);
+            if is_last {
+                ctx.remove(&staged_key(module, &settled));
+            }
+        }
+        Some(ctx) => {
+            // After a flush a key stays gone.
+            let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
+            change(ctx, module, &target, &settled, (is_visible, is_last), &pendings, &before);
         }
     }
     let now = Instant::now();
+    let of_now = writable.filter(|_| is_of_now);
     let answers = settled.answers.into_iter().zip(before.answers);
     for (((id, answer), value), pending) in answers.zip(pendings) {
         let Some(pending) = pending else { continue };
-        let value = match (&answer, &pending.cache) {
-            (Err(failure), _) => Value::from(failure),
-            (Ok(_), Some(cache)) if is_of_now && !ffi::server_flags().is_following() => {
+        let value = match (&answer, &pending.cache, of_now) {
+            (Err(failure), ..) => Value::from(failure),
+            (Ok(_), Some(cache), Some(ctx)) => {
                 cache_only::run(ctx, &settled.target, cache, &pending.reply)
             }
-            (Ok(_), _) => value,
+            (Ok(_), ..) => value,
         };
-        if let Some(acknowledgement) = &pending.acknowledgement {
+        if let (Some(acknowledgement), Some(ctx)) = (&pending.acknowledgement, writable) {
             acknowledgement.send(ctx, module, &value);
         }
         match pending.waiter {
             Waiter::Nobody => continue,
             Waiter::Verify => {
-                verify::done(ctx, module, answer.err());
+                verify::done(module, answer.err());
                 continue;
             }
             Waiter::Sync => {
@@ -140,7 +117,7 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
                 continue;
             }
             Waiter::Client(client) => client.answer(value),
-            Waiter::Part(gather) => gather::add(ctx, module, &gather, value),
+            Waiter::Part(gather) => gather::add(of_now, module, &gather, value),
             Waiter::Server => module.state().sync_answer = Some((id, value)),
         }
         if answer.is_ok() {
@@ -150,14 +127,54 @@ pub fn apply(ctx: &Ctx, module: &Module, settled: Settled) {
     }
 }
 
+/// Makes the final key what the outcome says. When no other write of the key is on its way, the
+/// staged key goes.
+fn change(
+    ctx: &Writable,
+    module: &Module,
+    target: &Str,
+    settled: &Settled,
+    (is_visible, is_last): (bool, bool),
+    pendings: &[Option<Pending>],
+    before: &Before,
+) {
+    if is_last
+        && is_visible
+        && merge::rename(ctx, &staged_key(module, settled), target, settled, pendings, before)
+    {
+        return;
+    }
+    let compares = |p: &&Pending| matches!(p.waiter, Waiter::Verify | Waiter::Sync);
+    let mut writes = pendings.iter().flatten().filter(|p| !compares(p));
+    let only_verifies = !pendings.is_empty() && writes.next().is_none();
+    match &settled.state {
+        _ if only_verifies => verify::compare(ctx, module, target, settled, pendings, before),
+        RowState::Present(image) if is_visible => {
+            let target = (target, &*settled.target);
+            merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
+        }
+        RowState::Deleted | RowState::Absent | RowState::Unknown => {
+            let called = ctx.call(c"UNLINK", &[target]);
+            sync::check(module, &settled.target, &called);
+        }
+        RowState::Present(_) | RowState::Unchanged => {}
+    }
+    if is_last {
+        ctx.call(c"UNLINK", &[&staged_key(module, settled)]);
+    }
+}
+
+fn staged_key(module: &Module, settled: &Settled) -> Str {
+    Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target))
+}
+
 /// True when a call for these keys would be refused: their slot is on its way from or to this
 /// node, or has left it.
 fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
-    let flags = ffi::server_flags();
-    if !flags.is_cluster() || flags.is_following() {
+    if !ffi::server_flags().is_cluster() {
         return false;
     }
     module.state().overtaken.remove(target);
     let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
-    ctx.call(c"EXISTS", Mode::Read, &keys.each_ref()).error().is_some_and(write::is_elsewhere)
+    ctx.read(c"EXISTS", &keys.each_ref()).error().is_some_and(write::is_elsewhere)
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 
 use super::admit::{self, not_ready, refuse};
-use super::ffi::{Args, Ctx};
+use super::ffi::{Args, Writable};
 use super::flight;
 use super::gather::Then;
 use super::state::module;
@@ -15,7 +15,7 @@ use crate::key;
 
 /// Deletes the rows of the staged keys, each in its own transaction; when all have succeeded, the
 /// plain keys too. The answer counts rows and keys, or is the first refusal.
-pub fn run(ctx: &Ctx, args: Args, plain: &'static CStr) -> Option<Value> {
+pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     if args.len() < 2 {
         return Some(wrong_arity(plain));
@@ -44,5 +44,5 @@ pub fn run(ctx: &Ctx, args: Args, plain: &'static CStr) -> Option<Value> {
     let stage = |target: &[u8]| {
         mark(ctx, module, &key::staged(prefix, target), plain);
     };
-    flight::send_all(ctx, module, writes, stage, then)
+    flight::send_all(ctx, Ok(ctx), module, writes, stage, then)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
 use super::completion;
-use super::ffi::{self, Ctx};
+use super::ffi::{self, Closed, Ctx, Writable};
 use super::gather::{self, Gather};
 use super::state::{module, Module, Pending, State, Waiter};
 use super::value::Value;
@@ -20,7 +20,7 @@ use crate::mapping::Mapping;
 /// Sends a staged write to the workers. The client is blocked (`None`), or, where it can't be, the
 /// server waits and answers.
 pub fn send(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     mapping: &Arc<Mapping>,
     target: &[u8],
@@ -115,7 +115,7 @@ fn watch_deadlines(state: &mut State, now: Instant) {
 
 /// The synchronous path: the server waits, for `sync_timeout_ms` at most.
 pub fn wait(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     mapping: &Arc<Mapping>,
     target: &[u8],
@@ -145,7 +145,7 @@ pub fn wait(
 /// Applies what the workers do to these keys until `done` has something, or until that time. First
 /// what they have done already: a later write is behind one that is committed and not merged yet.
 fn serve_until<T>(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     targets: &[&[u8]],
     until: Instant,
@@ -164,7 +164,7 @@ fn serve_until<T>(
 }
 
 /// Applies what the workers have done to these keys, in order; other keys wait for the timer.
-fn apply_to(ctx: &Ctx, module: &Module, arrived: VecDeque<Settled>, targets: &[&[u8]]) {
+fn apply_to(ctx: &Writable, module: &Module, arrived: VecDeque<Settled>, targets: &[&[u8]]) {
     let mine = {
         let mut state = module.state();
         state.settled.extend(arrived);
@@ -173,12 +173,12 @@ fn apply_to(ctx: &Ctx, module: &Module, arrived: VecDeque<Settled>, targets: &[&
         state.settled = rest.into();
         mine
     };
-    module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, module, s)));
+    module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, Some(ctx), module, s)));
 }
 
 /// The server waits until no write of these keys is on its way, for `sync_timeout_ms` at most.
 /// False when one still is.
-pub fn settle(ctx: &Ctx, module: &Module, targets: &[&[u8]]) -> bool {
+pub fn settle(ctx: &Writable, module: &Module, targets: &[&[u8]]) -> bool {
     let until = Instant::now() + module.shared.limits.sync_timeout();
     let is_on_its_way = |target: &&[u8]| module.state().keys.contains_key(*target);
     let settled = || (!targets.iter().any(is_on_its_way)).then_some(());
@@ -186,9 +186,11 @@ pub fn settle(ctx: &Ctx, module: &Module, targets: &[&[u8]]) -> bool {
 }
 
 /// Several writes with one answer, the sum of theirs. `None`: the client is blocked. `stage` is
-/// done with the final key of each before it is sent.
+/// done with the final key of each before it is sent. Only where the server waits is anything
+/// changed here; the answers of a blocked client's writes are merged when the gate is open.
 pub fn send_all(
     ctx: &Ctx,
+    gate: Result<&Writable, Closed>,
     module: &Module,
     writes: Vec<(Arc<Mapping>, Vec<u8>, Write)>,
     stage: impl Fn(&[u8]),
@@ -202,6 +204,10 @@ pub fn send_all(
         false => ctx.block(),
     };
     let Some(client) = client else {
+        let ctx = match gate {
+            Ok(ctx) => ctx,
+            Err(closed) => return Some(closed.into()),
+        };
         let (mut sum, mut error) = (0, None);
         let timeout = module.shared.limits.sync_timeout();
         let until = Instant::now() + timeout;
@@ -240,7 +246,7 @@ fn too_late(option: &str, timeout: Duration) -> Failure {
 }
 
 /// A timer: answers the clients whose time is up. Their writes go on.
-fn end_of_time(ctx: &Ctx) {
+fn end_of_time(_: &Ctx) {
     let Some(module) = module() else { return };
     let mut late = Vec::new();
     {
@@ -264,7 +270,7 @@ fn end_of_time(ctx: &Ctx) {
     for waiter in late {
         match waiter {
             Waiter::Client(client) => client.answer(refuse(module, &failure)),
-            Waiter::Part(gather) => gather::add(ctx, module, &gather, refuse(module, &failure)),
+            Waiter::Part(gather) => gather::add(None, module, &gather, refuse(module, &failure)),
             Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::sync::{Mutex, PoisonError};
 
-use super::ffi::{Blocked, Ctx, Mode, Str};
+use super::ffi::{Blocked, Str, Writable};
 use super::state::Module;
 use super::value::Value;
 
@@ -29,13 +29,13 @@ impl Then {
     pub const NOTHING: Then = Then { command: c"UNLINK", keys: Vec::new() };
 
     /// Does it. Returns how many keys were there.
-    pub fn run(&self, ctx: &Ctx, module: &Module) -> i64 {
+    pub fn run(&self, ctx: &Writable, module: &Module) -> i64 {
         if self.keys.is_empty() {
             return 0;
         }
         let keys: Vec<Str> = self.keys.iter().map(|key| Str::new(key)).collect();
         let keys: Vec<&Str> = keys.iter().collect();
-        module.apply(|| ctx.call(self.command, Mode::Propagate, &keys).integer())
+        module.apply(|| ctx.call(self.command, &keys).integer())
     }
 }
 
@@ -47,7 +47,8 @@ impl Gather {
 }
 
 /// Adds the answer of one write. The last one answers the client: with the first error, if any.
-pub fn add(ctx: &Ctx, module: &Module, gather: &Mutex<Gather>, value: Value) {
+/// Where nothing may be written, nothing more is done.
+pub fn add(writable: Option<&Writable>, module: &Module, gather: &Mutex<Gather>, value: Value) {
     let mut gather = gather.lock().unwrap_or_else(PoisonError::into_inner);
     match value {
         Value::Integer(n) => gather.sum += n,
@@ -61,7 +62,10 @@ pub fn add(ctx: &Ctx, module: &Module, gather: &Mutex<Gather>, value: Value) {
     }
     let answer = match gather.error.take() {
         Some(error) => error,
-        None => Value::Integer(gather.sum + gather.then.run(ctx, module)),
+        None => {
+            let removed = writable.map_or(0, |ctx| gather.then.run(ctx, module));
+            Value::Integer(gather.sum + removed)
+        }
     };
     if let Some(client) = gather.client.take() {
         client.answer(answer);

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use super::ffi::{self, Ctx, Mode, Str};
+use super::ffi::{self, Ctx, Str};
 use super::state::Module;
 
 /// A statement, from the moment it was sent until it was known to be committed.
@@ -42,7 +42,7 @@ fn threshold(ctx: &Ctx, module: &Module) -> Duration {
         return threshold;
     }
     let args = [&b"GET"[..], b"latency-monitor-threshold"].map(Str::new);
-    let reply = ctx.call(c"CONFIG", Mode::Read, &args.each_ref());
+    let reply = ctx.read(c"CONFIG", &args.each_ref());
     let number = reply.texts().get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let threshold = Duration::from_millis(number.unwrap_or(0));
     module.state().latency_threshold = Some((now, threshold));

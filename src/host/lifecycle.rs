@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis_module::{RedisString, Status};
 
-use super::ffi::{self, log, Ctx, Event, Level};
+use super::ffi::{self, log, Event, Level, OnLoad};
 use super::inbox::Inbox;
 use super::state::{module, MainThread, Module};
 use super::{commands, completion, leftovers, options, sync};
@@ -48,7 +48,7 @@ const PASSWORD_SHOWN: &str = "the load arguments hold the database's password, a
     SLOWLOG and CONFIG REWRITE show them: use CONFIG <path>, url_file or ${NAME} instead";
 
 /// OnLoad: reads the arguments, checks the mappings, starts the workers.
-pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
+pub fn load(ctx: &OnLoad, args: &[RedisString]) -> Status {
     ctx.detach();
     let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
@@ -67,7 +67,7 @@ pub fn load(ctx: &Ctx, args: &[RedisString]) -> Status {
     }
 }
 
-fn start(ctx: &Ctx, args: &[&[u8]]) -> Result<(), ConfigError> {
+fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let mut config = args::parse(args)?;
     if args::hold_url(args, &config) && config.url.as_deref().is_some_and(shows_password) {
         log(Level::Warning, PASSWORD_SHOWN);
@@ -157,7 +157,7 @@ fn no_thread(error: std::io::Error) -> ConfigError {
     ConfigError::at("pool_size", format!("a thread could not be started: {error}"))
 }
 
-fn register(ctx: &Ctx) -> Result<(), ConfigError> {
+fn register(ctx: &OnLoad) -> Result<(), ConfigError> {
     let registered = commands::register(ctx) && ctx.subscribe::<super::Server>();
     match registered {
         true => Ok(()),
@@ -197,7 +197,7 @@ pub fn take_back() -> bool {
 }
 
 /// Something happened to the server.
-pub fn event(_: &Ctx, event: Event) {
+pub fn event(event: Event) {
     let Some(module) = module() else { return };
     let db = module.config.db;
     match event {
@@ -205,10 +205,7 @@ pub fn event(_: &Ctx, event: Event) {
             module.state().epoch += 1;
         }
         Event::Flushed(_) => {}
-        Event::Swapped(a, b) if a == db || b == db => {
-            leftovers::swapped(module, if a == db { b } else { a });
-        }
-        Event::Swapped(..) => {}
+        Event::Swapped(a, b) => leftovers::swapped(module, a, b),
         Event::Loaded => {
             // The data set that was emptied came back: it may hold what a write replaces.
             let mut state = module.state();

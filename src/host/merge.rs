@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::ffi::{Ctx, Key, Kind, Mode, Str};
+use super::ffi::{Ctx, Key, Kind, Str, Writable};
 use super::state::{Module, Pending};
 use super::sync;
 use super::value::Value;
@@ -132,7 +132,7 @@ impl Counter<'_> {
 /// One RENAME instead of HSET and UNLINK, where the staged hash is the row, field for field. False
 /// when it is not, or when the final key has something that RENAME would lose.
 pub fn rename(
-    ctx: &Ctx,
+    ctx: &Writable,
     staged: &Str,
     target: &Str,
     settled: &Settled,
@@ -162,16 +162,16 @@ pub fn rename(
             return false;
         }
     }
-    if ctx.call(c"RENAME", Mode::Propagate, &[staged, target]).error().is_some() {
+    if ctx.call(c"RENAME", &[staged, target]).error().is_some() {
         return false;
     }
     expire(ctx, target, mapping);
     true
 }
 
-fn expire(ctx: &Ctx, target: &Str, mapping: &Mapping) {
+fn expire(ctx: &Writable, target: &Str, mapping: &Mapping) {
     if let Some(ttl) = mapping.ttl {
-        ctx.call(c"EXPIRE", Mode::Propagate, &[target, &Str::new(ttl.to_string().as_bytes())]);
+        ctx.call(c"EXPIRE", &[target, &Str::new(ttl.to_string().as_bytes())]);
     }
 }
 
@@ -235,7 +235,7 @@ impl Unmapped {
 
 /// Makes `target` hold the row.
 pub fn row(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     (target, name): (&Str, &[u8]),
     mapping: &Mapping,
@@ -244,7 +244,7 @@ pub fn row(
     before: &Before,
 ) {
     if before.kind == Kind::Other {
-        ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+        ctx.call(c"UNLINK", &[target]);
     }
     let (mut names, mut values, mut leaving) = (Vec::new(), Vec::new(), vec![target]);
     for (column, field) in before.fields.iter().enumerate() {
@@ -264,24 +264,24 @@ pub fn row(
     args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
     args.extend(kept.iter().flat_map(|(name, value)| [name, value]));
     if args.len() > 1 {
-        sync::check(module, name, &ctx.call(c"HSET", Mode::Propagate, &args));
+        sync::check(module, name, &ctx.call(c"HSET", &args));
     }
     // Columns that are NULL now leave the hash, and so does what is no column any more. The
     // hash's length says whether there can be any.
     let is_longer = before.kind == Kind::Hash && ctx.open(target).len() > names.len();
     if is_longer && mapping.unmapped == config::Unmapped::Reject {
-        let reply = ctx.call(c"HKEYS", Mode::Read, &[target]);
+        let reply = ctx.read(c"HKEYS", &[target]);
         let is_field =
             |key: &[u8]| mapping.column_of(key, 0).is_some_and(|c| image.get(c).is_some());
         let foreign = reply.texts().into_iter().filter(|key| !is_field(key));
         let foreign: Vec<Str> = foreign.map(Str::new).collect();
         let args: Vec<&Str> = std::iter::once(target).chain(&foreign).collect();
         if args.len() > 1 {
-            ctx.call(c"HDEL", Mode::Propagate, &args);
+            ctx.call(c"HDEL", &args);
         }
     } else if (is_longer && nulls > 0) || !dropped.is_empty() {
         leaving.extend(&dropped);
-        ctx.call(c"HDEL", Mode::Propagate, &leaving);
+        ctx.call(c"HDEL", &leaving);
     }
     expire(ctx, target, mapping);
 }

@@ -4,7 +4,7 @@
 //! and here nothing can be changed any more in a key that has left.
 
 use super::admit::not_ready;
-use super::ffi::{Args, Ctx, Mode};
+use super::ffi::{Args, Writable};
 use super::flight;
 use super::state::{module, Module};
 use super::value::Value;
@@ -20,7 +20,7 @@ pub fn is_mapped(module: &Module, key: &[u8]) -> bool {
 
 /// Waits for the writes of the keys among the arguments, as the server itself waits for MIGRATE's
 /// other end, and runs it.
-pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
+pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     // The server is not held up for somebody who may not.
     if !ctx.may_run(c"MIGRATE", &args.strings(1)) {
@@ -43,7 +43,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
             return Some(Value::error(problem));
         }
     }
-    let reply = ctx.pass_on(c"MIGRATE", Mode::AsUser, args, &[]);
+    let reply = ctx.call_as_user(c"MIGRATE", args, &[]);
     Some(match reply.error() {
         Some(error) => Value::error(as_user_sees(error)),
         None if reply.is_text(b"NOKEY") => Value::Status(c"NOKEY"),

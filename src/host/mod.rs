@@ -8,6 +8,7 @@ mod commands;
 mod complaints;
 mod completion;
 mod deletion;
+mod elsewhere;
 mod ffi;
 mod flight;
 mod gather;
@@ -30,7 +31,7 @@ mod value;
 mod verify;
 mod write;
 
-use ffi::{Ctx, Event, Filtered, Info};
+use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
 use redis_module::{redis_module, Context, RedisString, Status};
 use state::module;
 
@@ -71,8 +72,9 @@ impl ffi::Host for Server {
     }
 
     /// The one place where a staged change is noticed.
-    fn keyspace(ctx: &Ctx, event: &[u8], name: &[u8]) {
+    fn keyspace(change: &KeyChange) {
         let Some(module) = module() else { return };
+        let (event, name) = (change.event, change.key);
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
             if event == b"restore" {
                 leftovers::arrived(module, name);
@@ -98,16 +100,19 @@ impl ffi::Host for Server {
             b"expire",
             b"persist",
         ];
+        let flags = ffi::server_flags();
+        if leaves.contains(&event) || flags.is_following() {
+            return;
+        }
         // A client's RESTORE is a command of ours; MIGRATE's is not.
-        if event == b"restore" && ctx.flags().is_cluster() && !ctx.flags().is_following() {
-            leftovers::migrated(module, name);
-        } else if !leaves.contains(&event) && !ctx.flags().is_following() {
-            transfer::changed_elsewhere(ctx, module, event, name);
+        match event == b"restore" && flags.is_cluster() {
+            true => leftovers::migrated(module, name),
+            false => elsewhere::changed(module, change),
         }
     }
 
-    fn event(ctx: &Ctx, event: Event) {
-        lifecycle::event(ctx, event);
+    fn event(event: Event) {
+        lifecycle::event(event);
     }
 
     fn info(out: &mut Info) {
@@ -116,7 +121,7 @@ impl ffi::Host for Server {
 }
 
 fn init(ctx: &Context, args: &[RedisString]) -> Status {
-    lifecycle::load(&Ctx::from_entry(ctx), args)
+    lifecycle::load(&OnLoad::from_entry(ctx), args)
 }
 
 /// MODULE UNLOAD: threads, a filter and queued commands can't be taken back, but for a load that has

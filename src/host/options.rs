@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ffi::{self, Ctx, Str};
+use super::ffi::{self, OnLoad, Str};
 use super::state::{module, Module};
 use crate::config::{check_prefix, Config, ConfigError};
 use crate::limits::{Limit, Limits};
@@ -37,7 +37,7 @@ fn limit(option: &str) -> Option<Limit> {
 /// Registers the options, and takes over what redis.conf and MODULE LOADEX say of them. `url` is
 /// shown, and holds no password. In OnLoad, before anything looks at `config` or `limits`.
 pub fn register(
-    ctx: &Ctx,
+    ctx: &OnLoad,
     config: &mut Config,
     limits: &Arc<Limits>,
     url: &str,

@@ -1,6 +1,6 @@
 //! The data set's position in the journal, in a key of its own.
 
-use super::ffi::{Ctx, Kind, Mode, Str};
+use super::ffi::{Ctx, Kind, Str, Writable};
 use super::state::Module;
 use crate::pg::journal::Position;
 
@@ -11,7 +11,7 @@ const POSITION: &[u8] = b"{writethrough}:applied";
 /// What the data set says.
 pub fn stored(ctx: &Ctx) -> Option<Position> {
     let args = [POSITION, b"history", b"snapshot"].map(Str::new);
-    let reply = ctx.call(c"HMGET", Mode::Read, &args.each_ref());
+    let reply = ctx.read(c"HMGET", &args.each_ref());
     let texts: Vec<String> =
         reply.texts().into_iter().map(|text| String::from_utf8_lossy(text).into()).collect();
     let [history, snapshot] = <[String; 2]>::try_from(texts).ok()?;
@@ -19,16 +19,16 @@ pub fn stored(ctx: &Ctx) -> Option<Position> {
 }
 
 /// Makes it say so.
-pub fn store(ctx: &Ctx, module: &Module, position: &Position) {
+pub fn store(ctx: &Writable, module: &Module, position: &Position) {
     let (history, snapshot) = (position.history.as_bytes(), position.snapshot.as_bytes());
     let args = [POSITION, b"history", history, b"snapshot", snapshot].map(Str::new);
-    module.apply(|| ctx.call(c"HSET", Mode::Propagate, &args.each_ref()));
+    module.apply(|| ctx.call(c"HSET", &args.each_ref()));
 }
 
 /// Makes it say nothing any more.
-pub fn forget(ctx: &Ctx, module: &Module) {
+pub fn forget(ctx: &Writable, module: &Module) {
     let key = Str::new(POSITION);
     if ctx.open(&key).kind() != Kind::Empty {
-        module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&key]));
+        module.apply(|| ctx.call(c"UNLINK", &[&key]));
     }
 }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::acknowledge::Acknowledgement;
 use super::complaints::Complaints;
+use super::elsewhere::Changed;
 use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
 use super::inbox::Inbox;
+use super::leftovers::Leftovers;
 use super::staging::Staging;
 use super::sync::Sync;
 use super::value::Value;
@@ -101,12 +103,10 @@ pub struct State {
     pub applying: bool,
     /// The answer of the write that the main thread waits for.
     pub sync_answer: Option<(JobId, Value)>,
-    /// The cursor of the SCAN for leftover staged keys, while one is running.
-    pub scan: Option<Vec<u8>>,
-    /// Staged keys found after a load: the outcome of their writes is not known.
-    pub leftovers: Vec<Vec<u8>>,
-    /// Staged keys that a SWAPDB has carried into another database.
-    pub strays: Vec<(i32, Vec<u8>)>,
+    /// Changes of staged keys that no command of ours has made.
+    pub elsewhere: VecDeque<Changed>,
+    /// Staged keys whose writes are not known here.
+    pub leftovers: Leftovers,
     /// The verification that is running.
     pub verify: Option<Verify>,
     /// How the cache stands to the table.

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::ffi::{self, Ctx, Kind, Mode, Reply as Called, Str};
+use super::ffi::{self, Closed, Ctx, Kind, Reply as Called, Str, ASK_AGAIN};
 use super::state::{module, Module, State};
 use super::{leftovers, position};
 use crate::engine::JobId;
@@ -39,6 +39,8 @@ pub struct Sync {
     repaired: usize,
     /// A timer for the next step is set.
     is_stepping: bool,
+    /// A timer for the first one is set.
+    is_beginning: bool,
     /// A position, and the last write that was sent before it was known: when all up to it are
     /// settled, the data set is there.
     reached: Option<(Position, JobId)>,
@@ -108,14 +110,18 @@ pub fn progress(module: &Module) -> String {
 pub fn doubt() {
     let Some(module) = module() else { return };
     module.feed.stop();
-    {
-        let mut state = module.state();
-        let (outstanding, is_stepping) = (state.sync.outstanding, state.sync.is_stepping);
+    let before = {
+        let sync = &mut module.state().sync;
+        let (outstanding, is_stepping) = (sync.outstanding, sync.is_stepping);
         let histories = module.manager.history.changes();
-        state.sync = Sync { outstanding, is_stepping, histories, ..Sync::default() };
-    }
+        let new =
+            Sync { outstanding, is_stepping, is_beginning: true, histories, ..Sync::default() };
+        std::mem::replace(sync, new)
+    };
     leftovers::look();
-    ffi::timer(Duration::ZERO, begin);
+    if !before.is_beginning {
+        ffi::timer(Duration::ZERO, begin);
+    }
 }
 
 /// What a key holds may not be its row: it is read again.
@@ -163,20 +169,26 @@ pub fn news_arrived() {
 /// A timer: asks the monitor what has changed.
 fn begin(ctx: &Ctx) {
     let Some(module) = module() else { return };
-    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
-        return;
+    let gate = ctx.writable();
+    if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
+        return ffi::timer(ASK_AGAIN, begin);
     }
+    module.state().sync.is_beginning = false;
+    let ctx = match gate {
+        Ok(ctx) if ctx.select(module.config.db) => ctx,
+        _ => return,
+    };
     // In a cluster no key stays with its server for ever.
     let has_position = module.feed.has_journal() && !ctx.flags().is_cluster();
     let position = match has_position {
-        true => position::stored(ctx),
+        true => position::stored(&ctx),
         false => {
             // Writes that are not noted make it untrue.
-            position::forget(ctx, module);
+            position::forget(&ctx, module);
             None
         }
     };
-    let is_empty = ctx.call(c"DBSIZE", Mode::Read, &[]).integer() == 0;
+    let is_empty = ctx.read(c"DBSIZE", &[]).integer() == 0;
     // Who follows a journal doesn't know what changes before its first look: what is cached until
     // then is read again.
     if is_empty && !module.feed.has_journal() {

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
-use super::ffi::{log, Args, Ctx, Kind, Level, Mode, Str};
+use super::ffi::{Args, Kind, Str, Writable};
 use super::flight;
 use super::state::{module, Module};
 use super::value::Value;
@@ -14,11 +14,16 @@ use super::write::{self, as_user_sees, WRONG_TYPE};
 use crate::change::Action;
 use crate::command::{self, Reply};
 use crate::failure::Failure;
-use crate::key::{self, Show};
 
 /// Runs `plain`, which makes the staged key `args[at]`, and writes the hash through. `undo` is
 /// called when it is refused.
-pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args)) -> Option<Value> {
+pub fn run(
+    ctx: &Writable,
+    args: Args,
+    plain: &CStr,
+    at: usize,
+    undo: fn(&Writable, Args),
+) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     if args.len() <= at {
         return Some(write::wrong_arity(plain));
@@ -31,8 +36,7 @@ pub fn run(ctx: &Ctx, args: Args, plain: &CStr, at: usize, undo: fn(&Ctx, Args))
         let problem = format!("staged keys are written through in another database than {db}");
         return Some(refuse(module, &Failure::Input(problem)));
     }
-    let (reply, noticed) =
-        write::staging(module, staged, || ctx.pass_on(plain, Mode::AsUser, args, &[]));
+    let (reply, noticed) = write::staging(module, staged, || ctx.call_as_user(plain, args, &[]));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
@@ -59,26 +63,26 @@ fn copied_to(args: Args, plain: &CStr, expected: i32) -> Option<String> {
 }
 
 /// Gives a renamed key its old name back.
-pub fn undo_rename(ctx: &Ctx, args: Args) {
+pub fn undo_rename(ctx: &Writable, args: Args) {
     let names = args.strings(1);
-    ctx.call(c"RENAME", Mode::Propagate, &[names[1], names[0]]);
+    ctx.call(c"RENAME", &[names[1], names[0]]);
 }
 
 /// Removes a copy.
-pub fn undo_copy(ctx: &Ctx, args: Args) {
-    ctx.call(c"UNLINK", Mode::Propagate, &[args.strings(2)[0]]);
+pub fn undo_copy(ctx: &Writable, args: Args) {
+    ctx.call(c"UNLINK", &[args.strings(2)[0]]);
 }
 
 /// Removes what was restored.
-pub fn undo_restore(ctx: &Ctx, args: Args) {
-    ctx.call(c"UNLINK", Mode::Propagate, &[args.strings(1)[0]]);
+pub fn undo_restore(ctx: &Writable, args: Args) {
+    ctx.call(c"UNLINK", &[args.strings(1)[0]]);
 }
 
 /// Writes all fields of a staged hash through and waits. The answer, or the error when the row is
 /// not written; what is staged is then still there. `admit` says where a hash with a uuid among its
 /// fields is acknowledged.
-fn whole_hash(
-    ctx: &Ctx,
+pub fn whole_hash(
+    ctx: &Writable,
     module: &Module,
     key: &[u8],
     done: Reply,
@@ -90,7 +94,7 @@ fn whole_hash(
     if !is_hash || ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
         return Err(Value::error(WRONG_TYPE));
     }
-    let fields = ctx.call(c"HGETALL", Mode::Read, &[&name]);
+    let fields = ctx.read(c"HGETALL", &[&name]);
     let mut write = command::hset(&mapping, staged.id, fields.texts().into_iter())
         .map_err(|problem| refuse(module, &Failure::Input(problem)))?;
     if !matches!(write.action, Action::Upsert(_)) {
@@ -111,30 +115,9 @@ fn whole_hash(
         Value::Error(_) => Err(value),
         value => {
             if !in_flight {
-                module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&name]));
+                module.apply(|| ctx.call(c"UNLINK", &[&name]));
             }
             Ok(value)
         }
-    }
-}
-
-/// The keyspace handler: a staged hash changed, and no command of ours did it. It is written
-/// through; its client can't be told of a failure, so the log is. Nobody's rights are known, so
-/// nothing is acknowledged.
-pub fn changed_elsewhere(ctx: &Ctx, module: &Module, event: &[u8], key: &[u8]) {
-    if let Err(Value::Error(error)) = whole_hash(ctx, module, key, Reply::Done, |_, _| Ok(None)) {
-        let prefix = module.config.prefix.as_bytes();
-        let name = key::parse(prefix, key).map_or("?".into(), |k| Show(k.name).to_string());
-        let code = error.to_string_lossy();
-        let code: Vec<&str> = code.split(' ').take(2).collect();
-        log(
-            Level::Warning,
-            &format!(
-                "a change by {} of a staged key of {name} was not written through: {}",
-                Show(event),
-                code.join(" "),
-            ),
-        );
-        module.apply(|| ctx.call(c"UNLINK", Mode::Propagate, &[&Str::new(key)]));
     }
 }

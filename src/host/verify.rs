@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admin::must_not_write;
 use super::admit::{self, not_ready, refuse};
-use super::ffi::{self, Args, Blocked, Ctx, Kind, Mode, Str};
+use super::ffi::{self, Args, Blocked, Closed, Ctx, Kind, Str, Writable};
 use super::flight;
 use super::leftovers::escape_glob;
 use super::merge::{self, Before};
@@ -65,8 +64,9 @@ impl Verify {
 /// `WT.VERIFY name [REPAIR] [SAMPLE n]`.
 pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
-    if let Some(error) = must_not_write(ctx) {
-        return Some(error);
+    // What is to be repaired waits for the end of a pause.
+    if let Err(closed @ Closed::Following) = ctx.writable() {
+        return Some(closed.into());
     }
     match start(ctx, module, args) {
         Ok(()) => None,
@@ -141,7 +141,7 @@ fn turn(ctx: &Ctx) {
     }
     let pattern = [escape_glob(mapping.name.as_bytes()), b":*".to_vec()].concat();
     let words = [&cursor[..], b"MATCH", &pattern, b"COUNT", TURN, b"TYPE", b"hash"].map(Str::new);
-    let reply = ctx.call(c"SCAN", Mode::Read, &words.each_ref());
+    let reply = ctx.read(c"SCAN", &words.each_ref());
     let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
     let found = reply.element(1);
     let is_ours = |key: &&[u8]| command::check_id(&mapping, &key[mapping.name.len() + 1..]).is_ok();
@@ -162,7 +162,7 @@ fn turn(ctx: &Ctx) {
 
 /// A row has arrived: is it what is cached?
 pub fn compare(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     target: &Str,
     settled: &Settled,
@@ -204,7 +204,7 @@ pub fn compare(
             merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
         }
         None if repair => {
-            let called = ctx.call(c"UNLINK", Mode::Propagate, &[target]);
+            let called = ctx.call(c"UNLINK", &[target]);
             sync::check(module, &settled.target, &called);
         }
         _ => {}
@@ -217,7 +217,7 @@ fn is_no_id(answer: &Answer) -> bool {
 
 fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -> bool {
     let Some(image) = image else { return false };
-    let reply = ctx.call(c"HGETALL", Mode::Read, &[target]);
+    let reply = ctx.read(c"HGETALL", &[target]);
     let texts = reply.texts();
     let mut cached: BTreeMap<&[u8], &[u8]> =
         texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
@@ -230,7 +230,7 @@ fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -
 }
 
 /// One row is done with; the last of a turn starts the next one.
-pub fn done(_: &Ctx, module: &Module, failure: Option<Failure>) {
+pub fn done(module: &Module, failure: Option<Failure>) {
     if let Some(failure) = failure.filter(|f| !matches!(f, Failure::Refused(_))) {
         fail(module, failure);
     }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
-use super::ffi::{Args, Ctx, Kind, Mode, Str};
+use super::ffi::{Args, Ctx, Kind, Str, Writable};
 use super::state::{module, Module};
 use super::value::Value;
 use super::{cache_only, flight, rights};
@@ -21,7 +21,7 @@ pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wron
 type Parse = fn(&Mapping, &[u8], Args) -> Result<Write, String>;
 
 /// `HSET` and `HMSET`.
-pub fn hset(ctx: &Ctx, args: Args, plain: &CStr) -> Option<Value> {
+pub fn hset(ctx: &Writable, args: Args, plain: &CStr) -> Option<Value> {
     if !args.len().is_multiple_of(2) {
         return Some(wrong_arity(plain));
     }
@@ -35,7 +35,7 @@ pub fn wrong_arity(plain: &CStr) -> Value {
 }
 
 /// Any write of one staged key, `args[1]`. `plain` is the server's command.
-pub fn run(ctx: &Ctx, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
+pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     let admitted = admit::staged(ctx, module, args.get(1)).and_then(|(mapping, staged)| {
         let write = parse(&mapping, staged.id, args).map_err(Failure::Input)?;
@@ -108,7 +108,7 @@ fn admit_operation(
 
 /// Acknowledges a write that was refused before it was understood, where its client waits for that.
 fn acknowledge_refusal(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     args: Args,
     plain: &CStr,
@@ -136,7 +136,7 @@ fn sets_the_whole_row(mapping: &Mapping, write: &Write) -> bool {
 
 /// Stages the key's fields, too: such a staged hash is the row, to be renamed and no more.
 fn stage_with_key(
-    ctx: &Ctx,
+    ctx: &Writable,
     module: &Module,
     args: Args,
     plain: &CStr,
@@ -153,7 +153,13 @@ fn stage_with_key(
 /// Runs the client's own command on the staged key, with the client's rights and Redis' own checks
 /// of its arguments, and with `more` fields and values. The keyspace notification is what stages the
 /// change. Returns the error, if any: then nothing has changed.
-fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, more: &[&Str]) -> Option<Value> {
+fn stage(
+    ctx: &Writable,
+    module: &Module,
+    args: Args,
+    plain: &CStr,
+    more: &[&Str],
+) -> Option<Value> {
     // These look at what is there, and what another write has staged is not what is there.
     let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
     if looks {
@@ -165,12 +171,12 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, more: &[&Str]) ->
             module.apply(|| {
                 // Emptied, the key would be gone, and missing where its slot moves to another node.
                 let sign = [key[0], &Str::new(b"#"), &Str::new(plain.to_bytes())];
-                ctx.call(c"HSET", Mode::Propagate, &sign);
-                ctx.call(c"HDEL", Mode::Propagate, &key[..2]);
+                ctx.call(c"HSET", &sign);
+                ctx.call(c"HDEL", &key[..2]);
             });
         }
     }
-    let command = || ctx.pass_on(plain, Mode::AsUser, args, more);
+    let command = || ctx.call_as_user(plain, args, more);
     let (reply, mut noticed) = staging(module, args.get(1), command);
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
@@ -183,9 +189,9 @@ fn stage(ctx: &Ctx, module: &Module, args: Args, plain: &CStr, more: &[&Str]) ->
 }
 
 /// Makes a staged key that says what is on its way, for commands that leave none.
-pub fn mark(ctx: &Ctx, module: &Module, key: &[u8], plain: &CStr) -> bool {
+pub fn mark(ctx: &Writable, module: &Module, key: &[u8], plain: &CStr) -> bool {
     let args = [Str::new(key), Str::new(b"#"), Str::new(plain.to_bytes())];
-    let mark = || ctx.call(c"HSET", Mode::Propagate, &args.each_ref());
+    let mark = || ctx.call(c"HSET", &args.each_ref());
     let (reply, noticed) = staging(module, key, mark);
     reply.error().is_none() && noticed
 }

@@ -2,14 +2,14 @@
 
 use crate::support::*;
 
-fn follow(replica: &Stack, master: &Stack) {
+pub fn follow(replica: &Stack, master: &Stack) {
     assert_eq!(replica.run(&format!("REPLICAOF 127.0.0.1 {}", master.redis.port())), ok());
     eventually("the link is up", || {
         replica.info_of("replication").get("master_link_status").is_some_and(|up| up == "up")
     });
 }
 
-fn assert_same_data(replica: &Stack, master: &Stack) {
+pub fn assert_same_data(replica: &Stack, master: &Stack) {
     eventually("the replica holds what the master holds", || {
         replica.run("DEBUG DIGEST") == master.run("DEBUG DIGEST")
     });

@@ -7,43 +7,20 @@ use std::ptr::{null, null_mut, NonNull};
 
 use redis_module::raw;
 
-use super::{Args, Ctx, Str};
-
-/// How a command is run.
-#[derive(Debug, Clone, Copy)]
-pub enum Mode {
-    /// Replicated.
-    Propagate,
-    /// Replicated, with the rights of the context's user.
-    AsUser,
-    /// Changes nothing.
-    Read,
-}
+use super::{Args, Ctx, Str, Writable};
 
 impl Ctx {
-    /// Runs a command.
-    pub fn call(&self, command: &CStr, mode: Mode, args: &[&Str]) -> Reply {
-        let argv: Vec<_> = args.iter().map(|arg| arg.0.as_ptr()).collect();
-        self.call_raw(command, mode, &argv)
+    /// Runs a command that changes nothing: the server refuses one that would.
+    pub fn read(&self, command: &CStr, args: &[&Str]) -> Reply {
+        self.call_raw(command, c"EWv", &pointers(args))
     }
 
-    /// Runs a command with the arguments of another one, and `more` behind them.
-    pub fn pass_on(&self, command: &CStr, mode: Mode, args: Args, more: &[&Str]) -> Reply {
-        let args = &args.raw[1..];
-        if more.is_empty() {
-            return self.call_raw(command, mode, args);
-        }
-        let more = more.iter().map(|arg| arg.0.as_ptr());
-        let argv: Vec<_> = args.iter().copied().chain(more).collect();
-        self.call_raw(command, mode, &argv)
-    }
-
-    fn call_raw(&self, command: &CStr, mode: Mode, argv: &[*mut raw::RedisModuleString]) -> Reply {
-        let format = match mode {
-            Mode::Propagate => c"!Ev",
-            Mode::AsUser => c"!CEv",
-            Mode::Read => c"Ev",
-        };
+    fn call_raw(
+        &self,
+        command: &CStr,
+        format: &CStr,
+        argv: &[*mut raw::RedisModuleString],
+    ) -> Reply {
         // SAFETY: `argv` is a vector of valid strings, as long as 'v' is told. They outlive the
         // call, which takes references of its own.
         let raw = unsafe {
@@ -52,6 +29,27 @@ impl Ctx {
         };
         Reply { raw: NonNull::new(raw) }
     }
+}
+
+impl Writable<'_> {
+    /// Runs a command, and replicates it.
+    pub fn call(&self, command: &CStr, args: &[&Str]) -> Reply {
+        self.call_raw(command, c"!Ev", &pointers(args))
+    }
+
+    /// Runs a command with the rights of the context's user, with the arguments of another one, and
+    /// `more` behind them; and replicates it.
+    pub fn call_as_user(&self, command: &CStr, args: Args, more: &[&Str]) -> Reply {
+        let args = &args.raw[1..];
+        if more.is_empty() {
+            return self.call_raw(command, c"!CEv", args);
+        }
+        self.call_raw(command, c"!CEv", &[args, &pointers(more)].concat())
+    }
+}
+
+fn pointers(args: &[&Str]) -> Vec<*mut raw::RedisModuleString> {
+    args.iter().map(|arg| arg.0.as_ptr()).collect()
 }
 
 /// The reply of a command that we ran.

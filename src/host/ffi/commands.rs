@@ -4,7 +4,7 @@ use std::ffi::{c_int, CStr};
 
 use redis_module::raw;
 
-use super::{guard, Args, Ctx};
+use super::{guard, Args, Ctx, OnLoad, Writable};
 use crate::host::value::Value;
 
 /// A command of the module's.
@@ -22,8 +22,34 @@ pub trait Command {
     /// Each key argument's position and flags.
     const KEYS: &'static [KeySpec];
 
-    /// Runs it. `None`: the client is blocked and is answered later.
-    fn run(ctx: &Ctx, args: Args) -> Option<Value>;
+    /// Runs it.
+    const RUN: Run;
+}
+
+/// What runs a command. `None`: the client is blocked and is answered later.
+pub enum Run {
+    /// It changes no key, or asks at the gate itself.
+    Read(fn(&Ctx, Args) -> Option<Value>),
+    /// It is flagged `write`: the server runs it only when it may write.
+    Write(fn(&Writable, Args) -> Option<Value>),
+}
+
+/// True when the command's flags and what it runs say the same.
+const fn is_flagged_right<C: Command>() -> bool {
+    let (flags, word) = (C::FLAGS.to_bytes(), b"write");
+    let (mut at, mut matched, mut is_flagged) = (0, 0, false);
+    while at <= flags.len() {
+        if at == flags.len() || flags[at] == b' ' {
+            is_flagged |= matched == word.len();
+            matched = 0;
+        } else if matched < word.len() && flags[at] == word[matched] {
+            matched += 1;
+        } else {
+            matched = usize::MAX;
+        }
+        at += 1;
+    }
+    is_flagged == matches!(C::RUN, Run::Write(_))
 }
 
 /// Where keys are among a command's arguments, and what happens to them.
@@ -46,7 +72,7 @@ pub const KEY_MOVE: u32 =
 /// The key is read.
 pub const KEY_READ: u32 = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
 
-impl Ctx {
+impl OnLoad {
     /// Registers a command. False when the server will not have it.
     pub fn register<C: Command>(&self) -> bool {
         extern "C" fn run<C: Command>(
@@ -57,7 +83,15 @@ impl Ctx {
             // SAFETY: the server passes `argc` arguments and keeps them during the call.
             let raw = unsafe { std::slice::from_raw_parts(argv, argc as usize) };
             let ctx = Ctx { raw: ctx };
-            let value = guard("a command", || C::run(&ctx, Args { raw })).unwrap_or_else(|| {
+            let args = Args { raw };
+            let run = || match C::RUN {
+                Run::Read(run) => run(&ctx, args),
+                Run::Write(run) => match ctx.writable_in_write() {
+                    Ok(writable) => run(&writable, args),
+                    Err(closed) => Some(closed.into()),
+                },
+            };
+            let value = guard("a command", run).unwrap_or_else(|| {
                 Some(Value::error("ERR writethrough: internal error, see the server's log"))
             });
             if let Some(value) = value {
@@ -65,6 +99,7 @@ impl Ctx {
             }
             raw::REDISMODULE_OK as c_int
         }
+        const { assert!(is_flagged_right::<C>(), "what is flagged write runs Run::Write") };
         // SAFETY: `self.raw` is the context of OnLoad; all strings are static; the server copies
         // the command's description.
         unsafe {

@@ -17,24 +17,12 @@ pub fn forget_context() {
     DETACHED.store(null_mut(), Ordering::Release);
 }
 
-/// A context of the server, valid during one callback.
+/// A context of the server, valid during one callback. It can only read: see [`Ctx::writable`].
 pub struct Ctx {
     pub(super) raw: *mut raw::RedisModuleCtx,
 }
 
 impl Ctx {
-    /// A context from the crate's entry macro.
-    pub fn from_entry(ctx: &redis_module::Context) -> Ctx {
-        Ctx { raw: ctx.ctx }
-    }
-
-    /// Makes the context that outlives this callback. Once, at load.
-    pub fn detach(&self) {
-        // SAFETY: `self.raw` is valid; the new context is never freed.
-        let detached = unsafe { raw::RedisModule_GetDetachedThreadSafeContext.unwrap()(self.raw) };
-        DETACHED.store(detached, Ordering::Release);
-    }
-
     /// The state of the server and of the context's client.
     pub fn flags(&self) -> Flags {
         // SAFETY: `self.raw` is valid.

@@ -5,18 +5,35 @@ use std::ffi::{c_char, c_int, c_void, CStr};
 use redis_module::raw;
 
 use super::string::bytes;
-use super::{guard, Ctx, Filtered, Info};
+use super::{guard, Ctx, Filtered, Info, OnLoad};
 
 /// What the server tells the module of. One implementation: the host.
 pub trait Host {
     /// Every command, before it is looked up.
     fn filter(command: &mut Filtered);
     /// A key changed.
-    fn keyspace(ctx: &Ctx, event: &[u8], key: &[u8]);
-    /// Something happened to the server.
-    fn event(ctx: &Ctx, event: Event);
+    fn keyspace(change: &KeyChange);
+    /// Something happened to the server, which may be in the middle of it: no key is touched.
+    fn event(event: Event);
     /// INFO wants the module's sections.
     fn info(out: &mut Info);
+}
+
+/// A change of a key, in the middle of the write that makes it. What is written now would be
+/// replicated before it: what is to follow from it is done by a timer.
+pub struct KeyChange<'a> {
+    ctx: Ctx,
+    /// What happened: `hset`, `del`.
+    pub event: &'a [u8],
+    /// The key's name.
+    pub key: &'a [u8],
+}
+
+impl KeyChange<'_> {
+    /// Its database.
+    pub fn db(&self) -> i32 {
+        self.ctx.db()
+    }
 }
 
 /// Something that happened to the server.
@@ -38,7 +55,7 @@ pub enum Event {
     Idle,
 }
 
-impl Ctx {
+impl OnLoad {
     /// Registers the callbacks. False when the server will not have one.
     pub fn subscribe<H: Host>(&self) -> bool {
         extern "C" fn filter<H: Host>(raw: *mut raw::RedisModuleCommandFilterCtx) {
@@ -52,11 +69,12 @@ impl Ctx {
         ) -> c_int {
             // SAFETY: the server passes a C string and a string that live during the callback.
             let (event, key) = unsafe { (CStr::from_ptr(event).to_bytes(), bytes(key)) };
-            guard("the keyspace handler", || H::keyspace(&Ctx { raw: ctx }, event, key));
+            let change = KeyChange { ctx: Ctx { raw: ctx }, event, key };
+            guard("the keyspace handler", || H::keyspace(&change));
             raw::REDISMODULE_OK as c_int
         }
         extern "C" fn event<H: Host>(
-            ctx: *mut raw::RedisModuleCtx,
+            _: *mut raw::RedisModuleCtx,
             id: raw::RedisModuleEvent,
             sub: u64,
             data: *mut c_void,
@@ -64,7 +82,7 @@ impl Ctx {
             // SAFETY: the server documents which structure `data` is for each event.
             let event = unsafe { decode(id.id, sub, data) };
             if let Some(event) = event {
-                guard("an event handler", || H::event(&Ctx { raw: ctx }, event));
+                guard("an event handler", || H::event(event));
             }
         }
         extern "C" fn info<H: Host>(raw: *mut raw::RedisModuleInfoCtx, _: c_int) {

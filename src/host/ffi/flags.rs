@@ -11,7 +11,7 @@ pub fn server_flags() -> Flags {
 }
 
 /// True while the server must not write to its replicas (CLIENT PAUSE, a failover, a shutdown).
-pub fn avoid_replica_traffic() -> bool {
+pub(super) fn avoid_replica_traffic() -> bool {
     // SAFETY: no arguments; a server that lacks it has no such state.
     unsafe { raw::RedisModule_AvoidReplicaTraffic.is_some_and(|f| f() != 0) }
 }
@@ -41,6 +41,11 @@ impl Flags {
     /// This server follows another one.
     pub fn is_replica(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0
+    }
+
+    /// EXEC runs a transaction.
+    pub fn is_transaction(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_MULTI != 0
     }
 
     /// Redis Cluster.

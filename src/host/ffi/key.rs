@@ -6,7 +6,7 @@ use std::ptr::{null, NonNull};
 
 use redis_module::raw;
 
-use super::{Ctx, Str};
+use super::{Ctx, Str, Writable};
 
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,9 @@ impl Ctx {
         };
         Key { raw: NonNull::new(raw.cast()), _ctx: PhantomData }
     }
+}
 
+impl Writable<'_> {
     /// Removes a key, and replicates that, in whatever slot it is: a call would be refused for a
     /// slot that another node has, or is about to have.
     pub fn remove(&self, key: &Str) {

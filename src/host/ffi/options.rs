@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 use redis_module::raw;
 
 use super::string::bytes;
-use super::{guard, Ctx, Str};
+use super::{guard, OnLoad, Str};
 
 /// The module's options in the server's configuration, by their names without `writethrough.`. One
 /// implementation: the host.
@@ -53,7 +53,7 @@ unsafe fn set(
     }
 }
 
-impl Ctx {
+impl OnLoad {
     /// Registers an option that is a number. False when the server will not have it.
     pub fn register_number<O: Options>(
         &self,

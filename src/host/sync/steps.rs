@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Phase, PAUSE};
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
-use crate::host::ffi::{self, Ctx, Kind, Mode, Str};
+use crate::host::ffi::{self, Closed, Ctx, Kind, Str, ASK_AGAIN};
 use crate::host::state::{module, Module, Waiter};
 use crate::host::{flight, position};
 use crate::mapping::Mappings;
@@ -63,7 +63,7 @@ fn step(ctx: &Ctx) {
 fn scan(ctx: &Ctx, module: &Module, mappings: &Mappings) {
     let Some(cursor) = module.state().sync.cursor.take() else { return };
     let args = [&cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
-    let reply = ctx.call(c"SCAN", Mode::Read, &args.each_ref());
+    let reply = ctx.read(c"SCAN", &args.each_ref());
     let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
     let found = reply.element(1);
     let keys = found.texts().into_iter().filter(|key| is_mapped(mappings, key));
@@ -96,8 +96,7 @@ fn rest(ctx: &Ctx, module: &Module) {
         drop(state);
         return step_after(module, Duration::ZERO);
     }
-    let has_leftovers =
-        state.scan.is_some() || !state.leftovers.is_empty() || !state.sync.later.is_empty();
+    let has_leftovers = !state.leftovers.are_dealt_with() || !state.sync.later.is_empty();
     if state.sync.phase == Phase::Running && has_leftovers {
         drop(state);
         return step_after(module, PAUSE);
@@ -120,11 +119,19 @@ fn rest(ctx: &Ctx, module: &Module) {
         state.sync.reached = None;
         return;
     }
+    let ctx = match ctx.writable() {
+        Ok(ctx) => ctx,
+        Err(Closed::Paused) => {
+            drop(state);
+            return step_after(module, ASK_AGAIN);
+        }
+        Err(Closed::Following) => return,
+    };
     let position = position.clone();
     state.sync.reached = None;
     state.sync.stored = Some(position.clone());
     drop(state);
-    position::store(ctx, module, &position);
+    position::store(&ctx, module, &position);
 }
 
 /// A row has been read, and the cache is as it is; or it could not be read.

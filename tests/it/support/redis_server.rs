@@ -73,6 +73,11 @@ impl RedisServer {
         self.supervisor.is_alive()
     }
 
+    /// Sends a signal by its name, such as `STOP`, and waits for nothing.
+    pub fn signal(&self, name: &str) {
+        self.supervisor.signal(name);
+    }
+
     /// `TERM` is an orderly shutdown, `KILL` a crash.
     pub fn stop(&self, signal: &str) {
         self.supervisor.stop(signal);

@@ -171,6 +171,14 @@ impl Conn {
         self.stream.write_all(wire)
     }
 
+    /// Sends lines in one packet, so that the server runs them one after the other. The replies.
+    #[track_caller]
+    pub fn packet(&mut self, lines: &[&str]) -> Vec<Reply> {
+        let wire: String = lines.iter().flat_map(|line| [line, "\r\n"]).collect();
+        self.send_raw(wire.as_bytes()).expect("the server closed the connection");
+        lines.iter().map(|_| self.receive()).collect()
+    }
+
     #[track_caller]
     pub fn send_line(&mut self, line: &str) {
         self.send(&line.split_whitespace().collect::<Vec<_>>());
