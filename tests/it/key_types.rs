@@ -59,6 +59,14 @@ const KEYS: &[(&str, &[&str])] = &[
     ("tsvector", &["'a' 'b'", "'b' 'a'"]),
 ];
 
+/// The same for keys of several columns.
+const COMPOSITE: &[(&[&str], &[&str])] = &[
+    (&["int", "text"], &["1:a", "01:a", "1:a:b"]),
+    (&["numeric", "citext"], &["1.0:Q:r", "1:Q:r", "1.0:q:R", "1.00:q:r"]),
+    (&["text", "text"], &["a:b:c", "a:b"]),
+    (&["text collate nd", "date"], &["A:2024-02-29", "a:2024-02-29", "A:20240229"]),
+];
+
 const TYPES: &str = "
 create extension citext;
 create collation nd (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -86,8 +94,7 @@ const COMMANDS: &[&[&str]] = &[
 type Rows = BTreeMap<String, String>;
 
 fn rows(client: &mut postgres::Client) -> Rows {
-    let sql = "select case when pg_typeof(id)::text = 'inet' then abbrev(id::text::inet)
-                           else id::text end, concat_ws('|', a, b, n) from k";
+    let sql = "select id_text(k), concat_ws('|', a, b, n) from k";
     client.query(sql, &[]).expect(sql).iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
@@ -127,8 +134,13 @@ fn one_type(s: &Stack, client: &mut postgres::Client, what: &str, spellings: &[&
     let fill = |client: &mut postgres::Client, present: bool| {
         client.batch_execute("delete from k").expect("delete");
         if present {
-            let own = own.replace('\'', "''");
-            let sql = format!("insert into k (id, a, n) values ('{own}', 'old', 1)");
+            let columns = "select string_agg(attname, ',' order by attnum), count(*)
+                from pg_attribute where attrelid = 'k'::regclass and attname like 'id%'";
+            let columns = client.query_one(columns, &[]).expect(columns);
+            let (columns, count): (String, i64) = (columns.get(0), columns.get(1));
+            let own =
+                own.replace('\'', "''").splitn(count as usize, ':').collect::<Vec<_>>().join("','");
+            let sql = format!("insert into k ({columns}, a, n) values ('{own}', 'old', 1)");
             client.batch_execute(&sql).expect(&sql);
         }
     };
@@ -198,8 +210,22 @@ fn one_type(s: &Stack, client: &mut postgres::Client, what: &str, spellings: &[&
     }
 }
 
-fn table(key: &str, more: &str) -> String {
-    format!("create table k (id {key} primary key, a text, b text, n int default 0); {more}")
+/// A table of which `id_text(k)` is a row's id, as the database prints it.
+fn table(key: &[&str], more: &str) -> String {
+    let named = key.iter().enumerate();
+    let columns: Vec<String> = named.clone().map(|(n, ty)| format!("id{n} {ty}, ")).collect();
+    let names: Vec<String> = named.clone().map(|(n, _)| format!("id{n}")).collect();
+    let text = |(n, ty): (usize, &&str)| match *ty {
+        "inet" => format!("abbrev($1.id{n})"),
+        _ => format!("$1.id{n}::text"),
+    };
+    format!(
+        "create table k ({} a text, b text, n int default 0, primary key ({}));
+         create function id_text(k) returns text language sql as $$ select {} $$; {more}",
+        columns.concat(),
+        names.join(", "),
+        named.map(text).collect::<Vec<_>>().join(" || ':' || "),
+    )
 }
 
 #[test]
@@ -207,7 +233,7 @@ fn a_write_changes_the_row_that_it_names_or_nothing() {
     // A document of which WT.RELOAD finds another table each time.
     let s = Stack::new()
         .sql(TYPES)
-        .sql(&table("int", ""))
+        .sql(&table(&["int"], ""))
         .sql(
             "do $$ begin execute format('alter database %I set timezone = utc',
               current_database()); end $$",
@@ -217,12 +243,18 @@ fn a_write_changes_the_row_that_it_names_or_nothing() {
         .start();
     let mut client = s.pg();
     for (name, spellings) in KEYS {
-        let sql = format!("drop table k; {}", table(name, ""));
+        let sql = format!("drop table k cascade; {}", table(&[name], ""));
         if let Err(error) = client.batch_execute(&sql) {
             panic!("{name}: {error:?}");
         }
         assert_eq!(s.run("WT.RELOAD"), ok(), "{name}");
         one_type(&s, &mut client, name, spellings);
+    }
+    for (key, spellings) in COMPOSITE {
+        let sql = format!("drop table k cascade; {}", table(*key, ""));
+        client.batch_execute(&sql).expect(&sql);
+        assert_eq!(s.run("WT.RELOAD"), ok(), "{key:?}");
+        one_type(&s, &mut client, &key.join(", "), spellings);
     }
 }
 
@@ -230,10 +262,10 @@ fn a_write_changes_the_row_that_it_names_or_nothing() {
 #[test]
 fn a_trigger_that_changes_the_key_changes_nothing_else() {
     let lower = "create function lower_id() returns trigger language plpgsql as
-            $$ begin new.id := lower(new.id); return new; end $$;";
+            $$ begin new.id0 := lower(new.id0); return new; end $$;";
     let s = Stack::new()
         .sql(lower)
-        .sql(&table("text", ""))
+        .sql(&table(&["text"], ""))
         .mapping(json!({ "table": "k" }))
         .one_worker()
         .start();
@@ -241,7 +273,9 @@ fn a_trigger_that_changes_the_key_changes_nothing_else() {
     for when in ["insert", "update", "insert or update"] {
         let trigger =
             format!("create trigger t before {when} on k for each row execute function lower_id()");
-        client.batch_execute(&format!("drop table k; {}", table("text", &trigger))).expect("DDL");
+        client
+            .batch_execute(&format!("drop table k cascade; {}", table(&["text"], &trigger)))
+            .expect("DDL");
         assert_eq!(s.run("WT.RELOAD"), ok());
         one_type(&s, &mut client, &format!("text, lower() before {when}"), &["abc", "ABC", "Abc"]);
     }
