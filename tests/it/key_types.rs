@@ -251,7 +251,7 @@ fn a_write_changes_the_row_that_it_names_or_nothing() {
         one_type(&s, &mut client, name, spellings);
     }
     for (key, spellings) in COMPOSITE {
-        let sql = format!("drop table k cascade; {}", table(*key, ""));
+        let sql = format!("drop table k cascade; {}", table(key, ""));
         client.batch_execute(&sql).expect(&sql);
         assert_eq!(s.run("WT.RELOAD"), ok(), "{key:?}");
         one_type(&s, &mut client, &key.join(", "), spellings);
