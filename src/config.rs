@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::limits::Limit;
+use crate::settings::Settings;
 
 /// What is wrong with the configuration, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +69,10 @@ pub struct Config {
     /// Note changed keys in a table of the module's own, `writethrough.journal`.
     #[serde(default)]
     pub journal: bool,
+    /// Settings of the sessions on which the text of a value depends.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "schema::Session"))]
+    pub session: Settings,
     /// Connections, and worker threads.
     #[serde(default = "default_pool_size")]
     pub pool_size: u64,

@@ -21,6 +21,25 @@ pub enum OneOrMany {
     Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
+/// How [`crate::settings::Settings`] is written.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, non_snake_case)]
+pub struct Session {
+    /// In which order a date like `01/02/2024` is read; all are written in ISO's. Default: the database's.
+    DateStyle: Option<String>,
+    /// How an interval is written. Default: `postgres`.
+    IntervalStyle: Option<String>,
+    /// The zone in which a `timestamptz` is written. Default: the database's, or `UTC`.
+    TimeZone: Option<String>,
+    /// How a `bytea` in an array or a composite value is written: `hex` or `escape`. Default: `hex`.
+    bytea_output: Option<String>,
+    /// Digits of `real` and `double precision`; 1: as many as it takes. Default: 1.
+    extra_float_digits: Option<i64>,
+    /// The locale in which `money` is written. Default: the database's, or `C`.
+    lc_monetary: Option<String>,
+}
+
 /// What `validate` demands beyond the types.
 fn rules() -> Vec<(&'static str, Value)> {
     let range = |low: u64, high: u64| json!({ "minimum": low, "maximum": high });
@@ -33,6 +52,14 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/timeout_ms", range(1, 3_600_000)),
         ("/properties/sync_timeout_ms", range(1, 3_600_000)),
         ("/properties/connect_timeout_ms", range(1, 3_600_000)),
+        (
+            "/properties/session/properties/DateStyle",
+            json!({ "enum": ["ISO, MDY", "ISO, DMY", "ISO, YMD"] }),
+        ),
+        (
+            "/properties/session/properties/IntervalStyle",
+            json!({ "enum": ["postgres", "iso_8601"] }),
+        ),
         ("/properties/prefix", json!({ "minLength": 1 })),
         ("/properties/mappings", json!({ "minItems": 1 })),
         ("/properties/mappings/items/properties/name", json!({ "pattern": "^[^:{}]+$" })),
@@ -128,6 +155,8 @@ fn the_schema_and_the_module_agree() {
     for good in [
         document("$schema", json!("writethrough.schema.json")),
         document("url_file", json!("/run/secrets/url")),
+        document("session", json!({ "DateStyle": "ISO, DMY", "IntervalStyle": "iso_8601" })),
+        document("session", json!({ "TimeZone": "UTC", "extra_float_digits": 0 })),
         mapping(json!({ "table": "users", "key": "id" })),
         mapping(json!({ "table": "shop.lines", "name": "line", "key": ["order_id", "line_no"] })),
         mapping(json!({ "table": "users", "fields": { "first": "first_name" }, "ttl": 1 })),
@@ -143,6 +172,10 @@ fn the_schema_and_the_module_agree() {
         document("pool_size", json!("8")),
         document("pool_sizes", json!(8)),
         json!({ "url": "postgres://h/d", "url_file": "/f", "mappings": [{ "table": "users" }] }),
+        document("session", json!({ "timezone": "UTC" })),
+        document("session", json!({ "IntervalStyle": "sql_standard" })),
+        document("session", json!({ "DateStyle": "German" })),
+        document("session", json!("UTC")),
         mapping(json!({})),
         mapping(json!({ "table": "users", "key": [] })),
         mapping(json!({ "table": "users", "key": 1 })),
@@ -160,7 +193,9 @@ fn the_schema_and_the_module_agree() {
 #[test]
 fn every_key_has_a_description() {
     let schema = schema();
-    for place in ["/properties", "/properties/mappings/items/properties"] {
+    let places =
+        ["/properties", "/properties/session/properties", "/properties/mappings/items/properties"];
+    for place in places {
         let keys = schema.pointer(place).and_then(Value::as_object).expect(place);
         for (name, key) in keys {
             assert!(key["description"].as_str().is_some_and(|text| text.len() > 10), "{name}");

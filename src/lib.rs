@@ -26,6 +26,7 @@ pub mod mixed;
 pub mod pg;
 pub mod range;
 pub mod rewrite;
+pub mod settings;
 pub mod sql;
 pub mod suggest;
 pub mod suspects;

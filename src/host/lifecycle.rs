@@ -77,7 +77,8 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let url = config.resolve_url(|name| std::env::var(name).ok())?;
     let limits = Arc::new(Limits::new(&config));
     let history = Arc::new(History::new(sync::history_changed));
-    let manager = Manager::new(limits.clone(), &url, history, config.journal)?;
+    let session = config.session.clone();
+    let manager = Manager::new(limits.clone(), &url, history, session, config.journal)?;
     options::register(ctx, &mut config, &limits, &manager.shown())?;
     let shared = Arc::new(Shared {
         health: Health::new(limits.clone()),

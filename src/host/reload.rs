@@ -69,6 +69,7 @@ fn must_not_differ(old: &Config, new: &Config) -> Result<(), Failure> {
         ("prefix", old.prefix != new.prefix),
         ("db", old.db != new.db),
         ("journal", old.journal != new.journal),
+        ("session", old.session != new.session),
     ];
     match differs.into_iter().find(|(_, differs)| *differs) {
         None => Ok(()),

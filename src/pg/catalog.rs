@@ -66,13 +66,17 @@ impl Catalog {
         let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = load(client, &self.configs());
         if let Err(CatalogError::Mapping(error)) = &loaded {
-            let mut state = self.state();
-            // What was right once goes on being used.
-            if !matches!(state.read, Some(Ok(_))) {
-                state.read = Some(Err(error.to_string()));
-            }
+            self.refuse(error);
         }
         loaded.map(|mappings| self.take_over(None, mappings))
+    }
+
+    /// The database does not fit the document. What was right once goes on being used.
+    pub fn refuse(&self, error: &ConfigError) {
+        let mut state = self.state();
+        if !matches!(state.read, Some(Ok(_))) {
+            state.read = Some(Err(error.to_string()));
+        }
     }
 
     /// The same for other mappings, which take the place of those in use.

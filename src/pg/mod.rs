@@ -14,6 +14,7 @@ pub mod pool;
 mod resolve;
 mod returned;
 pub mod session;
+pub mod settings;
 mod steps;
 pub mod store;
 pub mod tls;

@@ -8,7 +8,7 @@ use super::catalog::{Catalog, CatalogError};
 use super::connections::Connections;
 use super::feed::Feed;
 use super::journal;
-use super::pool::Manager;
+use super::pool::{ConnectError, Manager};
 use super::session::Session;
 use crate::config::ConfigError;
 use crate::engine::Shared;
@@ -52,7 +52,11 @@ impl Monitor {
     pub fn attempt(&self) -> Result<(), ConfigError> {
         let mut session = match self.manager.open() {
             Ok(session) => session,
-            Err(error) => {
+            Err(ConnectError::Document(error)) => {
+                self.catalog.refuse(&error);
+                return Err(error);
+            }
+            Err(error @ ConnectError::Away(_)) => {
                 self.away(&error.to_string());
                 return Ok(());
             }

@@ -15,10 +15,12 @@ use super::error::explain;
 use super::history::History;
 use super::link::{Dial, Patience};
 use super::session::Session;
+use super::settings::SessionSettings;
 use super::tls::{Mode, Tls};
 use super::tls_error::{explain_tls, is_about_tls};
 use crate::config::ConfigError;
 use crate::limits::{Limit, Limits};
+use crate::settings::Settings;
 
 /// Attempts to connect that may go on at once after their callers have given up: looking up a name
 /// has no limit of its own.
@@ -54,6 +56,8 @@ pub struct Manager {
     attempts: Arc<AtomicUsize>,
     /// Which history the database tells.
     pub history: Arc<History>,
+    /// What gives values their text.
+    pub settings: Arc<SessionSettings>,
     /// What this process signs its entries in the journal with; `None` without a journal.
     pub origin: Option<i64>,
 }
@@ -65,12 +69,18 @@ pub fn too_late(limit: Duration) -> String {
 
 /// Why no connection could be made, without the password.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConnectError(String);
+pub enum ConnectError {
+    /// The database could not be reached.
+    #[error("{0}")]
+    Away(String),
+    /// It refuses what the document says of its sessions.
+    #[error("{0}")]
+    Document(ConfigError),
+}
 
 impl From<postgres::Error> for ConnectError {
     fn from(error: postgres::Error) -> Self {
-        ConnectError(explain(&error))
+        ConnectError::Away(explain(&error))
     }
 }
 
@@ -97,6 +107,7 @@ impl Manager {
         limits: Arc<Limits>,
         url: &str,
         history: Arc<History>,
+        session: Settings,
         journal: bool,
     ) -> Result<Manager, ConfigError> {
         let (mut pg, tls) = dsn::parse(url)?;
@@ -124,6 +135,7 @@ impl Manager {
             is_direct,
             attempts: Arc::default(),
             history,
+            settings: Arc::new(SessionSettings::new(session)),
             origin: journal.then(|| RandomState::new().hash_one(()) as i64),
         })
     }
@@ -146,7 +158,9 @@ impl Manager {
     /// A new connection, set up. The client's own limit ends with the TCP connection, so the attempt has a thread.
     pub fn open(&self) -> Result<Session, ConnectError> {
         if self.attempts.load(Ordering::Relaxed) >= HANGING_MAX {
-            return Err(ConnectError("earlier attempts to connect have not ended yet".into()));
+            return Err(ConnectError::Away(
+                "earlier attempts to connect have not ended yet".into(),
+            ));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
         let (manager, counted) = (self.clone(), Counted::new(&self.attempts));
@@ -159,9 +173,9 @@ impl Manager {
         std::thread::Builder::new()
             .name("wt-connect".into())
             .spawn(attempt)
-            .map_err(|e| ConnectError(format!("a thread could not be started: {e}")))?;
+            .map_err(|e| ConnectError::Away(format!("a thread could not be started: {e}")))?;
         let session = receiver.recv_timeout(self.limit());
-        session.unwrap_or_else(|_| Err(ConnectError(too_late(self.limits.connect_timeout()))))
+        session.unwrap_or_else(|_| Err(ConnectError::Away(too_late(self.limits.connect_timeout()))))
     }
 
     /// How long an attempt to connect may take: each host has its time.
@@ -173,7 +187,7 @@ impl Manager {
     fn attempt(&self) -> Result<Session, ConnectError> {
         let patience = Patience::new(self.limits.connect_timeout());
         let client = self.dial(&patience)?;
-        let session = Session::set_up(client, &self.limits, patience, self.origin)?;
+        let session = Session::set_up(client, &self.limits, patience, &self.settings, self.origin)?;
         self.history.note(&session.backend.history);
         Ok(session)
     }
@@ -188,7 +202,7 @@ impl Manager {
             PostgresConnectionManager::new(self.current(), dial).connect()
         };
         let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
-        let connector = tls.connector().map_err(ConnectError)?;
+        let connector = tls.connector().map_err(ConnectError::Away)?;
         let is_optional = tls.options().mode == Mode::Prefer;
         let error = match dial(Some(connector), is_optional) {
             Ok(client) => return Ok(client),
@@ -196,10 +210,10 @@ impl Manager {
         };
         let why = explain_tls(&error, tls.options());
         if !is_optional || !is_about_tls(&error) {
-            return Err(ConnectError(why));
+            return Err(ConnectError::Away(why));
         }
         // `prefer` asks for no more than TLS where it works: libpq, too, tries without it.
-        let without = |e| ConnectError(format!("{why}; and without TLS: {}", explain(&e)));
+        let without = |e| ConnectError::Away(format!("{why}; and without TLS: {}", explain(&e)));
         dial(None, true).map_err(without)
     }
 

@@ -1,14 +1,20 @@
 //! One connection: its prepared statements, its time limits, and whether it is of use.
 
+use std::array;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage, Statement};
 
+use super::error::explain;
 use super::history;
 use super::link::Patience;
+use super::pool::ConnectError;
+use super::settings::SessionSettings;
 use crate::batch::Form;
+use crate::config::ConfigError;
 use crate::engine::Backend;
 use crate::limits::{Limit, Limits};
 use crate::mapping::Mapping;
@@ -38,6 +44,8 @@ pub struct Session {
     patience: Arc<Patience>,
     /// The server's process that serves it.
     pub backend: Arc<Backend>,
+    /// What gives its values their text.
+    pub settings: Arc<SessionSettings>,
     origin: Option<i64>,
     /// It leaves the pool: it doesn't answer, the server is of no use any more, or its buffers have
     /// grown past [`BUFFERS_MAX`] and stay so.
@@ -50,18 +58,20 @@ impl Session {
         mut client: Client,
         limits: &Arc<Limits>,
         patience: Arc<Patience>,
+        settings: &Arc<SessionSettings>,
         origin: Option<i64>,
-    ) -> Result<Session, postgres::Error> {
+    ) -> Result<Session, ConnectError> {
         let timeout = limits.get(Limit::Timeout);
-        let told = client.simple_query(&format!("{}; {BACKEND}", time_limits(timeout)))?;
+        let told = client.simple_query(BACKEND)?;
         let text = |at| cell(&told, at).unwrap_or_default().to_string();
         let (pid, started, period) = (text(0).parse().unwrap_or(0), text(1), text(2));
         let history = match client.simple_query(&format!("SELECT {}", history::SQL)) {
             Ok(told) => cell(&told, 0).unwrap_or_default().to_string(),
             // A service that is no plain PostgreSQL may hide it.
             Err(error) if error.as_db_error().is_some() => history::HIDDEN.into(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
+        set(&mut client, timeout, settings)?;
         patience.started(answer_limit(limits));
         let backend = Arc::new(Backend { pid, started, history, period });
         Ok(Session {
@@ -73,6 +83,7 @@ impl Session {
             timeout,
             patience,
             backend,
+            settings: settings.clone(),
             origin,
             spent: false,
         })
@@ -163,6 +174,31 @@ impl Session {
 /// A connection that was idle for less than this is used untested. What is sent on a dead one has
 /// no known outcome, so it is better not sent.
 const IDLE_UNTESTED: Duration = Duration::from_millis(50);
+
+/// Nothing is set in a session before this.
+fn set(client: &mut Client, timeout: u64, settings: &SessionSettings) -> Result<(), ConnectError> {
+    // Twice, where another session was the first meanwhile.
+    for _ in 0..2 {
+        let sql = format!("{}; {}", time_limits(timeout), settings.sql());
+        let told = client.simple_query(&sql).map_err(|error| wrong(error, settings))?;
+        if settings.note(array::from_fn(|at| cell(&told, at).unwrap_or_default().to_string())) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Why the settings could not be made: it may be the document.
+fn wrong(error: postgres::Error, settings: &SessionSettings) -> ConnectError {
+    let text = explain(&error);
+    let is_value = error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE);
+    match settings.document.named_in(&text).filter(|_| is_value) {
+        Some(setting) => {
+            ConnectError::Document(ConfigError::at(format!("session.{}", setting.name()), text))
+        }
+        None => error.into(),
+    }
+}
 
 /// A forked child of redis-server holds a copy of every socket: the database must not wait for a
 /// session whose owner is gone.

@@ -22,6 +22,7 @@ mod mapping;
 mod options;
 mod sync_path;
 mod types;
+mod values;
 mod writes;
 
 // The other commands on a staged key.

@@ -179,21 +179,6 @@ fn bytea_takes_the_synchronous_path_whole() {
 }
 
 #[test]
-fn the_session_settings_of_the_database_hold() {
-    let zone = "do $$ begin execute format('alter database %I set datestyle = ''German''', \
-                current_database()); end $$";
-    let s = Stack::new()
-        .sql(zone)
-        .sql("create table days (id int primary key, day date)")
-        .mapping(json!({ "table": "days" }))
-        .start();
-    assert_eq!(s.run("HSET __{days:1} day 01.02.2024"), int(1));
-    assert_eq!(s.one("select day = '2024-02-01'::date from days"), "t");
-    let printed = s.one("select day::text from days");
-    assert_eq!(s.hgetall("days:1")["day"], printed);
-}
-
-#[test]
 fn keys_of_many_types() {
     let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
     let keys = [
