@@ -27,6 +27,7 @@ pub mod pg;
 pub mod range;
 pub mod rewrite;
 pub mod settings;
+pub mod shape;
 pub mod sql;
 pub mod suggest;
 pub mod suspects;

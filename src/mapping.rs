@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::batch::Form;
 use crate::certain;
 use crate::config::{ConfigError, MappingConfig, Unmapped};
+use crate::shape::Shape;
 use crate::suggest;
 use crate::table::{Kind, Table, TableColumn};
 
@@ -24,6 +25,8 @@ pub struct Mapping {
     pub relation: String,
     /// Changes when the table does.
     pub fingerprint: String,
+    /// What gives its values their text; the catalog's reading fills it in.
+    pub shape: Shape,
     /// The key's columns first, then the other mapped ones.
     pub columns: Vec<Column>,
     /// How many of `columns` are the key.
@@ -73,8 +76,7 @@ pub struct Mappings {
 
 impl Mappings {
     /// The mappings in the order of the document; their names are distinct.
-    pub fn new(list: Vec<Mapping>) -> Mappings {
-        let list: Vec<Arc<Mapping>> = list.into_iter().map(Arc::new).collect();
+    pub fn new(list: Vec<Arc<Mapping>>) -> Mappings {
         let names = list.iter().enumerate();
         let by_name = names.map(|(i, m)| (m.name.clone().into_bytes(), i)).collect();
         Mappings { list, by_name }
@@ -120,6 +122,7 @@ impl Mapping {
             table: (table.schema.clone(), table.name.clone()),
             relation: table.relation.clone(),
             fingerprint: table.fingerprint.clone(),
+            shape: Shape::default(),
             key_len: key.len(),
             unmapped: config.unmapped,
             ttl: config.ttl,

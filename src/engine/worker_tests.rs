@@ -103,7 +103,7 @@ impl Bench {
         health.report_up();
         let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
         Bench {
-            mapping: Mappings::new(vec![mapping]).get(b"users").unwrap().clone(),
+            mapping: Mappings::new(vec![mapping.into()]).get(b"users").unwrap().clone(),
             shared: Arc::new(Shared {
                 health,
                 stats: Stats::default(),

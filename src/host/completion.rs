@@ -91,6 +91,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: S
             change(ctx, module, &target, &settled, (is_visible, is_last), &pendings, &before);
         }
     }
+    sync::check_shape(module, &settled);
     let now = Instant::now();
     let of_now = writable.filter(|_| is_of_now);
     let answers = settled.answers.into_iter().zip(before.answers);

@@ -86,7 +86,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         terms: Terms::new(!ffi::server_flags().is_replica()),
         limits: limits.clone(),
     });
-    let catalog = Arc::new(Catalog::new(config.mappings.clone()));
+    let catalog = Arc::new(Catalog::new(config.mappings.clone(), sync::reshaped));
     let feed = Arc::new(Feed::new(manager.origin, sync::news_arrived));
     let monitor = Monitor {
         manager: manager.clone(),

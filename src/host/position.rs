@@ -10,19 +10,22 @@ const POSITION: &[u8] = b"{writethrough}:applied";
 
 /// What the data set says.
 pub fn stored(ctx: &Ctx) -> Option<Position> {
-    let args = [POSITION, b"history", b"snapshot"].map(Str::new);
+    let args = [POSITION, b"history", b"snapshot", b"shape"].map(Str::new);
     let reply = ctx.read(c"HMGET", &args.each_ref());
     let texts: Vec<String> =
         reply.texts().into_iter().map(|text| String::from_utf8_lossy(text).into()).collect();
-    let [history, snapshot] = <[String; 2]>::try_from(texts).ok()?;
-    (!snapshot.is_empty()).then_some(Position { history, snapshot })
+    let [history, snapshot, shape] = <[String; 3]>::try_from(texts).ok()?;
+    (!snapshot.is_empty()).then_some(Position { history, snapshot, shape })
 }
 
 /// Makes it say so.
 pub fn store(ctx: &Writable, module: &Module, position: &Position) {
-    let (history, snapshot) = (position.history.as_bytes(), position.snapshot.as_bytes());
-    let args = [POSITION, b"history", history, b"snapshot", snapshot].map(Str::new);
-    module.apply(|| ctx.call(c"HSET", &args.each_ref()));
+    let Position { history, snapshot, shape } = position;
+    let texts = ["history", history, "snapshot", snapshot, "shape", shape];
+    let args: Vec<Str> =
+        std::iter::once(POSITION).chain(texts.map(str::as_bytes)).map(Str::new).collect();
+    let args: Vec<&Str> = args.iter().collect();
+    module.apply(|| ctx.call(c"HSET", &args));
 }
 
 /// Makes it say nothing any more.

@@ -17,7 +17,7 @@ use super::staging::Staging;
 use super::sync::Sync;
 use super::value::Value;
 use super::verify::Verify;
-use crate::change::Bytes;
+use crate::change::{Action, Bytes};
 use crate::command::{CacheOnly, Named, Reply};
 use crate::config::Config;
 use crate::engine::{Engine, Job, JobId, Settled, Shared, Term};
@@ -162,7 +162,7 @@ pub struct Removed {
     pub pendings: Vec<Option<Pending>>,
     /// The writes behind them, which go to the workers now.
     pub next: VecDeque<Job>,
-    /// The staged key has done its duty.
+    /// The staged key has done its duty: no further write of the key is on its way.
     pub is_last: bool,
 }
 
@@ -289,8 +289,9 @@ impl State {
             next = std::mem::replace(&mut line.behind, rest);
             line.sent = next.len();
         }
-        let is_last = line.sent == 0;
-        if is_last {
+        let is_write = |job: &Job| job.change.action != Action::Read;
+        let is_last = line.sent == next.len() && !next.iter().chain(&line.behind).any(is_write);
+        if line.sent == 0 {
             self.keys.remove(&settled.target);
         }
         let is_last = is_last && self.held.as_deref() != Some(&*settled.target);

@@ -3,15 +3,16 @@
 //! What the data set holds may be older than the table then. The journal names the keys that have
 //! changed meanwhile; without one, every cached key is looked at. Rows are read through the
 //! workers, in order with the writes of their keys, some at a time, so that clients are served.
-//! With a journal, what others write is followed afterwards in the same way.
+//! With a journal, what others write is followed afterwards in the same way. And a mapping whose values
+//! have another text without a write (DDL, another document) is looked at as a whole.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::ffi::{self, Closed, Ctx, Kind, Reply as Called, Str, ASK_AGAIN};
 use super::state::{module, Module, State};
 use super::{leftovers, position};
-use crate::engine::JobId;
+use crate::engine::{JobId, RowState, Settled};
 use crate::pg::feed::News;
 use crate::pg::journal::Position;
 
@@ -27,8 +28,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub struct Sync {
     phase: Phase,
-    /// Where the SCAN is, while every key is looked at.
-    cursor: Option<Vec<u8>>,
+    /// Which keys are still to be found, while all are looked at.
+    scan: Option<Scan>,
     /// Final keys to be read.
     keys: Vec<Vec<u8>>,
     /// Final keys to be read when this time has come.
@@ -50,6 +51,25 @@ pub struct Sync {
     is_following: bool,
     /// Histories of the database that were dealt with.
     histories: u64,
+    /// [`Catalog::reshapings`](crate::pg::catalog::Catalog::reshapings) that were dealt with.
+    reshapings: u64,
+}
+
+/// A SCAN for the keys of mappings.
+struct Scan {
+    cursor: Vec<u8>,
+    /// Their names; `None`: of all mappings.
+    only: Option<HashSet<Vec<u8>>>,
+}
+
+impl Scan {
+    fn of(only: Option<HashSet<Vec<u8>>>) -> Scan {
+        Scan { cursor: b"0".to_vec(), only }
+    }
+
+    fn wants(&self, name: &[u8]) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name))
+    }
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +99,9 @@ impl State {
 pub fn is_in_sync(module: &Module) -> bool {
     let is_done = {
         let state = module.state();
-        state.sync.phase == Phase::Done && state.sync.histories == module.manager.history.changes()
+        state.sync.phase == Phase::Done
+            && state.sync.histories == module.manager.history.changes()
+            && state.sync.reshapings == module.catalog.reshapings()
     };
     is_done
         && module.shared.health.is_up()
@@ -90,14 +112,14 @@ pub fn is_in_sync(module: &Module) -> bool {
 /// For INFO and WT.STATUS.
 pub fn progress(module: &Module) -> String {
     let state = module.state();
-    let Sync { phase, cursor, keys, outstanding, checked, repaired, .. } = &state.sync;
+    let Sync { phase, scan, keys, outstanding, checked, repaired, .. } = &state.sync;
     match phase {
         _ if ffi::server_flags().is_following() => "following another server".into(),
         _ if !module.shared.health.is_up() => "waiting for the database".into(),
         Phase::Waiting => "waiting for earlier statements to end".into(),
         Phase::Done => "done".into(),
         Phase::Running => {
-            let left = match cursor {
+            let left = match scan {
                 Some(_) => "scanning".to_string(),
                 None => format!("{} left", keys.len() + outstanding),
             };
@@ -114,8 +136,17 @@ pub fn doubt() {
         let sync = &mut module.state().sync;
         let (outstanding, is_stepping) = (sync.outstanding, sync.is_stepping);
         let histories = module.manager.history.changes();
-        let new =
-            Sync { outstanding, is_stepping, is_beginning: true, histories, ..Sync::default() };
+        // Every key is looked at, or what the journal names since a position of this shape.
+        let (reshapings, _) = module.catalog.take_reshaped();
+        let is_beginning = true;
+        let new = Sync {
+            outstanding,
+            is_stepping,
+            is_beginning,
+            histories,
+            reshapings,
+            ..Sync::default()
+        };
         std::mem::replace(sync, new)
     };
     leftovers::look();
@@ -159,6 +190,46 @@ pub fn check(module: &Module, target: &[u8], called: &Called) {
 /// The database tells another history; any thread may say so.
 pub fn history_changed() {
     ffi::wake(doubt);
+}
+
+/// Values have another text than before; any thread may say so.
+pub fn reshaped() {
+    ffi::wake(look_at_reshaped);
+}
+
+/// The keys of mappings whose values have another text are read again, from the first one on.
+fn look_at_reshaped() {
+    let Some(module) = module() else { return };
+    let mut state = module.state();
+    let (reshapings, names) = module.catalog.take_reshaped();
+    state.sync.reshapings = reshapings;
+    if names.is_empty() {
+        return;
+    }
+    let only = match state.sync.scan.take() {
+        None => Some(names),
+        Some(scan) => scan.only.map(|only| &only | &names),
+    };
+    state.sync.scan = Some(Scan::of(only));
+    if state.sync.phase == Phase::Done {
+        state.sync.phase = Phase::Running;
+        (state.sync.checked, state.sync.repaired) = (0, 0);
+    }
+    // Before anything is known of the time before, nothing is read: an earlier statement may not have
+    // ended.
+    let is_waiting = state.sync.phase == Phase::Waiting;
+    drop(state);
+    if !is_waiting {
+        step_after(module, Duration::ZERO);
+    }
+}
+
+/// What a write has made of a key may be of an earlier shape: it was sent before the change was known.
+pub fn check_shape(module: &Module, settled: &Settled) {
+    if matches!(settled.state, RowState::Present(_)) && module.catalog.is_reshaped(&settled.mapping)
+    {
+        doubt_key(module, &settled.target);
+    }
 }
 
 /// The monitor has news.
@@ -220,7 +291,7 @@ fn news(ctx: &Ctx) {
         Some(News::Unknown(position)) => {
             let mut state = module.state();
             // It was followed, and the journal has been cut off or replaced.
-            if state.sync.phase == Phase::Done && state.sync.is_following {
+            if state.sync.is_following {
                 drop(state);
                 return doubt();
             }
@@ -229,7 +300,7 @@ fn news(ctx: &Ctx) {
             }
             if state.sync.phase == Phase::Waiting {
                 state.sync.phase = Phase::Running;
-                state.sync.cursor = Some(b"0".to_vec());
+                state.sync.scan = Some(Scan::of(None));
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::journal::{self, Entries, Position};
 use super::session::Session;
+use super::shape;
 use crate::mapping::Mappings;
 
 /// How often the journal is read.
@@ -129,7 +130,9 @@ impl Feed {
                     self.answer(start, Asked::Since(from, Some(since)), None);
                     return Ok(());
                 }
-                (from, Some(NOBODY))
+                // What is cached may have other texts than rows have now.
+                let shape = shape::of_all(mappings, &session.settings);
+                (from.filter(|from| from.shape == shape), Some(NOBODY))
             }
         };
         let Some(except) = except.filter(|_| self.has_journal()) else {

@@ -12,6 +12,7 @@ use super::catalog::CatalogError;
 use super::error::explain;
 use super::history;
 use super::session::Session;
+use super::shape;
 use crate::config::ConfigError;
 use crate::mapping::Mappings;
 
@@ -53,12 +54,14 @@ const USABLE: &str = "
        AND has_table_privilege('writethrough.trimmed', 'UPDATE')";
 
 /// Where a data set is in the journal: what came before is in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
     /// Which history the snapshot belongs to.
     pub history: String,
     /// `pg_current_snapshot()` as text.
     pub snapshot: String,
+    /// What gave the values their text: [`of_all`](super::shape::of_all).
+    pub shape: String,
 }
 
 impl Position {
@@ -134,7 +137,8 @@ pub fn read(
     let Some(first) = rows.first() else { return Ok(None) };
     // A standby has no history, and nothing to say.
     let Some(history) = first.get::<_, Option<String>>(1) else { return Ok(None) };
-    let position = Position { history, snapshot: first.get(0) };
+    let shape = shape::of_all(mappings, &session.settings);
+    let position = Position { history, snapshot: first.get(0), shape };
     let reaches_back = first.get::<_, Option<bool>>(2) == Some(true);
     let is_same = from.is_some_and(|from| from.history == position.history);
     if !reaches_back || !is_same || rows.len() > KEYS_MAX {
@@ -199,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_has_three_parts() {
-        let parts = |text: &str| Position { history: String::new(), snapshot: text.into() }.parts();
+        let parts = |text: &str| Position { snapshot: text.into(), ..Position::default() }.parts();
         assert_eq!(parts("10:20:10,14"), Some((10, 20, vec![10, 14])));
         assert_eq!(parts("10:10:"), Some((10, 10, vec![])));
         assert_eq!(parts("10"), None);
@@ -208,7 +212,8 @@ mod tests {
 
     #[test]
     fn an_entry_names_a_final_key() {
-        let mappings = Mappings::new(vec![resolve(r#"{"table":"users"}"#, &users()).unwrap()]);
+        let mappings =
+            Mappings::new(vec![resolve(r#"{"table":"users"}"#, &users()).unwrap().into()]);
         assert_eq!(final_key(&mappings, "users", "7"), Some(b"users:7".to_vec()));
         assert_eq!(final_key(&mappings, "others", "7"), None);
         assert_eq!(bytes_of_hex("00ff61"), Some(vec![0, 255, 97]));

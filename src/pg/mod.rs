@@ -15,6 +15,7 @@ mod resolve;
 mod returned;
 pub mod session;
 pub mod settings;
+pub mod shape;
 mod steps;
 pub mod store;
 pub mod tls;

@@ -169,7 +169,7 @@ impl Monitor {
         let Ok(mut session) = connections.get(WATCH_PATIENCE) else { return };
         let Ok(mappings) = self.catalog.mappings() else { return };
         for mapping in mappings.iter() {
-            match self.catalog.newer(&mut session, mapping) {
+            match self.catalog.watch(&mut session, mapping) {
                 Ok(None) => {}
                 Ok(Some(_)) => {
                     let (schema, table) = &mapping.table;

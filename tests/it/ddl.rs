@@ -128,6 +128,8 @@ fn a_column_gets_another_type() {
     assert_eq!(s.run("HSET __{items:1} stock 2.5"), int(0));
     assert_eq!(s.run("HINCRBY __{items:1} stock 1"), bulk("3.50"));
     s.execute("alter table items alter stock type date using '2024-01-01'");
+    eventually("the cache follows", || s.run("HGET items:1 stock") == bulk("2024-01-01"));
+    s.wait_until_in_sync();
     s.assert_line_refused("HSET __{items:1} stock 7", "WTERR 22");
     assert_eq!(s.run("HSET __{items:1} stock 2024-02-29"), int(0));
     s.assert_row_cached("items", 1);

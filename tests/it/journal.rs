@@ -13,13 +13,16 @@ fn position(s: &Stack) -> Hash {
     s.hgetall("{writethrough}:applied")
 }
 
-/// Waits until the data set's position covers all that was committed up to now.
-fn wait_for_position(s: &Stack) {
-    let now: i64 = s.one("select pg_current_xact_id()").parse().unwrap();
-    eventually("the position is reached", || {
-        let snapshot = position(s).get("snapshot").cloned().unwrap_or_default();
-        snapshot.split(':').next().and_then(|xmin| xmin.parse().ok()).is_some_and(|x: i64| x > now)
-    });
+impl Stack {
+    /// Waits until the data set's position covers all that was committed up to now.
+    pub fn wait_for_position(&self) {
+        let now: i64 = self.one("select pg_current_xact_id()").parse().unwrap();
+        eventually("the position is reached", || {
+            let snapshot = position(self).get("snapshot").cloned().unwrap_or_default();
+            let xmin = snapshot.split(':').next().and_then(|xmin| xmin.parse().ok());
+            xmin.is_some_and(|xmin: i64| xmin > now)
+        });
+    }
 }
 
 /// Rows that the module's statements had.
@@ -53,7 +56,7 @@ fn a_restart_refreshes_what_the_journal_names() {
     for (conf, signal) in [("save 3600 1", "KILL"), ("appendonly yes", "KILL")] {
         let s = journaled().redis_conf(conf).start();
         (1..=50).for_each(|id| s.add_user(id));
-        wait_for_position(&s);
+        s.wait_for_position();
         assert_eq!(s.run("SAVE"), ok());
         assert_eq!(s.run("HSET __{users:1} username new first x"), int(1));
         assert_eq!(s.run("DEL __{users:2}"), int(1));
@@ -63,7 +66,7 @@ fn a_restart_refreshes_what_the_journal_names() {
         assert_eq!(s.run("HGET users:1 username"), bulk("new"));
         assert_eq!(s.run("EXISTS users:2"), int(0));
         assert!(rows(&s) <= 2, "not every key was read");
-        wait_for_position(&s);
+        s.wait_for_position();
         s.restart_redis("TERM");
         s.wait_until_in_sync();
         assert_eq!(rows(&s), 0, "nothing has changed since");
@@ -94,7 +97,7 @@ fn a_transaction_that_commits_late_is_not_passed_over() {
 fn a_journal_that_was_trimmed_too_far_is_no_help() {
     let s = journaled().start();
     (1..=20).for_each(|id| s.add_user(id));
-    wait_for_position(&s);
+    s.wait_for_position();
     assert_eq!(s.run("SAVE"), ok());
     s.execute("update users set username = 'silent' where id = 7");
     s.execute(
@@ -111,7 +114,7 @@ fn a_journal_that_was_trimmed_too_far_is_no_help() {
 fn a_time_without_the_journal_makes_its_position_void() {
     let s = journaled().start();
     s.add_user(1);
-    wait_for_position(&s);
+    s.wait_for_position();
     let plain = s.document.as_object().unwrap().clone();
     let write = |journal: bool| {
         let mut document = plain.clone();
@@ -177,7 +180,7 @@ fn what_it_wrote_itself_before_it_was_a_replica_is_not_left_out() {
     let s = journaled().start();
     let other = Stack::users().without_module().start();
     (1..=3).for_each(|id| s.add_user(id));
-    wait_for_position(&s);
+    s.wait_for_position();
     assert_eq!(other.run(&format!("REPLICAOF 127.0.0.1 {}", s.redis.port())), ok());
     eventually("it has it all", || other.run("DBSIZE") == s.run("DBSIZE"));
     assert_eq!(other.run("REPLICAOF NO ONE"), ok());

@@ -40,6 +40,7 @@ mod sync_commands;
 mod database_decides;
 mod ddl;
 mod ddl_constraints;
+mod ddl_values;
 mod disclosure;
 mod key_types;
 mod like_psql;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Phase, PAUSE};
+use super::{Phase, Scan, PAUSE};
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, ASK_AGAIN};
@@ -61,20 +61,22 @@ fn step(ctx: &Ctx) {
 
 /// Adds the keys that the SCAN finds in one go.
 fn scan(ctx: &Ctx, module: &Module, mappings: &Mappings) {
-    let Some(cursor) = module.state().sync.cursor.take() else { return };
-    let args = [&cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
+    let Some(scan) = module.state().sync.scan.take() else { return };
+    let args = [&scan.cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
     let reply = ctx.read(c"SCAN", &args.each_ref());
     let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
     let found = reply.element(1);
-    let keys = found.texts().into_iter().filter(|key| is_mapped(mappings, key));
+    let keys = found.texts().into_iter().filter(|key| is_wanted(mappings, &scan, key));
     let mut state = module.state();
     state.sync.keys.extend(keys.map(<[u8]>::to_vec));
-    state.sync.cursor = (!next.is_empty() && next != b"0").then_some(next);
+    let has_more = !next.is_empty() && next != b"0";
+    state.sync.scan = has_more.then_some(Scan { cursor: next, ..scan });
 }
 
-fn is_mapped(mappings: &Mappings, key: &[u8]) -> bool {
+fn is_wanted(mappings: &Mappings, scan: &Scan, key: &[u8]) -> bool {
     let colon = key.iter().position(|&b| b == b':');
-    colon.is_some_and(|colon| mappings.get(&key[..colon]).is_some())
+    let name = colon.map(|colon| &key[..colon]);
+    name.is_some_and(|name| mappings.get(name).is_some() && scan.wants(name))
 }
 
 fn read(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
@@ -92,7 +94,7 @@ fn read(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
 /// Nothing is on its way: more follows, or all is done.
 fn rest(ctx: &Ctx, module: &Module) {
     let mut state = module.state();
-    if !state.sync.keys.is_empty() || state.sync.cursor.is_some() {
+    if !state.sync.keys.is_empty() || state.sync.scan.is_some() {
         drop(state);
         return step_after(module, Duration::ZERO);
     }
@@ -108,6 +110,10 @@ fn rest(ctx: &Ctx, module: &Module) {
         let text = format!("in sync: {checked} cached keys checked, {repaired} repaired");
         ffi::log(ffi::Level::Notice, &text);
         state = module.state();
+    }
+    // Of a newer shape the position says more than what has been read: that comes first.
+    if state.sync.reshapings != module.catalog.reshapings() {
+        return;
     }
     let Some((position, last)) = &state.sync.reached else { return };
     // What these writes have committed is part of the position.
