@@ -47,8 +47,11 @@ fn is_as_the_table(s: &Stack, table: &str) -> bool {
     })
 }
 
-/// What changes values: the statements, a key, and fields that its hash has then.
-const CHANGES: &[(&str, &str, &[(&str, &str)])] = &[
+/// The statements, a key, and fields that its hash has then.
+type Change = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// What changes values.
+const CHANGES: &[Change] = &[
     ("alter table things add b text default 'new'", "things:2", &[("b", "new")]),
     ("alter table things add b int generated always as (id * 2) stored", "things:2", &[("b", "4")]),
     ("alter table things alter n type numeric(10,1)", "things:1", &[("n", "1.3")]),
