@@ -7,6 +7,7 @@ use super::super::tls::{Mode, Roots};
 use super::*;
 use crate::config::Config;
 use crate::limits::Limits;
+use crate::settings::Settings;
 
 fn tls(text: &str) -> TlsOptions {
     parse(text).unwrap_or_else(|e| panic!("{text}: {e}")).1
@@ -113,7 +114,8 @@ fn an_at_sign_too_many_is_told_with_what_to_write() {
 fn shown(url: &str) -> String {
     let document = r#"{"mappings":[{"table":"t"}]}"#;
     let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
-    let manager = Manager::new(Arc::new(limits), url, Arc::new(History::new(|| ())), false);
+    let (limits, history) = (Arc::new(limits), Arc::new(History::new(|| ())));
+    let manager = Manager::new(limits, url, history, Settings::default(), false);
     manager.map_or_else(|error| error.to_string(), |manager| manager.shown())
 }
 

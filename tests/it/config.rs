@@ -157,10 +157,10 @@ fn module_loadex_sets_options() {
     wrong.assert_error("ERR Error loading the extension");
     assert!(s.log().contains("argument must be between 1 and 1000 inclusive"), "{}", s.log());
     let words =
-        ["CONFIG", "writethrough.pool-size", "8", "CONFIG", "writethrough.timeout-ms", "70"];
+        ["CONFIG", "writethrough.pool-size", "8", "CONFIG", "writethrough.timeout-ms", "7000"];
     assert_eq!(load_ex(&s, &words), ok());
     let shown = options(&s);
-    assert_eq!((&*shown["pool-size"], &*shown["timeout-ms"]), ("8", "70"));
+    assert_eq!((&*shown["pool-size"], &*shown["timeout-ms"]), ("8", "7000"));
     s.add_user(1);
 }
 
