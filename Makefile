@@ -19,9 +19,8 @@ help: ## this list
 demo: build ## the main job, step by step, on private servers; KEEP=1 leaves them running
 	@KEEP=$(KEEP) MODULE=$(MODULE) bash examples/quickstart.sh
 
-test: deps ## all tests: the pure code, then the module on real servers
-	cargo test --no-default-features --lib
-	cargo test --tests
+test: deps ## all tests, whatever fails on the way; at the end what failed
+	@bash scripts/test
 
 test-docker: ## the image on each server with each PostgreSQL, and docker/compose.yaml; needs Docker
 	docker/test

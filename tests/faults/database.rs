@@ -1,6 +1,5 @@
 //! PostgreSQL crashes, ends sessions, is full, read-only, locked, overcrowded, or stands still.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use crate::load::Load;
@@ -27,7 +26,7 @@ pub fn scene(seed: usize) {
         load.wait_for_writes(5);
     }
     // One backend killed: the others are ended too, and the database recovers.
-    signal_backend(db, "KILL");
+    server.crash_backend(&busy_backend(db));
     load.wait_for_writes(5);
     for _ in 0..20 {
         db.terminate_sessions();
@@ -36,9 +35,10 @@ pub fn scene(seed: usize) {
     }
     for _ in 0..2 {
         // What one backend does takes for ever.
-        let pid = signal_backend(db, "STOP");
+        let pid = busy_backend(db);
+        signal_process(&pid, "STOP");
         load.wait_for_answers(3);
-        signal(&pid, "CONT");
+        signal_process(&pid, "CONT");
         load.wait_for_writes(3);
     }
     for _ in 0..2 {
@@ -94,19 +94,12 @@ pub fn scene(seed: usize) {
     verdict(db, &[&s], &load.finish());
 }
 
-/// Sends a signal to a backend that works for the module; its process id.
-fn signal_backend(db: &Database, name: &str) -> String {
-    let pid = eventually_some("a backend works for the module", || {
+/// A fault begins: the process id of a backend that works for the module.
+fn busy_backend(db: &Database) -> String {
+    fault();
+    eventually_some("a backend works for the module", || {
         let busy = "select pid from pg_stat_activity where usename = 'app' and state = 'active'
                     and query <> '' limit 1";
         db.row(busy).remove("pid")
-    });
-    signal(&pid, name);
-    fault();
-    pid
-}
-
-fn signal(pid: &str, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), pid]).status().expect("kill");
-    assert!(status.success(), "kill -{name} {pid}");
+    })
 }

@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::load::Load;
-use crate::scene::{builder, fault, verdict, SQL};
+use crate::scene::{fault, patient_builder, verdict, SQL};
 use crate::support::int;
 
 pub fn scene(seed: usize) {
-    let s = builder().sql(SQL).env("WRITETHROUGH_FAILPOINTS", "on").start();
+    let s = patient_builder().sql(SQL).env("WRITETHROUGH_FAILPOINTS", "on").start();
     let load = Load::start(&[s.redis.port()], true, seed);
     load.wait_for_writes(3);
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -22,7 +22,7 @@ pub fn scene(seed: usize) {
         } else {
             let port = master.redis.port();
             // Its master takes a new replica for online a little after the replica itself does.
-            let failover = format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 10000");
+            let failover = format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 60000");
             eventually("the failover begins", || replica.run(&failover) == ok());
             eventually("the replica has taken over", || role(master) == "master");
             eventually("the link is up", || linked(replica));

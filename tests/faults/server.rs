@@ -1,7 +1,7 @@
 //! What an administrator does to a server that is under load.
 
 use crate::load::Load;
-use crate::scene::{builder, fault, verdict, SQL};
+use crate::scene::{fault, patient_builder, verdict, SQL};
 use crate::support::*;
 
 const ROUNDS: usize = 60;
@@ -28,7 +28,7 @@ const SIMPLE: &[&str] = &[
 ];
 
 pub fn scene(seed: usize) {
-    let s = builder().sql(SQL).redis_conf("appendonly yes").start();
+    let s = patient_builder().sql(SQL).redis_conf("appendonly yes").start();
     let load = Load::start(&[s.redis.port()], true, seed);
     let mut random = Lcg::new(seed as u64);
     load.wait_for_writes(5);

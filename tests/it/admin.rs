@@ -4,7 +4,7 @@ use crate::support::*;
 
 #[test]
 fn info_counts_what_happened() {
-    let s = Stack::users().option("timeout_ms", 1500).start();
+    let s = Stack::users().start();
     s.add_user(1);
     s.add_user(2);
     s.run("HSET __{users:2} username u1").assert_error("WTERR ");
@@ -12,7 +12,7 @@ fn info_counts_what_happened() {
     s.run("HSET __{users:2} first x");
     s.run("EXEC");
     let lock = s.lock_user(1);
-    s.run("HSET __{users:1} first x").assert_error("WTTIMEOUT ");
+    s.run_late("HSET __{users:1} first x").assert_error("WTTIMEOUT ");
     lock.rollback();
     eventually("the late write is settled", || s.run("EXISTS __{users:1}") == int(0));
     let info = s.info();
@@ -93,7 +93,7 @@ fn mappings_shows_columns_types_and_nullability() {
 #[test]
 fn the_password_is_nowhere_to_be_seen() {
     let url = format!("postgres://{PASSWORD_USER}:{PASSWORD}@@DB@");
-    let s = Stack::users().option("url", url).option("timeout_ms", 1500).start();
+    let s = Stack::users().option("url", url).start();
     s.add_user(1);
     s.database.terminate_sessions();
     s.execute(&format!(
@@ -101,8 +101,8 @@ fn the_password_is_nowhere_to_be_seen() {
         s.database.name()
     ));
     s.database.terminate_sessions();
-    let mut seen =
-        vec![s.run("HSET __{users:1} first x").text(), s.run("HSET __{users:1} dob x").text()];
+    let writes = ["HSET __{users:1} first x", "HSET __{users:1} dob x"];
+    let mut seen = writes.map(|line| s.run_late(line).text()).to_vec();
     for line in ["INFO everything", "CONFIG GET *", "WT.STATUS", "WT.MAPPINGS", "SLOWLOG GET"] {
         seen.push(s.run(line).text());
     }
@@ -115,7 +115,7 @@ fn the_password_is_nowhere_to_be_seen() {
 #[test]
 fn the_password_of_a_database_out_of_reach_is_not_shown() {
     let url = format!("postgres://u:{PASSWORD}@127.0.0.1:1/none?connect_timeout=1");
-    let s = Stack::users().option("url", url).option("timeout_ms", 300).start();
+    let s = Stack::users().option("url", url).start();
     let mut seen = vec![s.run("HSET __{users:1} first x").text()];
     for line in ["INFO everything", "CONFIG GET *", "WT.STATUS"] {
         seen.push(s.run(line).text());

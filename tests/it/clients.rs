@@ -108,7 +108,7 @@ fn sells_what_is_there(client: Client) {
 /// program goes on when it can, and has sold no lamp twice.
 fn sends_again(client: Client) {
     let server = Arc::new(PostgresServer::start_new());
-    let stack = shop().postgres(&server).start();
+    let stack = shop().told_soon_of_outages().postgres(&server).start();
     server.stop_fast();
     thread::scope(|scope| {
         let url = url(&stack);
@@ -122,6 +122,7 @@ fn sends_again(client: Client) {
 
     stack.execute("update shop.products set stock = 0");
     let row = stack.database.hold("select from shop.products for update");
+    stack.set("timeout-ms", 1000);
     thread::scope(|scope| {
         let url = url(&stack);
         let program = scope.spawn(move || client(&url));
@@ -129,6 +130,7 @@ fn sends_again(client: Client) {
         eventually("a write is answered with WTTIMEOUT", || {
             stack.info_int("writes_timed_out") > before || program.is_finished()
         });
+        stack.set("timeout-ms", 600_000);
         row.commit();
         let printed = program.join().expect("the program");
         assert_eq!(printed.replace("fields: 0", "fields: 3"), OUTPUT);

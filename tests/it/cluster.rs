@@ -26,7 +26,7 @@ fn open_slot(from: &Stack, to: &Stack) {
 
 fn migrate(to: &Stack, keys: &[&str]) -> Vec<String> {
     let port = to.redis.port().to_string();
-    let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+    let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "60000", "KEYS"];
     words.iter().chain(keys).map(|word| word.to_string()).collect()
 }
 

@@ -16,7 +16,7 @@ fn options(s: &Stack) -> Hash {
 
 #[track_caller]
 fn set(s: &Stack, option: &str, value: impl std::fmt::Display) {
-    assert_eq!(s.run(&format!("CONFIG SET writethrough.{option} {value}")), ok());
+    s.set(option, &value);
     assert_eq!(options(s)[option], value.to_string());
 }
 
@@ -34,7 +34,7 @@ fn occupied(s: &Stack) -> i64 {
 
 #[test]
 fn all_options_are_shown_with_their_defaults() {
-    let s = Stack::users().start();
+    let s = Stack::users().defaults().start();
     let shown = options(&s);
     let url = format!("postgres://postgres@{}", s.database.url().split_once('@').unwrap().1);
     let expected = [
@@ -157,10 +157,10 @@ fn module_loadex_sets_options() {
     wrong.assert_error("ERR Error loading the extension");
     assert!(s.log().contains("argument must be between 1 and 1000 inclusive"), "{}", s.log());
     let words =
-        ["CONFIG", "writethrough.pool-size", "8", "CONFIG", "writethrough.timeout-ms", "7000"];
+        ["CONFIG", "writethrough.pool-size", "8", "CONFIG", "writethrough.timeout-ms", "70000"];
     assert_eq!(load_ex(&s, &words), ok());
     let shown = options(&s);
-    assert_eq!((&*shown["pool-size"], &*shown["timeout-ms"]), ("8", "7000"));
+    assert_eq!((&*shown["pool-size"], &*shown["timeout-ms"]), ("8", "70000"));
     s.add_user(1);
 }
 
@@ -194,7 +194,7 @@ fn pool_size_is_the_number_of_connections_from_now_on() {
     }
     // What has begun goes on; who is too many leaves afterwards.
     set(&s, "pool-size", 2);
-    assert_eq!(occupied(&s), 4);
+    eventually("all four are at work", || occupied(&s) == 4);
     lock.rollback();
     writers.iter_mut().for_each(|writer| assert_eq!(writer.receive(), int(1)));
 
@@ -265,8 +265,7 @@ fn timeout_ms_counts_for_the_writes_that_come() {
     s.wait_for_blocked(1);
     set(&s, "timeout-ms", 50);
     let other = s.lock_user(2);
-    let text = s.run("HSET __{users:2} first x").assert_error("WTTIMEOUT ").to_string();
-    assert!(text.contains("timeout_ms = 50"), "{text}");
+    s.run("HSET __{users:2} first x").assert_error("WTTIMEOUT ");
     assert!(!patient.has_reply(), "it may wait for as long as when it came");
     set(&s, "timeout-ms", 600_000);
     other.rollback();
@@ -280,7 +279,8 @@ fn timeout_ms_counts_for_the_writes_that_come() {
 fn timeout_ms_is_the_limit_of_a_statement_too() {
     let s = Stack::users().one_worker().start();
     assert_eq!(s.run("HSET __{hold:1} v x"), int(1));
-    set(&s, "timeout-ms", 200);
+    // Long enough for the worker to send it.
+    set(&s, "timeout-ms", 3000);
     let lock = s.database.hold("select pg_advisory_xact_lock(77)");
     occupy(&s, 1).receive().assert_error("WTTIMEOUT ");
     eventually("the database has canceled it", || occupied(&s) == 0);
@@ -299,9 +299,7 @@ fn sync_timeout_ms_counts_from_now_on() {
     let lock = s.lock_user(1);
     set(&s, "sync-timeout-ms", 50);
     let script = "return redis.call('HSET', KEYS[1], 'first', 'x')";
-    let reply = s.cmd(&["EVAL", script, "1", "__{users:1}"]);
-    let text = reply.assert_error("WTTIMEOUT ");
-    assert!(text.contains("sync_timeout_ms = 50"), "{text}");
+    s.cmd(&["EVAL", script, "1", "__{users:1}"]).assert_error("WTTIMEOUT ");
     lock.rollback();
 }
 
@@ -323,10 +321,10 @@ fn connect_timeout_ms_counts_from_now_on() {
 fn what_is_rewritten_is_there_after_a_restart() {
     let s = Stack::users().option("batch_max", 3).start();
     set(&s, "pool-size", 7);
-    set(&s, "timeout-ms", 1234);
+    set(&s, "timeout-ms", 123_456);
     set(&s, "queue-max", 99);
-    set(&s, "sync-timeout-ms", 321);
-    set(&s, "connect-timeout-ms", 432);
+    set(&s, "sync-timeout-ms", 32_100);
+    set(&s, "connect-timeout-ms", 43_200);
     let before = options(&s);
     assert_eq!(s.run("CONFIG REWRITE"), ok());
     s.redis.stop("TERM");
@@ -368,7 +366,7 @@ fn no_write_is_lost_while_options_change() {
         for round in 0..30 {
             set(&s, "pool-size", [1, 8, 2, 5][round % 4]);
             set(&s, "batch-max", [1, 100][round % 2]);
-            set(&s, "timeout-ms", [60_000, 50_000][round % 2]);
+            set(&s, "timeout-ms", [600_000, 500_000][round % 2]);
             let before = s.info_int("writes_acknowledged");
             eventually("writes go on", || s.info_int("writes_acknowledged") > before + 20);
         }

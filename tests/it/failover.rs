@@ -13,8 +13,7 @@ fn url(ports: &[u16], database: &str) -> String {
 
 fn stack(database: Database, ports: &[u16]) -> Stack {
     let url = url(ports, database.name());
-    let builder = Stack::users().option("url", url).option("timeout_ms", 10_000);
-    builder.try_start_on(database).expect("it loads")
+    Stack::users().option("url", url).try_start_on(database).expect("it loads")
 }
 
 #[test]

@@ -110,10 +110,10 @@ fn a_write_that_waits_is_refused_in_its_turn() {
 
 #[test]
 fn a_client_waits_no_longer_than_its_time_and_the_cache_follows() {
-    let s = Stack::users().option("timeout_ms", 1500).start();
+    let s = Stack::users().start();
     s.add_user(1);
     let lock = s.lock_user(1);
-    s.run("HSET __{users:1} username late").assert_error("WTTIMEOUT ");
+    s.run_late("HSET __{users:1} username late").assert_error("WTTIMEOUT ");
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     assert_eq!(s.run("PING"), Reply::Status("PONG".into()));
     lock.rollback();

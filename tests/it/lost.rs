@@ -81,12 +81,12 @@ fn what_is_not_known_in_time_is_in_doubt_until_the_database_is_back() {
         ("HINCRBY __{counters:1} n 1", Cut::Before("COMMIT"), "1"),
         ("HSET __{counters:1} n 2", Cut::After("\0\0\0\x011"), "2"),
     ] {
-        let (s, cutter) = with_cutter(|b| b.option("timeout_ms", 800).option("pool_size", 1));
+        let (s, cutter) = with_cutter(|b| b.told_soon_of_outages().option("pool_size", 1));
         assert_eq!(s.run("HSET __{counters:1} n 1"), int(1));
         s.wait_until_in_sync();
         cutter.refuse(true);
         cutter.cut(cut);
-        s.run(line).assert_error("WTTIMEOUT ");
+        s.run_late(line).assert_error("WTTIMEOUT ");
         assert!(!s.is_in_sync());
         assert_eq!(s.run("HGET counters:1 n"), bulk("1"), "as it was");
         assert_eq!(s.one("select n from counters"), result);
@@ -134,35 +134,38 @@ fn a_stopped_process_holds_its_own_row_only() {
     database.execute(SQL);
     database.execute(
         "create function nap() returns trigger language plpgsql as $$ begin
-             if new.note = 'nap' then perform pg_sleep(0.2); end if; return new;
+             while new.note = 'nap' and not pg_try_advisory_xact_lock(5) loop
+                 perform pg_sleep(0.01);
+             end loop;
+             return new;
          end $$;
          create trigger nap before insert or update on counters
              for each row execute function nap()",
     );
     let mapping = serde_json::json!({ "table": "counters" });
-    let s = Stack::new().mapping(mapping).option("timeout_ms", 2000);
-    let s = s.try_start_on(database).expect("it loads");
+    let s = Stack::new().mapping(mapping).try_start_on(database).expect("it loads");
     (1..=5).for_each(|id| assert_eq!(s.run(&format!("HSET __{{counters:{id}}} n 1")), int(1)));
+    let nap = s.database.hold("select pg_advisory_xact_lock(5)");
+    s.set("timeout-ms", 5000);
     let mut stuck = s.send("HSET __{counters:1} note nap");
+    s.wait_for_blocked(1);
+    s.set("timeout-ms", 600_000);
     let pid = eventually_some("it naps", || {
         let naps = "select pid from pg_stat_activity where wait_event = 'PgSleep'
                     and datname = current_database()";
         s.database.row(naps).remove("pid")
     });
-    let signal = |name: &str| {
-        let status = std::process::Command::new("kill").args([name, &pid]).status();
-        assert!(status.expect("kill").success());
-    };
-    signal("-STOP");
+    signal_process(&pid, "STOP");
+    nap.rollback();
     for n in 2..=10 {
         for id in 2..=5 {
             assert_eq!(s.run(&format!("HSET __{{counters:{id}}} n {n}")), int(0));
         }
     }
     stuck.receive().assert_error("WTTIMEOUT ");
-    s.run("HSET __{counters:1} n 2").assert_error("WTTIMEOUT ");
+    s.run_late("HSET __{counters:1} n 2").assert_error("WTTIMEOUT ");
     assert_eq!(s.run("HGET counters:1 n"), bulk("1"));
-    signal("-CONT");
+    signal_process(&pid, "CONT");
     eventually("its row is served again", || s.run("HSET __{counters:1} n 3").is_int());
     assert_eq!(s.run("HGET counters:1 n"), bulk("3"));
     assert_eq!(n(&s, 1).0, "3");

@@ -13,6 +13,7 @@ mod harness;
 mod pages;
 mod readme;
 mod schema;
+mod scripts;
 
 // The write itself.
 mod bad_input;

@@ -169,7 +169,7 @@ fn promtool_agrees_with_the_alerts() {
 #[ignore = "needs prometheus and prometheus-redis-exporter: make test-monitoring"]
 fn prometheus_raises_the_alarm_when_the_database_is_away() {
     let server = Arc::new(PostgresServer::start_new());
-    let s = Stack::users().option("timeout_ms", 1500).postgres(&server).start();
+    let s = Stack::users().told_soon_of_outages().postgres(&server).start();
     s.add_user(1);
     let (_exporter, exporter_port) = exporter(&s);
     let config = text("prometheus.yml")
@@ -192,7 +192,7 @@ fn prometheus_raises_the_alarm_when_the_database_is_away() {
         ask(query).is_some_and(|answer| value(&answer).as_deref() == Some("1"))
     });
     server.stop_fast();
-    assert!(s.run("HSET __{users:1} username b").is_error());
+    assert!(s.run_late("HSET __{users:1} username b").is_error());
     let alert = eventually_some("the alert is raised", || {
         let answer = ask("/api/v1/alerts")?;
         answer.pointer("/data/alerts/0").cloned()

@@ -59,12 +59,12 @@ fn latency_and_batch_sizes_of_the_last_minute() {
 #[test]
 fn the_pool_and_an_outage() {
     let server = std::sync::Arc::new(PostgresServer::start_new());
-    let s = Stack::users().option("timeout_ms", 1500).postgres(&server).start();
+    let s = Stack::users().told_soon_of_outages().postgres(&server).start();
     s.add_user(1);
     assert_eq!((s.info_int("pool_size"), s.info_int("database_down_seconds")), (4, 0));
     assert!((1..=4).contains(&s.info_int("pool_connections")));
     server.stop_fast();
-    assert!(s.run("HSET __{users:1} username b").is_error());
+    assert!(s.run_late("HSET __{users:1} username b").is_error());
     s.wait_for_log("the database is away: ");
     eventually("the outage is counted", || s.info_int("database_down_seconds") >= 1);
     server.start_again();
@@ -184,19 +184,19 @@ fn the_log_tells_what_to_do_about_a_missing_right() {
 #[test]
 fn the_log_tells_of_late_and_of_too_many_writes() {
     let s = users();
-    s.run("CONFIG SET writethrough.timeout-ms 50");
+    s.set("timeout-ms", 50);
     let lock = s.lock_user(1);
     for _ in 0..3 {
         s.run("HSET __{users:1} first x").assert_error("WTTIMEOUT ");
     }
     lock.rollback();
     eventually("the late writes are settled", || s.info_int("in_flight") == 0);
-    s.run("CONFIG SET writethrough.timeout-ms 600000");
+    s.set("timeout-ms", 600_000);
     let told = lines(&s, "answered with WTTIMEOUT");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("timeout-ms = 50: look for locks"), "{told:?}");
 
-    s.run("CONFIG SET writethrough.queue-max 1");
+    s.set("queue-max", 1);
     let held = s.hold();
     let mut writer = s.send("HSET __{users:1} first x");
     eventually("it waits", || s.info_int("waiting") == 1);

@@ -73,10 +73,9 @@ fn what_stays_wrong_is_the_clients_error_at_once() {
 
 #[test]
 fn what_fails_for_too_long_is_answered_in_time() {
-    let s = Stack::new().sql(SQL).mapping(serde_json::json!({ "table": "counters" }));
-    let s = s.option("timeout_ms", 300).start();
+    let s = stack();
     will_fail(&s, "40001", 1_000_000);
-    s.run("HSET __{counters:1} n 1").assert_error("WTTIMEOUT ");
+    s.run_late("HSET __{counters:1} n 1").assert_error("WTTIMEOUT ");
     eventually("nothing is in flight", || s.info_int("in_flight") == 0);
     will_fail(&s, "00000", 0);
     assert_eq!(s.run("HSET __{counters:1} n 1"), int(1));

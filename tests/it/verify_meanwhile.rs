@@ -135,7 +135,7 @@ fn a_client_that_goes_away_leaves_it_in_order() {
 #[test]
 fn without_a_database_it_says_so() {
     let server = std::sync::Arc::new(PostgresServer::start_new());
-    let s = Stack::users().postgres(&server).option("timeout_ms", 1500).start();
+    let s = Stack::users().postgres(&server).told_soon_of_outages().start();
     (1..=3).for_each(|id| s.add_user(id));
     server.stop_fast();
     let before = s.run("DEBUG DIGEST");

@@ -10,7 +10,16 @@ use super::postgres_server::PostgresServer;
 use super::redis_server::{quoted, RedisServer};
 use super::stack::Stack;
 
+/// `timeout_ms` and `sync_timeout_ms`: longer than [`DEADLINE`](super::DEADLINE).
+pub(super) const PATIENCE_MS: u64 = 600_000;
+
+/// `connect_timeout_ms`. An outage that is no shorter is told to the clients.
+const CONNECT_PATIENCE_MS: u64 = 20_000;
+
 /// What to start. [`Stack::new`] begins with nothing, [`Stack::users`] with the table of users.
+///
+/// Unless a test says otherwise, the document has [times](PATIENCE_MS) that no machine is too slow for: a
+/// write is late only where a test wants it so.
 ///
 /// In options, arguments and environment, `@URL@` stands for the test database's URL and
 /// `@DB@` for its part after the user: `127.0.0.1:<port>/<name>`.
@@ -32,7 +41,14 @@ impl Builder {
             postgres: None,
             sql: Vec::new(),
             mappings: Vec::new(),
-            options: Map::new(),
+            options: [
+                ("timeout_ms", PATIENCE_MS),
+                ("sync_timeout_ms", PATIENCE_MS),
+                ("connect_timeout_ms", CONNECT_PATIENCE_MS),
+            ]
+            .map(|(name, ms)| (name.to_owned(), ms.into()))
+            .into_iter()
+            .collect(),
             module_args: None,
             extra_args: Vec::new(),
             redis_conf: Vec::new(),
@@ -66,9 +82,21 @@ impl Builder {
         self
     }
 
-    /// Timeouts that no test meets by chance: where a write is kept in flight.
+    /// A write is kept in flight for as long as the test wants, which the times of all tests allow.
     pub fn patient(self) -> Self {
-        self.option("timeout_ms", 600_000).option("sync_timeout_ms", 600_000)
+        self
+    }
+
+    /// No more options than the test gives: those of the module itself.
+    pub fn defaults(mut self) -> Self {
+        self.options.clear();
+        self
+    }
+
+    /// Clients are told soon of an outage: `sync_timeout_ms` bounds how long it is waited for, and
+    /// other writes have all the time that they need.
+    pub fn told_soon_of_outages(self) -> Self {
+        self.option("sync_timeout_ms", 600)
     }
 
     /// Load arguments after `CONFIG <path>`: `.arg("POOL-SIZE").arg("1")`.

@@ -10,7 +10,8 @@ const SLOTS: usize = 16384;
 /// What a node needs in its redis.conf.
 pub fn cluster_node(builder: Builder) -> Builder {
     let builder = builder.redis_conf("cluster-enabled yes");
-    let builder = builder.redis_conf("cluster-node-timeout 1500");
+    // A node that is only slow, on a busy machine, is not to be taken for dead.
+    let builder = builder.redis_conf("cluster-node-timeout 5000");
     builder.redis_conf("cluster-replica-validity-factor 0")
 }
 

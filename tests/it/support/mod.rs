@@ -36,7 +36,7 @@ pub use eventually::{eventually, eventually_some, DEADLINE};
 pub use find::{module_path, monitoring_program};
 pub use hold::Held;
 pub use ports::free_port;
-pub use postgres_server::{PostgresServer, PASSWORD, PASSWORD_USER};
+pub use postgres_server::{signal_process, PostgresServer, PASSWORD, PASSWORD_USER};
 pub use proxy::{Evil, Mood, Proxy};
 pub use random::Lcg;
 pub use redis_server::{quoted, RedisServer};

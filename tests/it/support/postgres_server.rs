@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use super::eventually::{eventually, eventually_some};
@@ -83,6 +84,17 @@ impl PostgresServer {
         server
     }
 
+    /// Ends a server's process with the signal of a crash, and waits until the others are ended,
+    /// too, and the server has recovered.
+    pub fn crash_backend(&self, pid: &str) {
+        let recovered =
+            || self.log().matches("all server processes terminated; reinitializing").count();
+        let before = recovered();
+        signal_process(pid, "KILL");
+        eventually("the server notices", || recovered() > before);
+        drop(self.connect("postgres"));
+    }
+
     /// Waits until this standby has all that `primary` has now.
     pub fn wait_until_replayed(&self, primary: &PostgresServer) {
         let ask = |server: &PostgresServer, sql: &str| -> String {
@@ -123,9 +135,14 @@ impl PostgresServer {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// A server that starts, recovers from a crash or ends its sessions (57P03) is waited for.
+    #[track_caller]
     pub fn connect(&self, database: &str) -> Client {
-        self.try_connect(database)
-            .unwrap_or_else(|e| panic!("PostgreSQL: {e:?}\n{}", self.supervisor.output()))
+        eventually_some("PostgreSQL accepts connections", || match self.try_connect(database) {
+            Ok(client) => Some(client),
+            Err(e) if e.code() == Some(&SqlState::CANNOT_CONNECT_NOW) => None,
+            Err(e) => panic!("PostgreSQL: {e:?}\n{}", self.supervisor.output()),
+        })
     }
 
     pub fn try_connect(&self, database: &str) -> Result<Client, postgres::Error> {
@@ -201,6 +218,13 @@ impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         self.0.supervisor.signal("CONT");
     }
+}
+
+/// `kill -SIGNAL pid`.
+#[track_caller]
+pub fn signal_process(pid: &str, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), pid]).status().expect("kill");
+    assert!(status.success(), "kill -{name} {pid}");
 }
 
 fn initdb(data: &Path, user: User) {

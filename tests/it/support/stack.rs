@@ -115,6 +115,22 @@ impl Stack {
         value.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {field} in {info:?}"))
     }
 
+    /// `set("timeout-ms", 300)`: `CONFIG SET writethrough.timeout-ms 300`.
+    #[track_caller]
+    pub fn set(&self, option: &str, value: impl std::fmt::Display) {
+        let line = format!("CONFIG SET writethrough.{option} {value}");
+        assert_eq!(self.run(&line), super::resp::ok(), "{line}");
+    }
+
+    /// A write whose client's time ends soon, while something keeps it from being done.
+    #[track_caller]
+    pub fn run_late(&self, line: &str) -> Reply {
+        self.set("timeout-ms", 300);
+        let reply = self.run(line);
+        self.set("timeout-ms", super::builder::PATIENCE_MS);
+        reply
+    }
+
     /// Waits until so many clients are blocked: their writes are in flight.
     pub fn wait_for_blocked(&self, clients: usize) {
         eventually("clients are blocked", || {
