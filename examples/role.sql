@@ -6,7 +6,7 @@
 -- tables       table or schema.table, separated by commas, as PostgreSQL stores the names
 -- password     optional, and then in the server's log if that logs DDL: better leave it out, and type
 --              \password writethrough in psql afterwards, which sends the hash only
--- connections  optional, 8: pool_size and a few for looking after the database
+-- connections  optional, 8: pool_size + 2 for each server, and some while pool-size changes
 --
 -- Run it again with other tables to add them. It takes no right away that the role has already, nor
 -- any that PUBLIC has: before PostgreSQL 15 anybody may make tables in the schema public, until
