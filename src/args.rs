@@ -55,6 +55,20 @@ pub fn hold_url(args: &[&[u8]], config: &Config) -> bool {
     config.url.is_some() && args.chunks(2).any(|pair| inline(pair[0]))
 }
 
+/// The load arguments for people: a document and a URL may hold a password, and are left out.
+pub fn shown<A: AsRef<[u8]>>(args: &[A]) -> String {
+    let words = args.chunks(2).flat_map(|pair| {
+        let name = String::from_utf8_lossy(pair[0].as_ref());
+        let is_secret = ["json", "url"].iter().any(|secret| name.eq_ignore_ascii_case(secret));
+        let value = pair.get(1).map(|value| match is_secret {
+            true => "…".into(),
+            false => String::from_utf8_lossy(value.as_ref()),
+        });
+        std::iter::once(name).chain(value)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     std::str::from_utf8(bytes).map_err(|_| ConfigError::at(name, "is no UTF-8"))
 }
@@ -103,6 +117,17 @@ mod tests {
         assert_eq!(config.pool_size, 8);
         assert_eq!(config.timeout_ms, 70);
         assert!(parse_str(&["JSON", JSON, "JOURNAL", "true"]).unwrap().journal);
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let url = "postgres://u:s3cret@h/d";
+        assert_eq!(
+            shown(&["CONFIG", "/x.json", "url", url, "db", "1"]),
+            "CONFIG /x.json url … db 1"
+        );
+        assert_eq!(shown(&["Json", JSON]), "Json …");
+        assert_eq!(shown(&["CONFIG"]), "CONFIG");
     }
 
     #[test]

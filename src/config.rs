@@ -45,7 +45,7 @@ fn without_secrets(text: &str) -> String {
 }
 
 /// The whole document with its defaults filled in.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {

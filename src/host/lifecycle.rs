@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use redis_module::{RedisString, Status};
-
 use super::ffi::{self, log, Event, Level, OnLoad};
 use super::inbox::Inbox;
 use super::state::{module, MainThread, Module};
@@ -48,23 +46,13 @@ const PASSWORD_SHOWN: &str = "the load arguments hold the database's password, a
     SLOWLOG and CONFIG REWRITE show them: use CONFIG <path>, url_file or ${NAME} instead";
 
 /// OnLoad: reads the arguments, checks the mappings, starts the workers.
-pub fn load(ctx: &OnLoad, args: &[RedisString]) -> Status {
+pub fn load(ctx: &OnLoad, args: &[&[u8]]) -> bool {
     ctx.detach();
-    let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
-        start(ctx, &args)
-    }));
-    match loaded {
-        Ok(Ok(())) => Status::Ok,
-        Ok(Err(error)) => {
-            log(Level::Warning, &format!("not loaded: {error}"));
-            Status::Err
-        }
-        Err(_) => {
-            log(Level::Warning, "not loaded: OnLoad panicked; please report this");
-            Status::Err
-        }
+    let loaded = start(ctx, args);
+    if let Err(error) = &loaded {
+        log(Level::Warning, &format!("not loaded: {error}"));
     }
+    loaded.is_ok()
 }
 
 fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
@@ -151,6 +139,8 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
 fn loaded() {
     let Some(module) = module() else { return };
     module.is_loaded.store(true, Ordering::Relaxed);
+    // A one-shot runs no commands.
+    ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
     sync::doubt();
 }
 

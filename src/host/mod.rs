@@ -16,6 +16,7 @@ mod inbox;
 mod latency;
 mod leftovers;
 mod lifecycle;
+mod loaded_twice;
 mod merge;
 mod migrate;
 mod options;
@@ -31,8 +32,9 @@ mod value;
 mod verify;
 mod write;
 
+use std::ffi::{c_int, CStr};
+
 use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
-use redis_module::{redis_module, Context, RedisString, Status};
 use state::module;
 
 use crate::key;
@@ -120,34 +122,26 @@ impl ffi::Host for Server {
     }
 }
 
-fn init(ctx: &Context, args: &[RedisString]) -> Status {
-    lifecycle::load(&OnLoad::from_entry(ctx), args)
-}
+impl ffi::Entry for Server {
+    const NAME: &'static CStr = c"writethrough";
+    const VERSION: c_int = lifecycle::VERSION;
 
-/// MODULE UNLOAD: threads, a filter and queued commands can't be taken back, but for a load that has
-/// only just been made.
-fn deinit(_: &Context) -> Status {
-    match lifecycle::take_back() {
-        true => Status::Ok,
-        false => Status::Err,
+    fn load(ctx: &OnLoad, args: &[&[u8]]) -> bool {
+        lifecycle::load(ctx, args)
+    }
+
+    fn load_again(args: &[&[u8]]) -> bool {
+        loaded_twice::may_go_on(args)
+    }
+
+    /// MODULE UNLOAD: threads, a filter and queued commands can't be taken back, but for a load that
+    /// has only just been made.
+    fn unload() -> bool {
+        lifecycle::take_back()
     }
 }
 
 /// The server's allocator, so that INFO memory counts us. Unit tests run without a server.
 #[cfg(not(test))]
-mod memory {
-    pub use redis_module::alloc::RedisAlloc as Allocator;
-}
-#[cfg(test)]
-mod memory {
-    pub use std::alloc::System as Allocator;
-}
-
-redis_module! {
-    name: "writethrough",
-    version: lifecycle::VERSION,
-    allocator: (memory::Allocator, memory::Allocator),
-    data_types: [],
-    init: init,
-    deinit: deinit,
-}
+#[global_allocator]
+static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;

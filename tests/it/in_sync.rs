@@ -197,8 +197,9 @@ fn a_slot_that_moves_with_a_write_in_flight_loses_nothing() {
     // MIGRATE waits for the write no longer.
     let a = node(items().sql(sql)).option("sync_timeout_ms", 1000).start();
     let b = node(Stack::new()).without_module().start();
-    let args = ["JSON", &a.document.to_string()].map(str::to_string);
-    assert_eq!(b.load_with(&args.each_ref().map(String::as_str)), ok());
+    // It reads the row when the other node's write is over for certain: after twice this time.
+    let args = ["JSON", &a.document.to_string(), "TIMEOUT-MS", "5000"];
+    assert_eq!(b.load_with(&args), ok());
     own_all_slots(&a);
     let bus = |s: &Stack| s.run("CONFIG GET cluster-port").array()[1].text();
     let (port, b_bus) = (b.redis.port(), bus(&b));
@@ -229,6 +230,7 @@ fn a_slot_that_moves_with_a_write_in_flight_loses_nothing() {
     assert_eq!(writer.receive(), int(15));
     assert_eq!(a.one("select stock from items"), "15");
     b.wait_until_in_sync();
+    b.set("timeout-ms", 600_000);
     assert_eq!(b.hgetall("items:1"), hash(&[("id", "1"), ("stock", "15")]));
     assert_eq!(b.run("EXISTS __{items:1}"), int(0));
     assert_eq!(b.run("HINCRBY __{items:1} stock 1"), int(16));

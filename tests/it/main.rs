@@ -19,6 +19,7 @@ mod scripts;
 mod bad_input;
 mod errors;
 mod load;
+mod loaded_twice;
 mod mapping;
 mod options;
 mod sync_path;

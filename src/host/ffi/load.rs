@@ -12,11 +12,6 @@ pub struct OnLoad {
 }
 
 impl OnLoad {
-    /// From the crate's entry macro.
-    pub fn from_entry(ctx: &redis_module::Context) -> OnLoad {
-        OnLoad { raw: ctx.ctx }
-    }
-
     /// Makes the context that outlives this callback. Once.
     pub fn detach(&self) {
         // SAFETY: `self.raw` is valid; the new context is never freed.

@@ -89,8 +89,13 @@ impl RedisServer {
 
     /// The same folder, port and settings, after a stop.
     pub fn start_again(&self) {
+        assert!(self.starts_again(), "redis-server didn't start again:\n{}", self.log());
+    }
+
+    /// The same; false when it has ended.
+    pub fn starts_again(&self) -> bool {
         self.supervisor.start();
-        assert!(self.wait_until_ready(), "redis-server didn't start again:\n{}", self.log());
+        self.wait_until_ready()
     }
 
     /// Other settings for the next start.

@@ -167,6 +167,11 @@ impl Stack {
         let mut conf = self.redis_conf.clone();
         conf.push(self.load_line.clone());
         self.redis.write_conf(&conf);
+        self.start_again();
+    }
+
+    /// Starts redis-server again, with the redis.conf that is there.
+    pub fn start_again(&self) {
         self.redis.start_again();
         *self.own_conn() = self.redis.connect();
     }
