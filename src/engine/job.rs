@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::lost::Doubt;
+use super::progress::Progress;
 use super::term::Term;
 use crate::batch;
 use crate::change::Change;
@@ -23,6 +24,8 @@ pub struct Job {
     pub deadline: Instant,
     /// In which term it was taken: it is written in no other.
     pub term: Term,
+    /// What it waits for, with the other writes of its row.
+    pub progress: Progress,
     /// A statement with this write was lost: it may be committed.
     pub unsure: Option<Arc<Doubt>>,
     /// How often it was tried in vain.
@@ -125,7 +128,8 @@ impl Job {
             mapping: change.mapping.clone(),
             completions: Some(completions),
         };
-        Job { change, deadline, term, unsure: None, tries: 0, ticket }
+        let progress = Progress::default();
+        Job { change, deadline, term, progress, unsure: None, tries: 0, ticket }
     }
 
     /// Its number; later writes have higher ones.

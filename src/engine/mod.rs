@@ -6,6 +6,7 @@ pub mod health;
 pub mod job;
 pub mod lost;
 mod parked;
+pub mod progress;
 mod queue;
 pub mod recent;
 pub mod stats;
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 pub use health::Health;
 pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
 pub use lost::{Backend, Fate, Lost};
+pub use progress::{Progress, Stage};
 pub use stats::Stats;
 pub use term::{Demoted, Permit, Term, Terms};
 

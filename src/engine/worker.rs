@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Completions, Job, Row, RowState};
 use super::queue::Queue;
-use super::{Permit, Shared, Store, Term, Trouble};
+use super::{Permit, Shared, Stage, Store, Term, Trouble};
 use crate::batch::{plan, Form, Group};
 use crate::failure::{Failure, Refusal};
 use crate::limits::Limit;
@@ -20,7 +20,7 @@ mod outcome;
 mod parts;
 
 use outcome::{describe, settle_all};
-use parts::{halves, members, parts, rows_apart, singly, split, unmix, Part};
+use parts::{halves, jobs_of, members, parts, rows_apart, singly, split, unmix, Part};
 
 /// The pause before a statement is tried again after a conflict or a lost connection; each further
 /// one doubles it.
@@ -146,6 +146,7 @@ impl Worker {
         let began = Instant::now();
         #[cfg(debug_assertions)]
         super::failpoint::hit(&group.rows, "panic-before");
+        jobs_of(group).for_each(|job| job.progress.sent());
         let permit = self.shared.terms.permit(self.term);
         let applied = self.store.apply(&permit, &group.mapping, &group.form, &group.rows);
         #[cfg(debug_assertions)]
@@ -169,6 +170,14 @@ impl Worker {
     /// Returns what is to be run in place of a statement that did nothing, or may have.
     fn handle(&mut self, trouble: Trouble, part: Part) -> Vec<Part> {
         self.count(&trouble);
+        let stage = match &trouble {
+            Trouble::Locked if part.group.rows.len() == 1 => Some(Stage::Locked),
+            Trouble::Down(_) | Trouble::Retry(_) | Trouble::Lost(_) => Some(Stage::Unconnected),
+            _ => None,
+        };
+        if let Some(stage) = stage {
+            jobs_of(&part.group).for_each(|job| job.progress.set(stage));
+        }
         let left = match trouble {
             Trouble::Refused(refusal) => return self.isolate(part, refusal),
             Trouble::Unfit(problem) => {

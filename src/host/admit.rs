@@ -81,7 +81,7 @@ pub fn room_for(module: &Module, writes: usize) -> Result<(), Failure> {
 
 /// The answer of a write that was refused before it was staged.
 pub fn refuse(module: &Module, failure: &Failure) -> Value {
-    module.count(Some(failure));
+    module.count(Some(failure), None);
     Value::from(failure)
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::complaints::Late;
 use super::ffi::{self, Closed, Ctx, Str, Writable, ASK_AGAIN};
 use super::merge::{self, Before};
 use super::state::{module, Module, Pending, Removed, Waiter};
@@ -107,6 +108,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: S
         if let (Some(acknowledgement), Some(ctx)) = (&pending.acknowledgement, writable) {
             acknowledgement.send(ctx, module, &value);
         }
+        let late = answer.is_err().then(|| Late::of(&pending));
         match pending.waiter {
             Waiter::Nobody => continue,
             Waiter::Verify => {
@@ -124,7 +126,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: S
         if answer.is_ok() {
             module.shared.stats.write.record(now, now.saturating_duration_since(pending.since));
         }
-        module.count(answer.as_ref().err());
+        module.count(answer.as_ref().err(), late);
     }
 }
 

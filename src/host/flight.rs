@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
+use super::complaints::Late;
 use super::completion;
 use super::ffi::{self, Closed, Ctx, Writable};
 use super::gather::{self, Gather};
@@ -13,8 +14,9 @@ use super::state::{module, Module, Pending, State, Waiter};
 use super::value::Value;
 use crate::change::Change;
 use crate::command::Write;
-use crate::engine::{Job, JobId, Settled};
+use crate::engine::{Job, JobId, Settled, Stage};
 use crate::failure::Failure;
+use crate::limits::Limit;
 use crate::mapping::Mapping;
 
 /// Sends a staged write to the workers. The client is blocked (`None`), or, where it can't be, the
@@ -62,9 +64,11 @@ pub fn submit(
     let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
     let term = module.shared.terms.now();
     let mut state = module.state();
+    let progress = state.progress(target);
     let pending = Pending {
         mapping: mapping.clone(),
         waiter,
+        progress: progress.clone(),
         reply: write.reply,
         kept: write.kept,
         dropped: write.dropped,
@@ -79,7 +83,8 @@ pub fn submit(
         expect(&mut state, deadline, id);
     }
     module.shared.stats.waiting.add(1);
-    let job = Job::new(id, change, deadline, term, module.inbox.clone());
+    let mut job = Job::new(id, change, deadline, term, module.inbox.clone());
+    job.progress = progress;
     if let Some(job) = state.line_up(job) {
         module.engine.submit([job]);
     }
@@ -135,11 +140,13 @@ pub fn wait(
     if let Some((_, value)) = answer {
         return value;
     }
-    if let Some(pending) = state.jobs.get_mut(&id) {
+    let late = state.jobs.get_mut(&id).map(|pending| {
+        let late = Late::of(pending);
         pending.waiter = Waiter::Nobody;
-    }
+        late
+    });
     drop(state);
-    refuse(module, &too_late("sync_timeout_ms", timeout))
+    refuse_late(module, &too_late("sync_timeout_ms", timeout), late)
 }
 
 /// Applies what the workers do to these keys until `done` has something, or until that time. First
@@ -215,7 +222,8 @@ pub fn send_all(
             // The server waits once, not once for each.
             if Instant::now() >= until {
                 let failure = too_late("sync_timeout_ms", timeout);
-                error.get_or_insert_with(|| refuse(module, &failure));
+                let late = Late { mapping, stage: Stage::Queued, limit: Limit::SyncTimeout };
+                error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));
                 break;
             }
             stage(&target);
@@ -245,6 +253,12 @@ fn too_late(option: &str, timeout: Duration) -> Failure {
     ))
 }
 
+/// The answer of a write that its client has waited for in vain.
+fn refuse_late(module: &Module, failure: &Failure, late: Option<Late>) -> Value {
+    module.count(Some(failure), late);
+    Value::from(failure)
+}
+
 /// A timer: answers the clients whose time is up. Their writes go on.
 fn end_of_time(_: &Ctx) {
     let Some(module) = module() else { return };
@@ -256,7 +270,8 @@ fn end_of_time(_: &Ctx) {
             let is_due = deadline <= now;
             match state.jobs.get_mut(&id) {
                 Some(pending) if is_due => {
-                    late.push(std::mem::replace(&mut pending.waiter, Waiter::Nobody));
+                    let of = Late::of(pending);
+                    late.push((of, std::mem::replace(&mut pending.waiter, Waiter::Nobody)));
                 }
                 Some(_) => break,
                 None => {}
@@ -267,10 +282,11 @@ fn end_of_time(_: &Ctx) {
         watch_deadlines(&mut state, now);
     }
     let failure = too_late("timeout_ms", module.shared.limits.timeout());
-    for waiter in late {
+    for (late, waiter) in late {
+        let answer = || refuse_late(module, &failure, Some(late));
         match waiter {
-            Waiter::Client(client) => client.answer(refuse(module, &failure)),
-            Waiter::Part(gather) => gather::add(None, module, &gather, refuse(module, &failure)),
+            Waiter::Client(client) => client.answer(answer()),
+            Waiter::Part(gather) => gather::add(None, module, &gather, answer()),
             Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
         }
     }

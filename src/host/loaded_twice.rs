@@ -19,8 +19,8 @@ const ADVICE: &str =
 pub fn may_go_on(again: &[&[u8]]) -> bool {
     match why_not(module(), again) {
         None => {
-            let same = "two loadmodule lines say the same, and the first one counts";
-            log(Level::Warning, &format!("loaded twice: {same}. {ADVICE}"));
+            let line = "loaded twice: two loadmodule lines say the same, and the first one counts";
+            log(Level::Warning, &format!("{line}. {ADVICE}"));
             true
         }
         Some(why) => {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::acknowledge::Acknowledgement;
-use super::complaints::Complaints;
+use super::complaints::{Complaints, Late};
 use super::elsewhere::Changed;
 use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
@@ -20,7 +20,7 @@ use super::verify::Verify;
 use crate::change::{Action, Bytes};
 use crate::command::{CacheOnly, Named, Reply};
 use crate::config::Config;
-use crate::engine::{Engine, Job, JobId, Settled, Shared, Term};
+use crate::engine::{Engine, Job, JobId, Progress, Settled, Shared, Stage, Term};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
@@ -120,6 +120,8 @@ pub struct State {
 /// order, and those that come while it is at work go together afterwards.
 #[derive(Default)]
 pub struct Line {
+    /// What they wait for.
+    progress: Progress,
     /// How many the workers have.
     sent: usize,
     /// Those that wait for these.
@@ -132,6 +134,8 @@ pub struct Pending {
     pub mapping: Arc<Mapping>,
     /// Who waits.
     pub waiter: Waiter,
+    /// For what.
+    pub progress: Progress,
     /// What its client reads when it is committed.
     pub reply: Reply,
     /// Fields that are kept in Redis only.
@@ -217,8 +221,8 @@ impl Module {
         }
     }
 
-    /// Counts an answer that a client reads.
-    pub fn count(&self, failure: Option<&Failure>) {
+    /// Counts an answer that a client reads. `late` is who has waited in vain.
+    pub fn count(&self, failure: Option<&Failure>, late: Option<Late>) {
         let stats = &self.shared.stats;
         match failure {
             None => stats.acknowledged.add(1),
@@ -230,7 +234,7 @@ impl Module {
         }
         if let Some(failure) = failure {
             let complaints = &self.main.complaints;
-            complaints.lock().unwrap_or_else(PoisonError::into_inner).add(self, failure);
+            complaints.lock().unwrap_or_else(PoisonError::into_inner).add(self, failure, late);
         }
     }
 
@@ -261,6 +265,11 @@ impl State {
         self.last_id
     }
 
+    /// What the writes of a final key wait for.
+    pub fn progress(&self, target: &[u8]) -> Progress {
+        self.keys.get(target).map(|line| line.progress.clone()).unwrap_or_default()
+    }
+
     /// Puts a write in its key's line. Returns it when it may go at once.
     pub fn line_up(&mut self, job: Job) -> Option<Job> {
         match self.keys.get_mut(&job.change.target) {
@@ -269,7 +278,8 @@ impl State {
                 None
             }
             None => {
-                let line = Line { sent: 1, ..Line::default() };
+                let progress = job.progress.clone();
+                let line = Line { progress, sent: 1, ..Line::default() };
                 self.keys.insert(job.change.target.clone(), line);
                 Some(job)
             }
@@ -288,6 +298,7 @@ impl State {
             let rest = line.behind.split_off(line.behind.len().min(TOGETHER_MAX));
             next = std::mem::replace(&mut line.behind, rest);
             line.sent = next.len();
+            line.progress.set(Stage::Queued);
         }
         let is_write = |job: &Job| job.change.action != Action::Read;
         let is_last = line.sent == next.len() && !next.iter().chain(&line.behind).any(is_write);

@@ -87,6 +87,9 @@ fn what_is_not_known_in_time_is_in_doubt_until_the_database_is_back() {
         cutter.refuse(true);
         cutter.cut(cut);
         s.run_late(line).assert_error("WTTIMEOUT ");
+        s.wait_for_log(
+            "a write of \"counters\" was answered with WTTIMEOUT, timeout-ms = 300: its connection",
+        );
         assert!(!s.is_in_sync());
         assert_eq!(s.run("HGET counters:1 n"), bulk("1"), "as it was");
         assert_eq!(s.one("select n from counters"), result);

@@ -182,20 +182,42 @@ fn the_log_tells_what_to_do_about_a_missing_right() {
 }
 
 #[test]
-fn the_log_tells_of_late_and_of_too_many_writes() {
+fn the_log_tells_what_late_writes_waited_for() {
     let s = users();
-    s.set("timeout-ms", 50);
+    // Long enough for a worker to see what is in the way.
+    s.set("timeout-ms", 3000);
     let lock = s.lock_user(1);
-    for _ in 0..3 {
-        s.run("HSET __{users:1} first x").assert_error("WTTIMEOUT ");
+    let mut late: Vec<Conn> = (0..3).map(|_| s.send("HSET __{users:1} first x")).collect();
+    for writer in &mut late {
+        writer.receive().assert_error("WTTIMEOUT ");
     }
+    s.set("sync-timeout-ms", 3000);
+    let script = "return redis.call('HSET', KEYS[1], 'first', 'x')";
+    s.cmd(&["EVAL", script, "1", "__{users:1}"]).assert_error("WTTIMEOUT ");
     lock.rollback();
     eventually("the late writes are settled", || s.info_int("in_flight") == 0);
-    s.set("timeout-ms", 600_000);
     let told = lines(&s, "answered with WTTIMEOUT");
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("timeout-ms = 50: look for locks"), "{told:?}");
+    assert_eq!(told.len(), 1, "once in a while: {told:?}");
+    assert!(told[0].contains("a write of \"users\" was answered with WTTIMEOUT"), "{told:?}");
+    assert!(told[0].contains("timeout-ms = 3000: another session has its row locked"), "{told:?}");
 
+    let lock = s.database.hold("select pg_advisory_xact_lock(77)");
+    s.run("HSET __{hold:1} v x").assert_error("WTTIMEOUT ");
+    lock.rollback();
+    let told = lines(&s, "a write of \"hold\" was answered with WTTIMEOUT");
+    assert!(told.len() == 1 && told[0].contains(": its statement was slow; "), "{told:?}");
+
+    s.set("timeout-ms", 600_000);
+    let held = s.hold();
+    s.run_late("HSET __{users:1} first x").assert_error("WTTIMEOUT ");
+    held.release();
+    let told = lines(&s, "a write of \"users\" was answered with WTTIMEOUT");
+    assert!(told.len() == 2 && told[1].contains(": it waited for a worker, "), "{told:?}");
+}
+
+#[test]
+fn the_log_tells_of_too_many_writes() {
+    let s = users();
     s.set("queue-max", 1);
     let held = s.hold();
     let mut writer = s.send("HSET __{users:1} first x");

@@ -63,6 +63,11 @@ fn take_suspects(part: &mut Part, refusal: &Refusal) -> Option<Vec<Row>> {
     Some(part.group.rows.extract_if(.., |_| suspects.next() == Some(true)).collect())
 }
 
+/// The writes of all rows, where they are.
+pub fn jobs_of(group: &Group<Job>) -> impl Iterator<Item = &Job> {
+    group.rows.iter().flat_map(|row| &row.members)
+}
+
 /// The writes of all rows.
 pub fn members(group: Group<Job>) -> Vec<Job> {
     group.rows.into_iter().flat_map(|row| row.members).collect()
