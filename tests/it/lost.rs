@@ -110,7 +110,7 @@ fn a_statement_that_goes_on_is_ended_before_its_row_is_written_again() {
     s.execute(
         "create sequence tries;
          create function slow(note text) returns bool language plpgsql as $$ begin
-             if note = 'slow' and nextval('tries') = 1 then perform pg_sleep(3); end if;
+             if note = 'slow' and nextval('tries') = 1 then perform pg_sleep(600); end if;
              return true;
          end $$;
          alter table counters add check (slow(note))",
