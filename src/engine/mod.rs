@@ -21,7 +21,7 @@ pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
 pub use lost::{Backend, Fate, Lost};
 pub use progress::{Progress, Stage};
 pub use stats::Stats;
-pub use term::{Demoted, Permit, Term, Terms};
+pub use term::{Demoted, Permit, Tag, Term, Terms};
 
 use crate::batch::Form;
 use crate::failure::{Failure, Refusal};
@@ -89,7 +89,7 @@ pub struct Shared {
     /// What happened.
     pub stats: Stats,
     /// Whether this server may write, and since when.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// The options that can change.
     pub limits: Arc<Limits>,
 }

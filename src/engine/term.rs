@@ -5,7 +5,10 @@
 //! time as a master is a term of its own, each write belongs to the term in which it was taken,
 //! and a statement is sent only with a [`Permit`] of the term of today.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Job, Trouble};
 use crate::batch::Form;
@@ -16,7 +19,17 @@ pub struct Term(u64);
 
 /// Which term it is.
 #[derive(Debug)]
-pub struct Terms(AtomicU64);
+pub struct Terms {
+    now: AtomicU64,
+    /// The last term in which statements may go.
+    open: Mutex<Option<Term>>,
+    changed: Condvar,
+    /// What makes this process' tags differ from others'.
+    seed: u64,
+}
+
+/// Names a term of one process, for whoever sees its sessions or what it has noted.
+pub type Tag = i64;
 
 /// The bit that a master's term doesn't have. So each change of role is another number, and it is
 /// looked at in one step.
@@ -25,23 +38,65 @@ const FOLLOWING: u64 = 1;
 impl Terms {
     /// The first term.
     pub fn new(is_master: bool) -> Terms {
-        Terms(AtomicU64::new(if is_master { 0 } else { FOLLOWING }))
+        let now = AtomicU64::new(if is_master { 0 } else { FOLLOWING });
+        let (open, changed) = Default::default();
+        Terms { now, open, changed, seed: RandomState::new().hash_one(()) }
     }
 
     /// The term of now, in which a new write is taken.
     pub fn now(&self) -> Term {
-        Term(self.0.load(Ordering::Acquire))
+        Term(self.now.load(Ordering::Acquire))
+    }
+
+    /// This server follows no other one.
+    pub fn is_master(&self) -> bool {
+        self.now().0 & FOLLOWING == 0
     }
 
     /// This server follows another one from now on. It may follow one already.
     pub fn demote(&self) {
-        self.0.fetch_or(FOLLOWING, Ordering::AcqRel);
+        self.now.fetch_or(FOLLOWING, Ordering::AcqRel);
+        let _open = self.opened();
+        self.changed.notify_all();
     }
 
     /// This server is a master from now on. It may be one already.
     pub fn promote(&self) {
         let next = |term| (term & FOLLOWING != 0).then_some(term + 1);
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let _ = self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Term>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Earlier masters were told to end what they have on its way: from now on statements of this
+    /// term may go.
+    pub fn open(&self, term: Term) {
+        *self.opened() = Some(term);
+        self.changed.notify_all();
+    }
+
+    /// Waits until that was done, so that what an earlier master has sent is not written after what
+    /// this one writes. Not longer than `limit`: then it goes without.
+    pub fn wait_until_open(&self, limit: Duration) {
+        let term = self.now();
+        let is_closed = |open: &mut Option<Term>| self.is_master() && *open != Some(self.now());
+        let open = self.changed.wait_timeout_while(self.opened(), limit, is_closed);
+        let (mut open, waited) = open.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            *open = Some(term);
+        }
+    }
+
+    /// The tag of a term.
+    pub fn tag(&self, term: Term) -> Tag {
+        self.seed.wrapping_add(term.0) as Tag
+    }
+
+    /// The tags of this server's earlier terms as a master.
+    pub fn earlier_tags(&self) -> Vec<Tag> {
+        (0..self.now().0).filter(|term| term & FOLLOWING == 0).map(|t| self.tag(Term(t))).collect()
     }
 
     /// For what was taken in `term`.
@@ -111,6 +166,31 @@ mod tests {
         assert_eq!(first.to_write(), Err(Demoted), "it is another term");
         assert_eq!(following.to_write(), Err(Demoted));
         assert_eq!(terms.permit(terms.now()).to_write(), Ok(()));
+    }
+
+    #[test]
+    fn a_term_is_waited_for_once() {
+        let terms = Terms::new(true);
+        terms.open(terms.now());
+        terms.wait_until_open(Duration::MAX);
+        terms.demote();
+        terms.wait_until_open(Duration::MAX);
+        terms.promote();
+        terms.wait_until_open(Duration::from_millis(1));
+        terms.wait_until_open(Duration::MAX);
+    }
+
+    #[test]
+    fn each_term_has_a_tag() {
+        let terms = Terms::new(true);
+        let first = terms.tag(terms.now());
+        assert!(terms.earlier_tags().is_empty());
+        terms.demote();
+        assert_eq!(terms.earlier_tags(), [first]);
+        terms.promote();
+        assert_ne!(terms.tag(terms.now()), first);
+        assert_eq!(terms.earlier_tags(), [first]);
+        assert_ne!(Terms::new(true).tag(Term(0)), first, "another process draws another number");
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Worker {
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {
+        self.shared.terms.wait_until_open(self.shared.limits.grace());
         self.term = self.shared.terms.now();
         let jobs = self.settle_doubts(jobs);
         let jobs = self.drop_late(jobs);

@@ -107,7 +107,7 @@ impl Bench {
             shared: Arc::new(Shared {
                 health,
                 stats: Stats::default(),
-                terms: Terms::new(true),
+                terms: Arc::new(Terms::new(true)),
                 limits,
             }),
             answers: Answers::default(),

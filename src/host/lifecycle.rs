@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::ffi::{self, log, Event, Level, OnLoad};
 use super::inbox::Inbox;
 use super::state::{module, MainThread, Module};
-use super::{commands, completion, leftovers, options, sync};
+use super::{commands, completion, leftovers, options, sessions, sync};
 use crate::args;
 use crate::config::ConfigError;
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Terms};
@@ -66,16 +66,18 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let limits = Arc::new(Limits::new(&config));
     let history = Arc::new(History::new(sync::history_changed));
     let session = config.session.clone();
-    let manager = Manager::new(limits.clone(), &url, history, session, config.journal)?;
+    let terms = Arc::new(Terms::new(!ffi::server_flags().is_replica()));
+    let manager =
+        Manager::new(limits.clone(), &url, history, session, terms.clone(), config.journal)?;
     options::register(ctx, &mut config, &limits, &manager.shown())?;
     let shared = Arc::new(Shared {
         health: Health::new(limits.clone()),
         stats: Stats::default(),
-        terms: Terms::new(!ffi::server_flags().is_replica()),
+        terms: terms.clone(),
         limits: limits.clone(),
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone(), sync::reshaped));
-    let feed = Arc::new(Feed::new(manager.origin, sync::news_arrived));
+    let feed = Arc::new(Feed::new(config.journal, terms, sync::news_arrived));
     let monitor = Monitor {
         manager: manager.clone(),
         catalog: catalog.clone(),
@@ -142,6 +144,7 @@ fn loaded() {
     // A one-shot runs no commands.
     ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
     sync::doubt();
+    sessions::watch();
 }
 
 fn no_thread(error: std::io::Error) -> ConfigError {
@@ -194,6 +197,7 @@ pub fn event(event: Event) {
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             module.state().epoch += 1;
+            sessions::look();
         }
         Event::Flushed(_) => {}
         Event::Swapped(a, b) => leftovers::swapped(module, a, b),
@@ -213,6 +217,7 @@ pub fn event(event: Event) {
             module.shared.terms.demote();
             module.feed.stop();
         }
+        Event::Replicated => sessions::replicated(module),
         Event::Shutdown => {
             // What is not done by then is found again after the restart.
             close(module, || module.engine.is_finished());

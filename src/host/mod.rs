@@ -24,6 +24,7 @@ mod position;
 mod reload;
 mod report;
 mod rights;
+mod sessions;
 mod staging;
 mod state;
 mod sync;
@@ -80,6 +81,9 @@ impl ffi::Host for Server {
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
             if event == b"restore" {
                 leftovers::arrived(module, name);
+            }
+            if sessions::is_key(name) {
+                sessions::look();
             }
             return;
         }

@@ -13,6 +13,7 @@ use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
 use super::inbox::Inbox;
 use super::leftovers::Leftovers;
+use super::sessions::Sessions;
 use super::staging::Staging;
 use super::sync::Sync;
 use super::value::Value;
@@ -111,6 +112,8 @@ pub struct State {
     pub verify: Option<Verify>,
     /// How the cache stands to the table.
     pub sync: Sync,
+    /// Whose sessions may be at work on the data set's rows.
+    pub sessions: Sessions,
     /// The hash fields of each mapping as the server's strings, by the mapping's version.
     pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
     last_id: JobId,

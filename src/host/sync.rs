@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::ffi::{self, Closed, Ctx, Kind, Reply as Called, Str, ASK_AGAIN};
 use super::state::{module, Module, State};
-use super::{leftovers, position};
-use crate::engine::{JobId, RowState, Settled};
+use super::{leftovers, position, sessions};
+use crate::engine::{JobId, RowState, Settled, Tag};
 use crate::pg::feed::News;
 use crate::pg::journal::Position;
 
@@ -49,6 +49,8 @@ pub struct Sync {
     stored: Option<Position>,
     /// The journal is followed.
     is_following: bool,
+    /// Whose sessions have to be gone before anything is known.
+    earlier: Vec<Tag>,
     /// Histories of the database that were dealt with.
     histories: u64,
     /// [`Catalog::reshapings`](crate::pg::catalog::Catalog::reshapings) that were dealt with.
@@ -259,16 +261,21 @@ fn begin(ctx: &Ctx) {
             None
         }
     };
-    let is_empty = ctx.read(c"DBSIZE", &[]).integer() == 0;
+    let earlier = sessions::earlier(&ctx, module);
+    sessions::note(&ctx, module);
+    if earlier.is_empty() {
+        module.shared.terms.open(module.shared.terms.now());
+    }
+    let is_empty = ctx.read(c"DBSIZE", &[]).integer() == sessions::keys(&ctx);
     // Who follows a journal doesn't know what changes before its first look: what is cached until
     // then is read again.
-    if is_empty && !module.feed.has_journal() {
+    if is_empty && earlier.is_empty() && !module.feed.has_journal() {
         module.state().sync.phase = Phase::Done;
+        return;
     }
-    if !is_empty || module.feed.has_journal() {
-        module.feed.start(position);
-        module.shared.health.nudge();
-    }
+    module.state().sync.earlier = earlier.clone();
+    module.feed.start(position, earlier);
+    module.shared.health.nudge();
 }
 
 /// A timer: takes the monitor's news.
@@ -277,9 +284,13 @@ fn news(ctx: &Ctx) {
     if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
         return;
     }
-    match module.feed.take() {
-        None => return,
-        Some(News::Changed(mut keys, position)) => {
+    let Some(news) = module.feed.take() else { return };
+    let gone = std::mem::take(&mut module.state().sync.earlier);
+    if !gone.is_empty() {
+        sessions::are_gone(module, gone);
+    }
+    match news {
+        News::Changed(mut keys, position) => {
             keys.retain(|key| ctx.open(&Str::new(key)).kind() == Kind::Hash);
             let mut state = module.state();
             state.sync.keys.append(&mut keys);
@@ -288,7 +299,7 @@ fn news(ctx: &Ctx) {
                 state.sync.phase = Phase::Running;
             }
         }
-        Some(News::Unknown(position)) => {
+        News::Unknown(position) => {
             let mut state = module.state();
             // It was followed, and the journal has been cut off or replaced.
             if state.sync.is_following {

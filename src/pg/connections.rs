@@ -6,6 +6,7 @@ use std::time::Duration;
 use r2d2::{Pool, PooledConnection};
 
 use super::pool::Manager;
+use super::session::Session;
 use crate::limits::{Limit, Limits};
 
 /// Connections for whoever has a statement to run.
@@ -30,6 +31,11 @@ impl Connections {
     /// A connection; waits for one that long.
     pub fn get(&self, patience: Duration) -> Result<PooledConnection<Manager>, r2d2::Error> {
         self.pool().get_timeout(patience)
+    }
+
+    /// True when the session may be used: it was made in the term of now.
+    pub fn is_of_now(&self, session: &Session) -> bool {
+        self.manager.is_of_now(session)
     }
 
     /// How long a new one may take.

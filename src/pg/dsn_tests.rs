@@ -6,6 +6,7 @@ use super::super::pool::Manager;
 use super::super::tls::{Mode, Roots};
 use super::*;
 use crate::config::Config;
+use crate::engine::Terms;
 use crate::limits::Limits;
 use crate::settings::Settings;
 
@@ -114,8 +115,8 @@ fn an_at_sign_too_many_is_told_with_what_to_write() {
 fn shown(url: &str) -> String {
     let document = r#"{"mappings":[{"table":"t"}]}"#;
     let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
-    let (limits, history) = (Arc::new(limits), Arc::new(History::new(|| ())));
-    let manager = Manager::new(limits, url, history, Settings::default(), false);
+    let (history, terms) = (Arc::new(History::new(|| ())), Arc::new(Terms::new(true)));
+    let manager = Manager::new(Arc::new(limits), url, history, Settings::default(), terms, false);
     manager.map_or_else(|error| error.to_string(), |manager| manager.shown())
 }
 

@@ -73,6 +73,19 @@ pub fn classify(error: &Error, backend: &Arc<Backend>) -> Trouble {
     }
 }
 
+/// True when the database refuses a function or a view, or doesn't know it.
+pub fn is_missing(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            &SqlState::INSUFFICIENT_PRIVILEGE
+                | &SqlState::UNDEFINED_FUNCTION
+                | &SqlState::UNDEFINED_TABLE
+                | &SqlState::FEATURE_NOT_SUPPORTED
+        )
+    )
+}
+
 /// True when the connection has ended, with or without a word. A session that is told to end can say
 /// so after it has committed, in place of the answer.
 pub fn is_end(error: &Error) -> bool {

@@ -1,28 +1,21 @@
 //! From the monitor to the main thread: which keys the database may hold in another state than the
 //! data set.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::earlier::Earlier;
 use super::journal::{self, Entries, Position};
 use super::session::Session;
 use super::shape;
+use crate::engine::{Tag, Term, Terms};
 use crate::mapping::Mappings;
 
 /// How often the journal is read.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is asked whether the statements of others have ended.
+/// How often it is asked whether the statements and sessions of others have ended.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
-
-/// Statements of the same role and program that began before the time `$1` and have not ended: a
-/// server that crashed, or was the master, may have left them behind. They end by themselves,
-/// within their time limit.
-const RUNNING: &str = "
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND usename = current_user
-      AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
-      AND state <> 'idle' AND coalesce(xact_start, query_start) < to_timestamp($1)";
 
 /// Nobody signs with it.
 const NOBODY: i64 = i64::MIN;
@@ -38,8 +31,9 @@ pub enum News {
 
 /// The exchange. The main thread starts it, the monitor serves it.
 pub struct Feed {
-    /// What this process signs its entries in the journal with; `None` without a journal.
-    origin: Option<i64>,
+    has_journal: bool,
+    /// What this process signs its entries in the journal with.
+    terms: Arc<Terms>,
     notify: fn(),
     inner: Mutex<Inner>,
 }
@@ -56,30 +50,40 @@ struct Inner {
 enum Asked {
     #[default]
     Nothing,
-    /// What changed since then, once statements begun before this time have ended.
-    Since(Option<Position>, Option<f64>),
+    /// What changed since then, once nothing of before is on its way any more.
+    Since(Option<Position>, Before),
     /// What changes from now on.
     Following(Position),
 }
 
+/// What may be on its way from before.
+#[derive(Clone)]
+enum Before {
+    /// The sessions with these tags are to be ended, for this term.
+    Known(Vec<Tag>, Term),
+    /// They were told to end.
+    Ended(Earlier),
+}
+
 impl Feed {
     /// `notify` is called, by the monitor, when there are news.
-    pub fn new(origin: Option<i64>, notify: fn()) -> Feed {
-        Feed { origin, notify, inner: Mutex::default() }
+    pub fn new(has_journal: bool, terms: Arc<Terms>, notify: fn()) -> Feed {
+        Feed { has_journal, terms, notify, inner: Mutex::default() }
     }
 
     /// True when there is a journal.
     pub fn has_journal(&self) -> bool {
-        self.origin.is_some()
+        self.has_journal
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks what has changed since the data set's position, and what changes afterwards.
-    pub fn start(&self, from: Option<Position>) {
-        self.ask(Asked::Since(from, None));
+    /// Asks what has changed since the data set's position, and what changes afterwards. First the
+    /// sessions with these tags are ended.
+    pub fn start(&self, from: Option<Position>, tags: Vec<Tag>) {
+        self.ask(Asked::Since(from, Before::Known(tags, self.terms.now())));
     }
 
     /// Asks for nothing any more.
@@ -119,26 +123,29 @@ impl Feed {
         let (from, except) = match asked {
             Asked::Nothing => return Ok(()),
             // The data set has what this server itself writes.
-            Asked::Following(position) => (Some(position), self.origin),
-            Asked::Since(from, since) => {
-                let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
-                let since = match since {
-                    Some(since) => since,
-                    None => session.client.query_one(now, &[])?.get(0),
+            Asked::Following(position) => (Some(position), self.terms.tag(self.terms.now())),
+            Asked::Since(from, before) => {
+                let earlier = match before {
+                    Before::Ended(earlier) => earlier,
+                    Before::Known(tags, term) => {
+                        let earlier = Earlier::end(session, tags)?;
+                        self.terms.open(term);
+                        earlier
+                    }
                 };
-                if session.client.query_one(RUNNING, &[&since])?.get::<_, i64>(0) > 0 {
-                    self.answer(start, Asked::Since(from, Some(since)), None);
+                if !earlier.is_gone(session)? {
+                    self.answer(start, Asked::Since(from, Before::Ended(earlier)), None);
                     return Ok(());
                 }
                 // What is cached may have other texts than rows have now.
                 let shape = shape::of_all(mappings, &session.settings);
-                (from.filter(|from| from.shape == shape), Some(NOBODY))
+                (from.filter(|from| from.shape == shape), NOBODY)
             }
         };
-        let Some(except) = except.filter(|_| self.has_journal()) else {
+        if !self.has_journal() {
             self.answer(start, Asked::Nothing, Some(News::Unknown(None)));
             return Ok(());
-        };
+        }
         let Some((entries, position)) = journal::read(session, except, from.as_ref(), mappings)?
         else {
             return Ok(());

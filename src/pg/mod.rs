@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod connections;
 mod describe;
 pub mod dsn;
+mod earlier;
 pub mod error;
 pub mod feed;
 pub mod history;

@@ -141,7 +141,11 @@ impl Monitor {
             }
             return None;
         }
-        if self.feed.has_journal() && trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE) {
+        let is_master = self.shared.terms.is_master();
+        if is_master
+            && self.feed.has_journal()
+            && trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE)
+        {
             let has_more = journal::trim(&mut session.client).ok()?;
             if !has_more {
                 *trimmed = Some(Instant::now());

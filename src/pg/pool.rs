@@ -1,6 +1,5 @@
 //! The pool of connections, and how they are made.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::Duration;
@@ -14,11 +13,12 @@ use super::dsn;
 use super::error::explain;
 use super::history::History;
 use super::link::{Dial, Patience};
-use super::session::Session;
+use super::session::{Mark, Session};
 use super::settings::SessionSettings;
 use super::tls::{Mode, Tls};
 use super::tls_error::{explain_tls, is_about_tls};
 use crate::config::ConfigError;
+use crate::engine::Terms;
 use crate::limits::{Limit, Limits};
 use crate::settings::Settings;
 
@@ -58,8 +58,10 @@ pub struct Manager {
     pub history: Arc<History>,
     /// What gives values their text.
     pub settings: Arc<SessionSettings>,
-    /// What this process signs its entries in the journal with; `None` without a journal.
-    pub origin: Option<i64>,
+    /// What marks each session.
+    terms: Arc<Terms>,
+    /// Changed keys are noted in the journal.
+    has_journal: bool,
 }
 
 /// Why there is none, where nobody knows more.
@@ -108,7 +110,8 @@ impl Manager {
         url: &str,
         history: Arc<History>,
         session: Settings,
-        journal: bool,
+        terms: Arc<Terms>,
+        has_journal: bool,
     ) -> Result<Manager, ConfigError> {
         let (mut pg, tls) = dsn::parse(url)?;
         let is_direct = pg.get_ssl_negotiation() == SslNegotiation::Direct;
@@ -136,7 +139,8 @@ impl Manager {
             attempts: Arc::default(),
             history,
             settings: Arc::new(SessionSettings::new(session)),
-            origin: journal.then(|| RandomState::new().hash_one(()) as i64),
+            terms,
+            has_journal,
         })
     }
 
@@ -184,10 +188,18 @@ impl Manager {
         self.limits.connect_timeout().saturating_mul(hosts.max(1))
     }
 
+    /// True when the session may be used: it was made in the term of now.
+    pub fn is_of_now(&self, session: &Session) -> bool {
+        session.mark.term == self.terms.now()
+    }
+
     fn attempt(&self) -> Result<Session, ConnectError> {
         let patience = Patience::new(self.limits.connect_timeout());
+        // The term of before: what is made meanwhile is of no use in a later one.
+        let term = self.terms.now();
+        let mark = Mark { term, tag: self.terms.tag(term), has_journal: self.has_journal };
         let client = self.dial(&patience)?;
-        let session = Session::set_up(client, &self.limits, patience, &self.settings, self.origin)?;
+        let session = Session::set_up(client, &self.limits, patience, &self.settings, mark)?;
         self.history.note(&session.backend.history);
         Ok(session)
     }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage, Statement};
 
-use super::error::explain;
+use super::error::{explain, is_missing};
 use super::history;
 use super::link::Patience;
 use super::pool::ConnectError;
 use super::settings::SessionSettings;
 use crate::batch::Form;
 use crate::config::ConfigError;
-use crate::engine::Backend;
+use crate::engine::{Backend, Tag, Term};
 use crate::limits::{Limit, Limits};
 use crate::mapping::Mapping;
 use crate::sql::{self, Shape};
@@ -30,6 +30,18 @@ const BUFFERS_MAX: usize = 16 << 20;
 /// How long a statement waits for a row that somebody else has locked, before its batch is taken
 /// apart and the row is set aside: other rows' writes wait no longer than this.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Whose a session is.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// In which term it was made.
+    pub term: Term,
+    /// The term's tag. The session holds an advisory lock of this number, and signs with it what it
+    /// notes in the journal.
+    pub tag: Tag,
+    /// It notes the keys that it changes in the journal.
+    pub has_journal: bool,
+}
 
 /// One connection and the statements prepared on it.
 pub struct Session {
@@ -46,7 +58,8 @@ pub struct Session {
     pub backend: Arc<Backend>,
     /// What gives its values their text.
     pub settings: Arc<SessionSettings>,
-    origin: Option<i64>,
+    /// Whose it is.
+    pub mark: Mark,
     /// It leaves the pool: it doesn't answer, the server is of no use any more, or its buffers have
     /// grown past [`BUFFERS_MAX`] and stay so.
     spent: bool,
@@ -59,7 +72,7 @@ impl Session {
         limits: &Arc<Limits>,
         patience: Arc<Patience>,
         settings: &Arc<SessionSettings>,
-        origin: Option<i64>,
+        mark: Mark,
     ) -> Result<Session, ConnectError> {
         let timeout = limits.get(Limit::Timeout);
         let told = client.simple_query(BACKEND)?;
@@ -71,7 +84,7 @@ impl Session {
             Err(error) if error.as_db_error().is_some() => history::HIDDEN.into(),
             Err(error) => return Err(error.into()),
         };
-        set(&mut client, timeout, settings)?;
+        set(&mut client, timeout, settings, mark.tag)?;
         patience.started(answer_limit(limits));
         let backend = Arc::new(Backend { pid, started, history, period });
         Ok(Session {
@@ -84,7 +97,7 @@ impl Session {
             patience,
             backend,
             settings: settings.clone(),
-            origin,
+            mark,
             spent: false,
         })
     }
@@ -100,7 +113,8 @@ impl Session {
         if let Some(statement) = self.statements.get(&key) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(&sql::statement(mapping, form, shape, self.origin))?;
+        let origin = self.mark.has_journal.then_some(self.mark.tag);
+        let statement = self.client.prepare(&sql::statement(mapping, form, shape, origin))?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }
@@ -110,7 +124,7 @@ impl Session {
 
     /// Changed keys are noted in the journal.
     pub fn has_journal(&self) -> bool {
-        self.origin.is_some()
+        self.mark.has_journal
     }
 
     /// False when a connection that was idle for a while has died meanwhile. One that was used
@@ -176,11 +190,21 @@ impl Session {
 const IDLE_UNTESTED: Duration = Duration::from_millis(50);
 
 /// Nothing is set in a session before this.
-fn set(client: &mut Client, timeout: u64, settings: &SessionSettings) -> Result<(), ConnectError> {
+fn set(
+    client: &mut Client,
+    timeout: u64,
+    settings: &SessionSettings,
+    tag: Tag,
+) -> Result<(), ConnectError> {
     // Twice, where another session was the first meanwhile.
     for _ in 0..2 {
         let sql = format!("{}; {}", time_limits(timeout), settings.sql());
-        let told = client.simple_query(&sql).map_err(|error| wrong(error, settings))?;
+        let told = match client.simple_query(&format!("{sql}; {}", lock(tag))) {
+            // A role, or a service, without such locks does without.
+            Err(error) if is_missing(&error) => client.simple_query(&sql),
+            told => told,
+        };
+        let told = told.map_err(|error| wrong(error, settings))?;
         if settings.note(array::from_fn(|at| cell(&told, at).unwrap_or_default().to_string())) {
             break;
         }
@@ -208,6 +232,12 @@ fn time_limits(timeout: u64) -> String {
          SET idle_in_transaction_session_timeout = {timeout}",
         LOCK_TIMEOUT.as_millis(),
     )
+}
+
+/// Marks the session for whoever becomes the master after us: see [`super::earlier`]. It is shared
+/// by all sessions of a term, and nobody else takes it.
+fn lock(tag: Tag) -> String {
+    format!("SELECT pg_advisory_lock_shared({tag})")
 }
 
 /// Who the session is, and since when the server has run.

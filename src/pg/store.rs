@@ -41,11 +41,15 @@ impl PgStore {
         let until = Instant::now() + self.connections.limit();
         loop {
             let reason = match self.connections.get(POOL_SLICE) {
-                Ok(mut session) => match session.is_alive() && session.follow().is_ok() {
-                    true => return Ok(session),
-                    // A dead one leaves the pool when it is dropped.
-                    false => continue,
-                },
+                Ok(mut session) => {
+                    let is_of_now = self.connections.is_of_now(&session);
+                    if is_of_now && session.is_alive() && session.follow().is_ok() {
+                        return Ok(session);
+                    }
+                    // A dead one, or one of an earlier term, leaves the pool when it is dropped.
+                    session.retire();
+                    continue;
+                }
                 Err(error) => error.to_string(),
             };
             // The pool goes on trying; its last error is known before its time is up.

@@ -84,6 +84,7 @@ mod paused;
 mod persistence;
 mod replication;
 mod retry;
+mod sessions;
 
 // Safety: the way to the database, secrets, what comes from outside.
 mod hostile_client;

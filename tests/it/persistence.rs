@@ -4,7 +4,8 @@ use crate::support::*;
 
 /// All cached hashes.
 fn hashes(s: &Stack) -> Vec<(String, Hash)> {
-    s.keys().into_iter().map(|key| (key.clone(), s.hgetall(&key))).collect()
+    let keys = s.keys().into_iter().filter(|key| key != "{writethrough}:sessions");
+    keys.map(|key| (key.clone(), s.hgetall(&key))).collect()
 }
 
 fn row_versions(s: &Stack) -> String {

@@ -78,6 +78,12 @@ impl Reply {
         }
     }
 
+    /// The text of a string.
+    pub fn text(&self) -> &[u8] {
+        // SAFETY: the reply is valid until it is dropped, and so is its text.
+        self.raw.map_or(&[], |raw| unsafe { text(raw.as_ptr()) })
+    }
+
     /// True for a reply with this text.
     pub fn is_text(&self, expected: &[u8]) -> bool {
         // SAFETY: the reply is valid until it is dropped, and so is its text.

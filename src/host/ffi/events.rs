@@ -49,6 +49,8 @@ pub enum Event {
     Promoted,
     /// This server follows another one now.
     Demoted,
+    /// A replica has taken over the data set.
+    Replicated,
     /// The server ends.
     Shutdown,
     /// All commands that have come are executed; the server is about to wait for more.
@@ -88,12 +90,13 @@ impl OnLoad {
         extern "C" fn info<H: Host>(raw: *mut raw::RedisModuleInfoCtx, _: c_int) {
             guard("INFO", || H::info(&mut Info { raw }));
         }
-        const EVENTS: [u64; 6] = [
+        const EVENTS: [u64; 7] = [
             raw::REDISMODULE_EVENT_EVENTLOOP,
             raw::REDISMODULE_EVENT_FLUSHDB,
             raw::REDISMODULE_EVENT_SWAPDB,
             raw::REDISMODULE_EVENT_LOADING,
             raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+            raw::REDISMODULE_EVENT_REPLICA_CHANGE,
             raw::REDISMODULE_EVENT_SHUTDOWN,
         ];
         // SAFETY: `self.raw` is the context of OnLoad; the callbacks are functions of this crate,
@@ -145,6 +148,10 @@ unsafe fn decode(id: u64, sub: u64, data: *mut c_void) -> Option<Event> {
             raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
             raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA,
         ) => Some(Event::Demoted),
+        (
+            raw::REDISMODULE_EVENT_REPLICA_CHANGE,
+            raw::REDISMODULE_SUBEVENT_REPLICA_CHANGE_ONLINE,
+        ) => Some(Event::Replicated),
         (raw::REDISMODULE_EVENT_SHUTDOWN, _) => Some(Event::Shutdown),
         (raw::REDISMODULE_EVENT_EVENTLOOP, raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP) => {
             Some(Event::Idle)

@@ -48,6 +48,11 @@ impl Flags {
         self.0 & raw::REDISMODULE_CTX_FLAGS_MULTI != 0
     }
 
+    /// There is an append-only file.
+    pub fn has_aof(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_AOF != 0
+    }
+
     /// Redis Cluster.
     pub fn is_cluster(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
