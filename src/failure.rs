@@ -47,6 +47,44 @@ impl Refusal {
         let class = self.sqlstate.get(..2).unwrap_or_default();
         Class::ALL.into_iter().find(|known| known.code() == class).unwrap_or(Class::Other)
     }
+
+    /// What an operator makes of it, and whether it is for him to mend.
+    pub fn advice(&self) -> (&'static str, bool) {
+        match (self.class(), &*self.sqlstate) {
+            (_, "42501") => ("the role lacks a right; GRANT it", true),
+            (_, "42P01" | "42703" | "42704" | "42883") => (
+                "a table, a column, a type or a function is missing; compare WT.MAPPINGS with the \
+                 table, and look into its triggers",
+                true,
+            ),
+            (_, "428C9") => (
+                "values are given for columns that the database fills itself; their clients are \
+                 told which",
+                false,
+            ),
+            (Class::NoData, _) => {
+                ("a trigger, a rule or a policy of the table leaves rows out", false)
+            }
+            (Class::Data, _) => {
+                ("values don't fit their columns' types; their clients are told which", false)
+            }
+            (Class::Constraint, _) => {
+                ("constraints refuse rows; their clients are told which", false)
+            }
+            (Class::ReadOnly, _) => {
+                ("a trigger or a foreign table writes where nothing may be written", true)
+            }
+            (Class::Statement, _) => (
+                "a statement, or one in a trigger, doesn't fit the table; look into its triggers",
+                true,
+            ),
+            (Class::Resources, _) => {
+                ("the database has run out of disk, memory or connections", true)
+            }
+            (Class::Raised, _) => ("a trigger raises errors; their clients are told which", false),
+            (Class::Other, _) => ("look into PostgreSQL's log", true),
+        }
+    }
 }
 
 /// The classes of SQLSTATE that a refusal is likely to be of.
@@ -60,8 +98,8 @@ pub enum Class {
     Constraint,
     /// 25: the database is read-only.
     ReadOnly,
-    /// 42: a right is missing, or a name.
-    Access,
+    /// 42: a right is missing, or a name, or the statement doesn't fit the table.
+    Statement,
     /// 53: disk, memory or connections have run out.
     Resources,
     /// P0: a trigger raised an error.
@@ -77,7 +115,7 @@ impl Class {
         Class::Data,
         Class::Constraint,
         Class::ReadOnly,
-        Class::Access,
+        Class::Statement,
         Class::Resources,
         Class::Raised,
         Class::Other,
@@ -90,30 +128,10 @@ impl Class {
             Class::Data => "22",
             Class::Constraint => "23",
             Class::ReadOnly => "25",
-            Class::Access => "42",
+            Class::Statement => "42",
             Class::Resources => "53",
             Class::Raised => "P0",
             Class::Other => "other",
-        }
-    }
-
-    /// What an operator makes of it.
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Class::NoData => "a trigger, a rule or a policy of the table leaves rows out",
-            Class::Data => "values don't fit their columns' types; their clients are told which",
-            Class::Constraint => "constraints refuse rows; their clients are told which",
-            Class::ReadOnly => {
-                "the database is read-only: is it a standby? \
-                 Name the primary in `url`, or add target_session_attrs=read-write"
-            }
-            Class::Access => {
-                "the role lacks a right, or a table or function is missing; \
-                 GRANT it, or compare WT.MAPPINGS with the table"
-            }
-            Class::Resources => "the database has run out of disk, memory or connections",
-            Class::Raised => "a trigger raises errors; their clients are told which",
-            Class::Other => "look into PostgreSQL's log",
         }
     }
 }

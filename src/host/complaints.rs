@@ -81,15 +81,9 @@ impl Complaints {
                         what.push_str(&format!(" {name}={part}"));
                     }
                 }
-                let level = match class {
-                    Class::NoData | Class::Data | Class::Constraint | Class::Raised => {
-                        Level::Notice
-                    }
-                    Class::ReadOnly | Class::Access | Class::Resources | Class::Other => {
-                        Level::Warning
-                    }
-                };
-                let (advice, more) = (class.advice(), more_since(more, "of this class"));
+                let (advice, is_operators) = refusal.advice();
+                let level = if is_operators { Level::Warning } else { Level::Notice };
+                let more = more_since(more, "of this class");
                 log(level, &format!("PostgreSQL refused a write, SQLSTATE {what}: {advice}{more}"));
             }
             Failure::TimedOut(_) => {

@@ -136,15 +136,24 @@ fn unknown(
     path: String,
     config: &MappingConfig,
 ) -> Result<CatalogError, postgres::Error> {
+    // A name with a dot in it needs its schema: the first dot is read as the schema's end.
     const NAMES: &str = "
-        SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname
-                    ELSE n.nspname || '.' || c.relname END
+        SELECT CASE WHEN pg_table_is_visible(c.oid) AND strpos(c.relname, '.') = 0 THEN c.relname
+                    ELSE n.nspname || '.' || c.relname END, c.relname
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'f')
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
-    let names: Vec<String> = client.query(NAMES, &[])?.iter().map(|row| row.get(0)).collect();
-    let near = suggest::among(&config.table, names.iter().map(String::as_str));
-    Ok(ConfigError::at(path, format!("the database has no table {:?}{near}", config.table)).into())
+    let given = &config.table;
+    let names: Vec<(String, String)> =
+        client.query(NAMES, &[])?.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let problem = match names.iter().find(|(_, table)| table == given) {
+        Some((name, _)) => format!("what stands before the first dot is a schema; write {name:?}"),
+        None => {
+            let near = suggest::among(given, names.iter().map(|(name, _)| name.as_str()));
+            format!("the database has no table {given:?}{near}")
+        }
+    };
+    Ok(ConfigError::at(path, problem).into())
 }
 
 fn column(row: &Row, is_utf8: bool) -> TableColumn {

@@ -6,51 +6,9 @@ use percent_encoding::percent_decode_str;
 use postgres::config::Host;
 
 use super::error::explain;
+use super::parameters::Taken;
 use super::tls::TlsOptions;
 use crate::config::ConfigError;
-use crate::suggest;
-
-/// The parameters that [`TlsOptions::set`] takes.
-const TLS: &[&str] = &["sslmode", "sslrootcert", "sslcert", "sslkey"];
-
-/// The parameters that `postgres` takes.
-const KNOWN: &[&str] = &[
-    "application_name",
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "load_balance_hosts",
-    "options",
-    "password",
-    "port",
-    "sslnegotiation",
-    "target_session_attrs",
-    "tcp_user_timeout",
-    "user",
-];
-
-/// Parameters of libpq that have no meaning here, or are not supported.
-const UNSUPPORTED: &[&str] = &[
-    "client_encoding",
-    "gssencmode",
-    "keepalives_count",
-    "passfile",
-    "require_auth",
-    "service",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcertmode",
-    "sslcrl",
-    "sslcrldir",
-    "sslpassword",
-    "sslsni",
-];
 
 /// A second `@`, and so what stands before it, may be a part of the password.
 const AT_SIGN: &str =
@@ -60,30 +18,18 @@ const AT_SIGN: &str =
 /// Reads a URL, or libpq's `host=… user=…`. No error shows a piece of it that may be a piece of the
 /// password.
 pub fn parse(text: &str) -> Result<(postgres::Config, TlsOptions), ConfigError> {
+    // From a file, or an environment variable.
+    let text = text.trim();
     if let (true, Some((before, after))) = (is_url(text), text.split_once('@')) {
         if after.contains('@') || before.contains("password=") {
             return Err(error(AT_SIGN));
         }
     }
-    let mut tls = TlsOptions::default();
+    let mut taken = Taken::default();
     let rest = match query(text) {
-        Some(at) => {
-            let mut rest = text[..at].to_string();
-            for pair in text[at..].trim_start_matches('?').split('&').filter(|p| !p.is_empty()) {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                if known(name, true)? {
-                    let value = percent_decode_str(value).decode_utf8();
-                    let value = value.map_err(|_| error(format!("{name} is no UTF-8")))?;
-                    tls.set(name, &value)?;
-                } else {
-                    rest.push(if rest.len() == at { '?' } else { '&' });
-                    rest.push_str(pair);
-                }
-            }
-            rest
-        }
+        Some(at) => without_taken(&text[..at], &text[at..], &mut taken)?,
         None if is_url(text) => text.to_string(),
-        None => without_tls_pairs(text, &mut tls)?,
+        None => without_taken_pairs(text, &mut taken)?,
     };
     let mut config: postgres::Config = rest.parse().map_err(|e| unreadable(&e))?;
     // What is taken for a host is shown, and may be the end of a password.
@@ -96,8 +42,9 @@ pub fn parse(text: &str) -> Result<(postgres::Config, TlsOptions), ConfigError> 
             config.host(&address.to_string());
         }
     }
-    tls.check()?;
-    Ok((config, tls))
+    taken.complete(&mut config);
+    taken.tls.check()?;
+    Ok((config, taken.tls))
 }
 
 /// Whether the text as it stands holds a password, not a `${NAME}` in its place.
@@ -122,20 +69,21 @@ fn query(text: &str) -> Option<usize> {
     text[start..].find('?').map(|at| start + at)
 }
 
-/// True for a parameter of TLS, false for one that `postgres` reads. An error says what the name is
-/// like, where that is wanted.
-fn known(name: &str, says_which: bool) -> Result<bool, ConfigError> {
-    if TLS.contains(&name) || KNOWN.contains(&name) {
-        return Ok(TLS.contains(&name));
+/// A URL without the parameters in its `query` that `postgres` doesn't read.
+fn without_taken(start: &str, query: &str, taken: &mut Taken) -> Result<String, ConfigError> {
+    let mut rest = start.to_string();
+    for pair in query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // What follows a password with a `&` in it may be the rest of it.
+        let is_shown = !rest[start.len()..].contains("password");
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| error("a parameter is no UTF-8"))?;
+        if !taken.take(name, &value, is_shown)? {
+            rest.push(if rest.len() == start.len() { '?' } else { '&' });
+            rest.push_str(pair);
+        }
     }
-    if UNSUPPORTED.contains(&name) && says_which {
-        return Err(error(format!("the parameter {name} is not supported")));
-    }
-    let near = suggest::among(name, TLS.iter().chain(KNOWN).copied().filter(|_| says_which));
-    Err(error(format!(
-        "it has a parameter that is unknown{near}; in a user or a password, write '@' as %40, '?' \
-         as %3F, '&' as %26, '%' as %25"
-    )))
+    Ok(rest)
 }
 
 fn unreadable(e: &postgres::Error) -> ConfigError {
@@ -148,10 +96,10 @@ fn unreadable(e: &postgres::Error) -> ConfigError {
     }
 }
 
-/// `host=h sslmode=require user='a b'` without the parameters of TLS.
-fn without_tls_pairs(text: &str, tls: &mut TlsOptions) -> Result<String, ConfigError> {
+/// The same for `host=h sslmode=require user='a b'`.
+fn without_taken_pairs(text: &str, taken: &mut Taken) -> Result<String, ConfigError> {
     let mut rest = String::with_capacity(text.len());
-    let mut left = text.trim_start();
+    let mut left = text;
     while !left.is_empty() {
         let Some((name, after)) = left.split_once('=') else {
             return Err(error("it is no postgres:// URL, nor libpq's host=… user=…"));
@@ -159,9 +107,8 @@ fn without_tls_pairs(text: &str, tls: &mut TlsOptions) -> Result<String, ConfigE
         let (value, length) = pair_value(after.trim_start());
         let end = left.len() - after.trim_start().len() + length;
         // What follows a password that is not quoted may be the rest of it.
-        if known(name.trim_end(), !rest.contains("password"))? {
-            tls.set(name.trim_end(), &value)?;
-        } else {
+        let is_shown = !rest.contains("password");
+        if !taken.take(name.trim_end(), &value, is_shown)? {
             rest.push_str(&left[..end]);
             rest.push(' ');
         }

@@ -62,7 +62,12 @@ fn an_address_without_a_name_is_its_name() {
 #[test]
 fn parameters_are_named_where_that_gives_nothing_away() {
     assert_eq!(problem("postgres://h/d?sslcrl=/x"), "url: the parameter sslcrl is not supported");
-    assert!(problem("postgres://h/d?sslmod=require").contains("did you mean \"sslmode\"?"));
+    let near = "url: the parameter sslmod is unknown; did you mean \"sslmode\"?";
+    assert_eq!(problem("postgres://h/d?sslmod=require"), near);
+    assert_eq!(problem("host=h sslmod=require"), near);
+    assert!(
+        problem("postgres://u:p@h/d?zzz=1").starts_with("url: the parameter zzz is unknown; in ")
+    );
     assert!(problem("postgres://h:x/d").starts_with("url: invalid connection string: invalid"));
 }
 
@@ -70,8 +75,9 @@ fn parameters_are_named_where_that_gives_nothing_away() {
 fn no_error_holds_a_piece_of_the_password() {
     for text in [
         "postgres://u:se@cr?et=1@h/d",
-        "postgres://u:p@h/d?secret",
-        "postgres://u:p@h/d?secret=1",
+        "postgres://h/d?password=my&secret=1",
+        "postgres://u@h/d?password=my&sslmode=disable&secret",
+        "postgres://u@h/d?my+secret=1",
         "host=h password=my secret user=u",
         "host=h password=my secret=x user=u",
         "host=h password='my secret",
@@ -89,6 +95,56 @@ fn no_error_holds_a_piece_of_the_password() {
         let problem = problem(text);
         assert!(!problem.contains("secret") && !problem.contains("et=1"), "{text}: {problem}");
     }
+}
+
+#[test]
+fn what_other_programs_call_so_is_said_in_our_words() {
+    for (parameter, word) in [
+        ("pgbouncer=true", "pool_mode=session"),
+        ("schema=shop", "name the schema in the mapping"),
+        ("currentSchema=shop", "name the schema in the mapping"),
+        ("connection_limit=5", "pool_size in the document"),
+        ("ssl=true", "sslmode=require"),
+        ("socket_timeout=3", "timeout_ms"),
+        ("ApplicationName=x", "did you mean \"application_name\"?"),
+    ] {
+        let name = parameter.split('=').next().unwrap();
+        for text in [format!("postgres://u:p@h/d?{parameter}"), format!("host=h {parameter}")] {
+            let problem = problem(&text);
+            assert!(problem.contains(name) && problem.contains(word), "{text}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn what_libpq_has_and_is_done_anyway_is_taken() {
+    let url = "postgres://u@h/d?gssencmode=disable&target_session_attrs=primary&sslsni=1\
+               &fallback_application_name=shop%201&keepalives_count=7&client_encoding=UTF8";
+    let (config, _) = parse(url).unwrap();
+    assert_eq!(config.get_application_name(), Some("shop 1"));
+    assert_eq!(config.get_keepalives_retries(), Some(7));
+    let pairs = "host=h gssencmode=prefer target_session_attrs=any application_name=a \
+                 fallback_application_name='b c'";
+    assert_eq!(parse(pairs).unwrap().0.get_application_name(), Some("a"));
+    for (parameter, word) in [
+        ("gssencmode=require", "disable or prefer"),
+        ("target_session_attrs=standby", "takes no writes"),
+        ("target_session_attrs=prefer-standby", "takes no writes"),
+        ("target_session_attrs=read-only", "takes no writes"),
+        ("target_session_attrs=master", "expected read-write, primary or any"),
+        ("client_encoding=latin1", "UTF8"),
+        ("keepalives_count=x", "a number"),
+    ] {
+        assert!(problem(&format!("postgres://h/d?{parameter}")).contains(word), "{parameter}");
+    }
+}
+
+#[test]
+fn blanks_around_it_are_no_part_of_it() {
+    let (config, tls) = parse("\n postgres://u@h/d?sslmode=require \r\n").unwrap();
+    assert_eq!((config.get_dbname(), tls.mode), (Some("d"), Mode::Require));
+    assert_eq!(parse("  host=h dbname=d \n").unwrap().0.get_dbname(), Some("d"));
+    assert!(shows_password(" postgres://u:p@h/d\n"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod history;
 pub mod journal;
 mod link;
 pub mod monitor;
+mod parameters;
 pub mod pool;
 mod resolve;
 mod returned;

@@ -181,6 +181,29 @@ fn the_log_tells_what_to_do_about_a_missing_right() {
     assert!(told[0].contains("GRANT"), "{told:?}");
 }
 
+/// Its SQLSTATE is of the class of missing rights.
+#[test]
+fn a_column_that_the_database_fills_itself_is_no_missing_right() {
+    let sql = "create table g (id int primary key, a int, b int generated always as (a * 2) stored,
+               c int generated always as identity)";
+    let s = Stack::new().sql(sql).mapping(serde_json::json!({ "table": "g" })).start();
+    s.run("HSET __{g:1} a 1 b 7").assert_error("WTERR 428C9 ");
+    s.run("HSET __{g:1} a 1 c 7").assert_error("WTERR 428C9 ");
+    let told = lines(&s, "SQLSTATE 428C9");
+    assert!(told[0].contains("that the database fills itself"), "{told:?}");
+    assert!(!told[0].contains("GRANT") && !told[0].contains("right"), "{told:?}");
+    // A trigger's statement that can't be read, on a server that has said nothing of the class yet.
+    let s = Stack::users().start();
+    s.execute(
+        "create function no() returns trigger language plpgsql as
+               $$ begin execute 'selec 1'; return new; end $$;
+         create trigger no before insert on users for each row execute function no()",
+    );
+    s.run("HSET __{users:1} username a email a@x pwhash h").assert_error("WTERR 42601 ");
+    let told = lines(&s, "SQLSTATE 42601");
+    assert!(told[0].contains("trigger") && !told[0].contains("right"), "{told:?}");
+}
+
 #[test]
 fn the_log_tells_what_late_writes_waited_for() {
     let s = users();
