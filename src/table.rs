@@ -103,7 +103,7 @@ pub struct TableColumn {
     pub literal: Literal,
     /// The type is `bytea`: any bytes, sent and read as they are.
     pub bytea: bool,
-    /// The type prints every text as it was given (`text`, `varchar`).
+    /// The type prints every text as it was given (`text`, `varchar` without a length).
     pub verbatim: bool,
     /// Two values of the type are equal only where their texts are the same: a key of this type
     /// names one row.
@@ -120,6 +120,17 @@ pub struct TableColumn {
     pub is_generated: bool,
     /// GENERATED ALWAYS AS IDENTITY.
     pub identity_always: bool,
+}
+
+impl TableColumn {
+    /// The type that an id is cast to, to see how the database writes it: `varchar` with its length,
+    /// which cuts off what the column would cut off or refuse.
+    pub fn id_cast(&self) -> &str {
+        match self.cast.as_str() {
+            "character varying" => &self.type_name,
+            cast => cast,
+        }
+    }
 }
 
 /// What a row gets in a column that an INSERT doesn't name.

@@ -168,8 +168,9 @@ fn column(row: &Row, is_utf8: bool) -> TableColumn {
         type_name: row.get(3),
         literal: literal(ty.as_ref(), modifier, is_utf8),
         bytea: row.get(6),
-        verbatim: matches!(ty, Some(Type::TEXT | Type::VARCHAR)),
-        is_identity: is_identity(ty.as_ref(), modifier, row.get(13)),
+        // `varchar(n)` cuts blanks off: such an id is written in another way.
+        verbatim: matches!(ty, Some(Type::TEXT | Type::VARCHAR)) && modifier < 0,
+        is_identity: is_identity(ty.as_ref(), row.get(13)),
         is_domain: row.get(12),
         is_toasted: row.get(14),
         not_null: row.get(7),

@@ -30,12 +30,11 @@ pub fn literal(ty: Option<&Type>, modifier: i32, is_utf8: bool) -> Literal {
     }
 }
 
-/// Two values of the type are equal only where their texts are the same, and the column holds what it
-/// is given: a key of this type names one row. Not so for `numeric` (1 and 1.00), `float8` (0 and
-/// -0), `varchar(n)` (which cuts off blanks), `citext`, domains and many more.
-pub fn is_identity(ty: Option<&Type>, modifier: i32, is_deterministic: bool) -> bool {
+/// Two values of the type are equal only where their texts are the same: a key of this type names one
+/// row. Not so for `numeric` (1 and 1.00), `float8` (0 and -0), `citext`, domains and many more.
+pub fn is_identity(ty: Option<&Type>, is_deterministic: bool) -> bool {
     match ty {
-        Some(&(Type::TEXT | Type::VARCHAR)) => is_deterministic && modifier < 0,
+        Some(&(Type::TEXT | Type::VARCHAR)) => is_deterministic,
         Some(&(Type::INT2 | Type::INT4 | Type::INT8 | Type::UUID | Type::BYTEA | Type::BOOL)) => {
             true
         }

@@ -142,7 +142,7 @@ impl Text {
 pub fn canonical_key(mapping: &Mapping, stored: bool) -> String {
     let cast = |info: &TableColumn, parameter: usize| match stored {
         true => format!("${parameter}::text::{}::{}", info.cast, info.type_name),
-        false => format!("${parameter}::text::{}", info.cast),
+        false => format!("${parameter}::text::{}", info.id_cast()),
     };
     let casts: Vec<String> = key_columns(mapping)
         .enumerate()

@@ -90,7 +90,7 @@ impl Names<'_> {
             .map(|c| (c, &self.mapping.columns[c].info))
             .filter(|(_, info)| !info.verbatim && !info.bytea)
             .map(|(c, info)| {
-                format!("{} = u.c{c}", as_text(info, &format!("u.c{c}::{}", info.cast)))
+                format!("{} = u.c{c}", as_text(info, &format!("u.c{c}::{}", info.id_cast())))
             })
             .collect();
         let condition = match odd.is_empty() {
