@@ -30,6 +30,29 @@ fn rows(s: &Stack) -> i64 {
     s.info_int("rows")
 }
 
+/// What docs/operations.md says: `pool_size`, and one that looks after the database, which the
+/// journal keeps open. (The other one is `WT.RELOAD`'s.)
+#[test]
+fn its_reader_has_a_connection_besides_the_pools() {
+    let s = Stack::new().one_worker().option("pool_size", 2).option("journal", true).start();
+    let lock = s.database.hold("select pg_advisory_xact_lock(77)");
+    let mut writers = Vec::new();
+    let sessions = || {
+        let ours = "select count(*) from pg_stat_activity where datname = current_database()
+                    and application_name like 'writethrough%'";
+        s.one(ours).parse::<usize>().expect("a count")
+    };
+    for id in 1..=4 {
+        writers.push(s.send(&format!("HSET __{{hold:{id}}} v x")));
+        s.wait_for_blocked(id);
+    }
+    eventually("the workers and the reader are connected", || sessions() == 3);
+    assert_eq!(s.run("WT.RELOAD"), ok());
+    lock.rollback();
+    writers.iter_mut().for_each(|writer| assert_eq!(writer.receive(), int(1)));
+    eventually("no more stays open", || sessions() == 3);
+}
+
 #[test]
 fn each_change_is_noted_in_its_own_transaction() {
     let s = journaled()

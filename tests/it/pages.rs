@@ -111,6 +111,42 @@ fn every_source_file_in_the_picture_exists() {
     }
 }
 
+/// Debian's systemd unit lets redis-server map code from a few folders only; the package knows one.
+/// An image has no such unit, and a path of its own.
+#[test]
+fn the_module_is_where_the_package_puts_it() {
+    let place = "/usr/lib/redis/modules/libwritethrough.so";
+    assert!(read("packaging/redis.conf").contains(&format!("\nloadmodule {place} ")));
+    assert!(read("scripts/dist").contains("/usr/lib/redis/modules"));
+    assert_nothing_wrong(|page, text, wrong| {
+        let words = text.split(|c: char| c.is_whitespace() || c == '`');
+        let paths = words.filter(|w| w.starts_with('/') && w.ends_with("libwritethrough.so"));
+        for path in paths.filter(|path| *path != place && page != "docs/containers.md") {
+            wrong.push(format!("{page}: {path} is not {place}"));
+        }
+    });
+}
+
+/// The folder's name would be the project's, and so that of the volumes.
+#[test]
+fn the_compose_project_has_a_name_of_its_own() {
+    let settings = read("docker/.env");
+    let settings: Vec<_> = settings.lines().filter_map(|line| line.split_once('=')).collect();
+    assert!(settings.contains(&("COMPOSE_PROJECT_NAME", "writethrough")), "{settings:?}");
+    // What the file says where .env is not read.
+    let compose = read("docker/compose.yaml");
+    for (name, value) in settings.iter().filter(|(name, _)| name.ends_with("_PORT")) {
+        assert!(compose.contains(&format!("${{{name}:-{value}}}")), "{name} is not {value} there");
+    }
+    let link =
+        "<http://localhost:8080/?pgsql=postgres&username=app&db=example&ns=public&select=users>";
+    for page in ["README.md", "docs/containers.md"] {
+        assert!(read(page).contains(link), "{page} lacks the link to the table");
+        let password = read("docker/password.txt");
+        assert!(read(page).contains(&format!("`{}`", password.trim())), "{page}: the password");
+    }
+}
+
 #[test]
 fn every_make_target_exists() {
     let makefile = read("Makefile");
