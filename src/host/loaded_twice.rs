@@ -1,7 +1,7 @@
 //! A load while the module is loaded: a second `loadmodule` line, or MODULE LOAD at run time.
 //!
-//! CONFIG REWRITE writes such a line where the first one is in an included file, so two that say the
-//! same are as good as one.
+//! CONFIG REWRITE writes such a line where the first one is in an included file or on the command
+//! line, so two that say the same are as good as one.
 
 use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
@@ -11,9 +11,8 @@ use super::state::{module, Module};
 use crate::args;
 
 /// What to do about two lines.
-const ADVICE: &str =
-    "CONFIG REWRITE writes a second loadmodule line where the first one is in a file \
-    that redis.conf includes: take one of them away";
+const ADVICE: &str = "CONFIG REWRITE writes a second loadmodule line where the first one isn't in \
+    redis.conf itself (an included file, the command line): take one of them away";
 
 /// True where the server may go on with what is loaded.
 pub fn may_go_on(again: &[&[u8]]) -> bool {

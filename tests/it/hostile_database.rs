@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 
-const TIMEOUT: u64 = 300;
-
 /// The module behind a proxy; it loads whatever the proxy says.
 fn stack(mood: Mood) -> (Stack, Proxy) {
     let database = Database::create(PostgresServer::shared());
@@ -15,8 +13,9 @@ fn stack(mood: Mood) -> (Stack, Proxy) {
     let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), database.name());
     let stack = Stack::users()
         .option("url", url)
-        .option("timeout_ms", TIMEOUT)
-        .option("connect_timeout_ms", 200)
+        .option("timeout_ms", 400)
+        .option("sync_timeout_ms", 1000)
+        .option("connect_timeout_ms", 400)
         .option("pool_size", 2);
     let s = stack.try_start_on(database).unwrap_or_else(|log| panic!("{mood:?}: {log}"));
     (s, proxy)
