@@ -78,15 +78,11 @@ impl Terms {
     }
 
     /// Waits until that was done, so that what an earlier master has sent is not written after what
-    /// this one writes. Not longer than `limit`: then it goes without.
-    pub fn wait_until_open(&self, limit: Duration) {
-        let term = self.now();
+    /// this one writes; not longer than `limit`. False when it was not done.
+    pub fn wait_until_open(&self, limit: Duration) -> bool {
         let is_closed = |open: &mut Option<Term>| self.is_master() && *open != Some(self.now());
         let open = self.changed.wait_timeout_while(self.opened(), limit, is_closed);
-        let (mut open, waited) = open.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            *open = Some(term);
-        }
+        !open.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// The tag of a term.
@@ -169,15 +165,16 @@ mod tests {
     }
 
     #[test]
-    fn a_term_is_waited_for_once() {
+    fn each_term_is_opened() {
         let terms = Terms::new(true);
         terms.open(terms.now());
-        terms.wait_until_open(Duration::MAX);
+        assert!(terms.wait_until_open(Duration::MAX));
         terms.demote();
-        terms.wait_until_open(Duration::MAX);
+        assert!(terms.wait_until_open(Duration::MAX), "nothing is sent");
         terms.promote();
-        terms.wait_until_open(Duration::from_millis(1));
-        terms.wait_until_open(Duration::MAX);
+        assert!(!terms.wait_until_open(Duration::from_millis(1)));
+        terms.open(terms.now());
+        assert!(terms.wait_until_open(Duration::MAX));
     }
 
     #[test]

@@ -89,8 +89,19 @@ impl Worker {
         self.shared.terms.permit(self.term)
     }
 
+    /// Waits until earlier masters were told to end. Where the database answers, and that can't be
+    /// done in a while, it goes on without.
+    fn await_opening(&self) {
+        let Shared { health, terms, limits, .. } = &*self.shared;
+        // Nothing is sent while it is away.
+        let is_away = health.refusal().is_some();
+        if !is_away && !terms.wait_until_open(limits.grace()) && health.is_up() {
+            terms.open(terms.now());
+        }
+    }
+
     fn turn(&mut self, jobs: Vec<Job>) {
-        self.shared.terms.wait_until_open(self.shared.limits.grace());
+        self.await_opening();
         self.term = self.shared.terms.now();
         let jobs = self.settle_doubts(jobs);
         let jobs = self.drop_late(jobs);
