@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Completions, Job, Row, RowState};
 use super::queue::Queue;
-use super::{Permit, Shared, Stage, Store, Term, Trouble};
+use super::{Shared, Stage, Store, Term, Trouble};
 use crate::batch::{plan, Form, Group};
 use crate::failure::{Failure, Refusal};
 use crate::limits::Limit;
@@ -18,6 +18,7 @@ mod answers;
 mod doubts;
 mod outcome;
 mod parts;
+mod terms;
 
 use outcome::{describe, settle_all};
 use parts::{halves, jobs_of, members, parts, rows_apart, singly, split, unmix, Part};
@@ -83,21 +84,6 @@ impl Worker {
 
     fn batch_max(&self) -> usize {
         self.shared.limits.get(Limit::BatchMax) as usize
-    }
-
-    fn permit(&self) -> Permit<'_> {
-        self.shared.terms.permit(self.term)
-    }
-
-    /// Waits until earlier masters were told to end. Where the database answers, and that can't be
-    /// done in a while, it goes on without.
-    fn await_opening(&self) {
-        let Shared { health, terms, limits, .. } = &*self.shared;
-        // Nothing is sent while it is away.
-        let is_away = health.refusal().is_some();
-        if !is_away && !terms.wait_until_open(limits.grace()) && health.is_up() {
-            terms.open(terms.now());
-        }
     }
 
     fn turn(&mut self, jobs: Vec<Job>) {

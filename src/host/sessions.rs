@@ -31,7 +31,7 @@ pub struct Sessions {
 }
 
 /// The tags of earlier masters, among them this server itself. In a cluster there is no such key:
-/// none stays with one node.
+/// none stays with one node, and a node that has a key can't be reset.
 pub fn earlier(ctx: &Ctx, module: &Module) -> Vec<Tag> {
     let mut tags: BTreeSet<Tag> = module.shared.terms.earlier_tags().into_iter().collect();
     if !ctx.flags().is_cluster() {
@@ -94,12 +94,12 @@ fn keep(ctx: &Ctx) {
 /// Makes the data set tell of this server's sessions, where it has to, and of none that are gone.
 pub fn note(ctx: &Writable, module: &Module) {
     let (key, own) = (Str::new(SESSIONS), Str::new(own(module).to_string().as_bytes()));
+    let gone = std::mem::take(&mut module.state().sessions.gone);
     let is_there = ctx.open(&key).kind() != Kind::Empty;
     let is_needed = is_there || ctx.flags().has_aof() || is_replicated(ctx, module);
     if ctx.flags().is_cluster() || !is_needed {
         return;
     }
-    let gone = std::mem::take(&mut module.state().sessions.gone);
     module.apply(|| {
         if ctx.read(c"SISMEMBER", &[&key, &own]).integer() != 1
             && ctx.call(c"SADD", &[&key, &own]).error().is_some()

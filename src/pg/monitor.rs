@@ -97,11 +97,13 @@ impl Monitor {
         let mut session = None;
         while health.wait_to_probe(pause, self.feed.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
+                // First what writes may wait for: a connection of the workers' may be to a process
+                // that is stopped.
+                session = self.feed.pause().and_then(|_| self.serve(session.take(), &mut trimmed));
                 if watched.elapsed() >= WATCH_PAUSE {
                     watched = Instant::now();
                     self.watch(&connections);
                 }
-                session = self.feed.pause().and_then(|_| self.serve(session.take(), &mut trimmed));
                 continue;
             }
             session = None;

@@ -8,7 +8,7 @@ use super::Worker;
 use crate::batch::{by_form, Form, Group};
 use crate::change::Action;
 use crate::engine::job::{Job, Row, RowState};
-use crate::engine::{Demoted, Outcome};
+use crate::engine::Outcome;
 use crate::failure::Failure;
 
 impl Worker {
@@ -51,23 +51,6 @@ impl Worker {
             settle_all(vec![job], |_| Err(failure.clone()), state)
         };
         self.completions.push(jobs.into_iter().map(settle).collect());
-    }
-
-    /// Writes of an earlier term are not begun, nor any while this server follows another one.
-    pub(super) fn drop_late(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let permit = self.permit();
-        let is_late = |job: &Job| permit.is_too_late_for(job);
-        let (late, rest): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_late);
-        self.fail_demoted(late);
-        rest
-    }
-
-    /// This server is no master any more, or not in the term in which these writes were taken.
-    pub(super) fn fail_demoted(&self, jobs: Vec<Job>) {
-        for unsure in self.give_up(jobs, &Demoted.to_string()) {
-            let text = "this server follows another one now; the write may or may not be committed";
-            self.fail(vec![unsure], &Failure::TimedOut(text.into()));
-        }
     }
 
     /// Writes whose client's time is up are not begun. One that may be committed already becomes

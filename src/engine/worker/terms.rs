@@ -1,0 +1,40 @@
+//! What is left of a turn when its term is over, and what has to be done before a term begins.
+
+use super::Worker;
+use crate::engine::{Demoted, Job, Permit, Shared};
+use crate::failure::Failure;
+
+impl Worker {
+    /// What the statements of this turn need.
+    pub(super) fn permit(&self) -> Permit<'_> {
+        self.shared.terms.permit(self.term)
+    }
+
+    /// Waits until earlier masters were told to end. Where the database answers, and that can't be
+    /// done in a while, it goes on without.
+    pub(super) fn await_opening(&self) {
+        let Shared { health, terms, limits, .. } = &*self.shared;
+        // Nothing is sent while it is away.
+        let is_away = health.refusal().is_some();
+        if !is_away && !terms.wait_until_open(limits.grace()) && health.is_up() {
+            terms.open(terms.now());
+        }
+    }
+
+    /// Writes of an earlier term are not begun, nor any while this server follows another one.
+    pub(super) fn drop_late(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let permit = self.permit();
+        let is_late = |job: &Job| permit.is_too_late_for(job);
+        let (late, rest): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_late);
+        self.fail_demoted(late);
+        rest
+    }
+
+    /// This server is no master any more, or not in the term in which these writes were taken.
+    pub(super) fn fail_demoted(&self, jobs: Vec<Job>) {
+        for unsure in self.give_up(jobs, &Demoted.to_string()) {
+            let text = "this server follows another one now; the write may or may not be committed";
+            self.fail(vec![unsure], &Failure::TimedOut(text.into()));
+        }
+    }
+}
