@@ -9,68 +9,9 @@ use crate::key::{self, Show};
 use crate::mapping::Mapping;
 use crate::suggest;
 
-/// A write, in terms of the mapping.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Write {
-    /// What happens to the row.
-    pub action: Action,
-    /// How the client of a committed write is answered.
-    pub reply: Reply,
-    /// Fields that are kept in Redis only.
-    pub kept: Vec<(Bytes, Bytes)>,
-    /// Such fields that leave.
-    pub dropped: Vec<Bytes>,
-    /// What happens to the final key when the database has no part in it.
-    pub cache: Option<CacheOnly>,
-    /// With a uuid: what the acknowledgement's stream is named after.
-    pub uuid: Vec<u8>,
-}
+mod write;
 
-/// How the client of a committed write is answered: as its command would have been on the final
-/// key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// How many of these fields were not there.
-    NewFields(Vec<Named>),
-    /// How many of these fields were there.
-    OldFields(Vec<Named>),
-    /// The column's new value, as a number where it is whole.
-    Integer(usize),
-    /// The column's new value, as a text.
-    Text(usize),
-    /// 1 when the column was NULL.
-    Filled,
-    /// 1 when the row was there.
-    Existed,
-    /// 1 when the row is there.
-    Found,
-    /// This number.
-    Number(i64),
-    /// What the server says of the change of the cache.
-    Changed,
-    /// `OK`.
-    Done,
-}
-
-/// A field that a write names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
-    /// A column of the mapping.
-    Column(usize),
-    /// An index of [`Write::kept`].
-    Kept(usize),
-    /// An index of [`Write::dropped`].
-    Dropped(usize),
-}
-
-/// rgsync's operations that leave the table alone.
-#[derive(Debug, PartialEq, Eq)]
-pub enum CacheOnly {
-    /// `+`: set these fields of the final key.
-    Set(Vec<(Bytes, Bytes)>),
-    /// `-`: remove the final key.
-    Evict,
-}
+pub use write::{CacheOnly, KeptChange, KeptKind, Named, Reply, Write};
 
 /// rgsync's operation field `#`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,23 +24,6 @@ enum Operation {
     Evict,
     /// `~`: delete the row and the cached key.
     Delete,
-}
-
-impl Write {
-    fn new(action: Action, reply: Reply) -> Write {
-        let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
-        Write { action, reply, kept, dropped, cache: None, uuid }
-    }
-
-    /// Reads the row into the cache.
-    pub fn read(reply: Reply) -> Write {
-        Write::new(Action::Read, reply)
-    }
-
-    /// Deletes the row.
-    pub fn delete() -> Write {
-        Write::new(Action::Delete, Reply::Existed)
-    }
 }
 
 /// Checks the id of a key against the mapping.
@@ -193,6 +117,9 @@ pub fn hset<'a>(
 
 /// `HSETNX key field value`.
 pub fn hsetnx(mapping: &Mapping, field: &[u8], value: &[u8]) -> Result<Write, String> {
+    if is_kept(mapping, field) {
+        return Ok(kept_change(KeptKind::Fill, field, value));
+    }
     let column = value_column(mapping, field)?;
     Ok(Write::new(Action::Fill(column, value.into()), Reply::Filled))
 }
@@ -200,6 +127,10 @@ pub fn hsetnx(mapping: &Mapping, field: &[u8], value: &[u8]) -> Result<Write, St
 /// `HINCRBY key field n` and `HINCRBYFLOAT key field n`. Redis checks that `n` is a number, and the
 /// worker that the column takes one: its type may have changed.
 pub fn hincrby(mapping: &Mapping, field: &[u8], n: &[u8], whole: bool) -> Result<Write, String> {
+    if is_kept(mapping, field) {
+        let kind = if whole { KeptKind::Add } else { KeptKind::AddFloat };
+        return Ok(kept_change(kind, field, n));
+    }
     let column = value_column(mapping, field)?;
     let reply = if whole { Reply::Integer(column) } else { Reply::Text(column) };
     Ok(Write::new(Action::Add(column, n.into()), reply))
@@ -214,7 +145,7 @@ pub fn hdel<'a>(
     let (mut columns, mut named) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for field in fields {
-        if mapping.unmapped == Unmapped::Keep && mapping.column_of(field, 0).is_none() {
+        if is_kept(mapping, field) {
             if seen.insert(field) {
                 named.push(Named::Dropped(write.dropped.len()));
                 write.dropped.push(field.into());
@@ -232,6 +163,19 @@ pub fn hdel<'a>(
     }
     write.reply = Reply::OldFields(named);
     Ok(write)
+}
+
+/// True for a field that is kept in Redis only. `#` is an operation, and never kept.
+fn is_kept(mapping: &Mapping, field: &[u8]) -> bool {
+    mapping.unmapped == Unmapped::Keep && mapping.column_of(field, 0).is_none() && field != b"#"
+}
+
+/// The row is read first: without it there is no hash that the field could be kept in. The answer is
+/// the server's, when the field has changed.
+fn kept_change(kind: KeptKind, field: &[u8], value: &[u8]) -> Write {
+    let (field, value) = (field.into(), value.into());
+    let change = KeptChange { kind, field, value, is_new_row: false };
+    Write { kept_change: Some(change), ..Write::read(Reply::Done) }
 }
 
 /// The column of a field that can change.

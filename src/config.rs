@@ -82,7 +82,7 @@ pub struct Config {
     /// Writes waiting for a worker at most; past it a write gets `WTBUSY`.
     #[serde(default = "default_queue_max")]
     pub queue_max: u64,
-    /// How long a client waits, in milliseconds.
+    /// How long a client waits, in milliseconds. Less than its own read time-out.
     #[serde(default = "default_timeout")]
     pub timeout_ms: u64,
     /// How long the server waits where a client can't be blocked, in milliseconds.
@@ -106,7 +106,7 @@ fn default_queue_max() -> u64 {
     100_000
 }
 fn default_timeout() -> u64 {
-    5000
+    3000
 }
 fn default_sync_timeout() -> u64 {
     1000

@@ -11,7 +11,7 @@ fn defaults() {
     let c = Config::parse(USERS, vec![]).unwrap();
     assert_eq!((c.prefix.as_str(), c.db, c.pool_size), ("__", 0, 4));
     assert_eq!((c.batch_max, c.queue_max), (512, 100_000));
-    assert_eq!((c.timeout_ms, c.sync_timeout_ms, c.connect_timeout_ms), (5000, 1000, 1000));
+    assert_eq!((c.timeout_ms, c.sync_timeout_ms, c.connect_timeout_ms), (3000, 1000, 1000));
     assert_eq!(c.mappings[0].name(), "users");
     assert_eq!(c.mappings[0].unmapped, Unmapped::Reject);
 }

@@ -136,6 +136,20 @@ impl Class {
     }
 }
 
+impl Failure {
+    /// The client's time was up, and nothing of its write was on its way to the database. `within`
+    /// says which time.
+    pub fn unsent(is_locked: bool, within: &impl fmt::Display) -> Failure {
+        Failure::TimedOut(match is_locked {
+            true => format!(
+                "55P03 the row is locked by another session, and was not free {within}; nothing was \
+                 written"
+            ),
+            false => format!("the write could not be sent {within}; nothing was written"),
+        })
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {

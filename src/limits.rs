@@ -121,7 +121,7 @@ mod tests {
     fn each_has_a_place_of_its_own() {
         let document = r#"{"mappings":[{"table":"t"}]}"#;
         let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
-        assert_eq!(limits.timeout(), Duration::from_secs(5));
+        assert_eq!(limits.timeout(), Duration::from_secs(3));
         assert_eq!(limits.grace(), Duration::from_millis(500));
         for (value, limit) in (10..).zip(Limit::ALL) {
             limits.set(limit, value);

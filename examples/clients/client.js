@@ -39,7 +39,7 @@ async function main() {
   const url = process.argv[2] ?? 'redis://127.0.0.1:6379';
   // One connection has one write in flight: what is sent on it behind a write waits. So there
   // are four, taken in turn.
-  const clients = Array.from({ length: 4 }, () => createClient({ url }));
+  const clients = Array.from({ length: 4 }, () => createClient({ url, disableOfflineQueue: true }));
   for (const client of clients) client.on('error', (error) => console.error(error.message));
   await Promise.all(clients.map((client) => client.connect()));
   let turn = 0;

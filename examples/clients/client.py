@@ -8,6 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 PATIENCE = 60  # seconds
 
@@ -44,9 +46,15 @@ def refusal(error):
 
 def main():
     url = sys.argv[1] if len(sys.argv) > 1 else "redis://127.0.0.1:6379"
-    # Four connections for all threads: a thread that finds none free waits for one.
+    # Four connections for all threads: a thread that finds none free waits for one. A client has to
+    # wait for longer than the server does (timeout_ms), and must not repeat an increment by itself.
     pool = redis.BlockingConnectionPool.from_url(
-        url, max_connections=4, timeout=PATIENCE, decode_responses=True
+        url,
+        max_connections=4,
+        timeout=PATIENCE,
+        decode_responses=True,
+        socket_timeout=5,
+        retry=Retry(NoBackoff(), 0),
     )
     client = redis.Redis(connection_pool=pool)
 

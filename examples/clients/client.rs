@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Commands, RedisError, RedisResult};
+use redis::{Client, Commands, Connection, RedisError, RedisResult};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LAMP: &str = "__{products:lamp}";
@@ -57,10 +57,17 @@ fn refusal(error: RedisError) -> RedisResult<String> {
     })
 }
 
+/// A connection that waits for longer than the server does (`timeout_ms`), and not for ever.
+fn connect(client: &Client) -> RedisResult<Connection> {
+    let connection = client.get_connection()?;
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    Ok(connection)
+}
+
 /// Takes one lamp. False when there is none left: the database's CHECK says so.
 fn buy(client: &Client) -> RedisResult<bool> {
     // A connection has one write in flight, so each thread has its own.
-    let mut connection = client.get_connection()?;
+    let mut connection = connect(client)?;
     match write(Kind::Increment, || connection.hincr::<_, _, _, i64>(LAMP, "stock", -1)) {
         Ok(_) => Ok(true),
         Err(error) => {
@@ -72,7 +79,7 @@ fn buy(client: &Client) -> RedisResult<bool> {
 
 pub fn run(url: &str, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let client = Client::open(url)?;
-    let mut connection = client.get_connection()?;
+    let mut connection = connect(&client)?;
 
     let lamp = [("title", "Lamp"), ("price", "19.999"), ("stock", "5")];
     let set = || redis::cmd("HSET").arg(LAMP).arg(&lamp).query(&mut connection);

@@ -1,9 +1,11 @@
 //! A write on its way: the change, its client's time, and the ticket that answers the client.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::claim::Claim;
 use super::lost::Doubt;
 use super::progress::Progress;
 use super::term::Term;
@@ -30,7 +32,24 @@ pub struct Job {
     pub unsure: Option<Arc<Doubt>>,
     /// How often it was tried in vain.
     pub tries: u32,
+    /// Who has the say over it.
+    pub claim: Arc<Claim>,
+    /// What its deadline is made of, as its client reads it: `timeout_ms = 3000`.
+    pub limit: Limited,
     ticket: Ticket,
+}
+
+/// How long somebody waits, and the option that says so.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limited(pub Option<(&'static str, Duration)>);
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.0 {
+            Some((option, time)) => write!(f, "within {option} = {}", time.as_millis()),
+            None => f.write_str("in time"),
+        }
+    }
 }
 
 /// A row of a statement, made of jobs.
@@ -128,8 +147,17 @@ impl Job {
             mapping: change.mapping.clone(),
             completions: Some(completions),
         };
-        let progress = Progress::default();
-        Job { change, deadline, term, progress, unsure: None, tries: 0, ticket }
+        Job {
+            change,
+            deadline,
+            term,
+            progress: Progress::default(),
+            unsure: None,
+            tries: 0,
+            claim: Arc::default(),
+            limit: Limited::default(),
+            ticket,
+        }
     }
 
     /// Its number; later writes have higher ones.
@@ -154,8 +182,8 @@ struct Ticket {
     completions: Option<Arc<dyn Completions>>,
 }
 
-impl std::fmt::Debug for dyn Completions {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl fmt::Debug for dyn Completions {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("Completions")
     }
 }

@@ -1,5 +1,6 @@
 //! The queue, its workers, and what they need of the world: a [`Store`] and [`Completions`].
 
+pub mod claim;
 #[cfg(debug_assertions)]
 mod failpoint;
 pub mod health;
@@ -16,8 +17,9 @@ mod worker;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+pub use claim::Claim;
 pub use health::Health;
-pub use job::{Answer, Completions, Image, Job, JobId, Row, RowState, Settled};
+pub use job::{Answer, Completions, Image, Job, JobId, Limited, Row, RowState, Settled};
 pub use lost::{Backend, Fate, Lost};
 pub use progress::{Progress, Stage};
 pub use stats::Stats;
@@ -76,6 +78,8 @@ pub enum Trouble {
     Down(String),
     /// This server follows another one now. Nothing was written.
     Demoted,
+    /// Some of its writes were given up before it was sent: it was not.
+    GivenUp,
     /// The connection is of no more use, or there is none just now. Nothing was written.
     Retry(String),
     /// The connection was lost after the statement was sent: its outcome is not known.

@@ -37,6 +37,8 @@ pub struct Stats {
     refused: [Counter; Class::ALL.len()],
     /// Writes whose client was told that its time is up.
     pub timed_out: Counter,
+    /// Writes that were never sent, since their client had gone.
+    pub abandoned: Counter,
     /// Writes refused because the database was away.
     pub down: Counter,
     /// Writes refused because too many were waiting.

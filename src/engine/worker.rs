@@ -176,6 +176,7 @@ impl Worker {
         if let Some(stage) = stage {
             jobs_of(&part.group).for_each(|job| job.progress.set(stage));
         }
+        release_claims(&trouble, &part.group);
         let left = match trouble {
             Trouble::Refused(refusal) => return self.isolate(part, refusal),
             Trouble::Unfit(problem) => {
@@ -214,6 +215,7 @@ impl Worker {
                 self.fail_demoted(members(part.group));
                 Vec::new()
             }
+            Trouble::GivenUp => plan(self.drop_expired(members(part.group))),
             Trouble::Stale(mappings) => plan(self.adopt(members(part.group), &mappings)),
             Trouble::Retry(reason) => {
                 self.shared.stats.set_last_error(reason);
@@ -238,7 +240,8 @@ impl Worker {
             | Trouble::Apart
             | Trouble::Stale(_)
             | Trouble::Retry(_)
-            | Trouble::Demoted => {}
+            | Trouble::Demoted
+            | Trouble::GivenUp => {}
         }
     }
 
@@ -301,6 +304,13 @@ impl Worker {
                 aside.insert(job.change.target.clone());
             }
         }));
+    }
+}
+
+/// After a statement that has done nothing, its writes can be given up again.
+fn release_claims(trouble: &Trouble, group: &Group<Job>) {
+    if !matches!(trouble, Trouble::Lost(_) | Trouble::GivenUp) {
+        jobs_of(group).filter(|job| job.unsure.is_none()).for_each(|job| job.claim.take_back());
     }
 }
 

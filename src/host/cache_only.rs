@@ -4,6 +4,15 @@ use super::ffi::{Str, Writable};
 use super::value::Value;
 use crate::command::{CacheOnly, Reply};
 
+/// The answer after a flush, when the key stays as it is.
+pub fn flushed(cache: &CacheOnly, reply: &Reply) -> Value {
+    match (reply, cache) {
+        (Reply::Done, _) => Value::OK,
+        (_, CacheOnly::Evict) => Value::Integer(0),
+        (_, CacheOnly::Set(fields)) => Value::Integer(fields.len() as i64),
+    }
+}
+
 /// Changes the final key. The answer is the server's: new fields, or keys removed.
 pub fn run(ctx: &Writable, target: &[u8], cache: &CacheOnly, reply: &Reply) -> Value {
     let target = Str::new(target);

@@ -10,7 +10,7 @@ use super::ffi::{self, Closed, Ctx, Str, Writable, ASK_AGAIN};
 use super::merge::{self, Before};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{cache_only, gather, latency, sync, verify, write};
+use super::{cache_only, gather, kept_change, latency, sync, verify, write};
 use crate::engine::{RowState, Settled};
 use crate::key;
 
@@ -52,16 +52,17 @@ fn run(ctx: &Ctx) {
 
 /// Merges one outcome and answers its clients. A server that follows another one holds what that one
 /// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
-pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: Settled) {
-    let (Removed { pendings, next, is_last }, epoch) = {
+pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settled: Settled) {
+    let (again, Removed { pendings, next, is_last }, epoch) = {
         let mut state = module.state();
+        let again = kept_change::make_row(module, &mut state, &mut settled);
         let mut removed = state.remove(&settled);
         let prefix = module.config.prefix.as_bytes();
         removed.is_last &= !state.is_changed_elsewhere(prefix, &settled.target);
-        (removed, state.epoch)
+        (again, removed, state.epoch)
     };
-    if !next.is_empty() {
-        module.engine.submit(next);
+    if !again.is_empty() || !next.is_empty() {
+        module.engine.submit(again.into_iter().chain(next));
     }
     let target = Str::new(&settled.target);
     let before = merge::before(ctx, module, &target, &settled, &pendings);
@@ -74,7 +75,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: S
         Some(ctx) if is_moving(ctx, module, &settled.target) => {
             // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
             ctx.remove(&target);
-            module.state().overtaken.insert(settled.target.clone());
+            module.state().overtaken.add(settled.target.clone());
             if is_last {
                 ctx.remove(&staged_key(module, &settled));
             }
@@ -95,16 +96,24 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: S
     sync::check_shape(module, &settled);
     let now = Instant::now();
     let of_now = writable.filter(|_| is_of_now);
+    let has_kept_change = kept_change::is_among(&pendings);
     let answers = settled.answers.into_iter().zip(before.answers);
     for (((id, answer), value), pending) in answers.zip(pendings) {
         let Some(pending) = pending else { continue };
+        let is_visible = pending.epoch == epoch;
         let value = match (&answer, &pending.cache, of_now) {
             (Err(failure), ..) => Value::from(failure),
-            (Ok(_), Some(cache), Some(ctx)) => {
+            (Ok(_), Some(cache), Some(ctx)) if is_visible => {
                 cache_only::run(ctx, &settled.target, cache, &pending.reply)
+            }
+            (Ok(_), Some(cache), Some(_)) => cache_only::flushed(cache, &pending.reply),
+            (Ok(_), None, Some(ctx)) if has_kept_change && is_visible => {
+                kept_change::run(ctx, &target, &pending, value)
             }
             (Ok(_), ..) => value,
         };
+        // A field that is kept in Redis only may be one that the server can't count.
+        let is_error = answer.is_ok() && matches!(value, Value::Error(_));
         if let (Some(acknowledgement), Some(ctx)) = (&pending.acknowledgement, writable) {
             acknowledgement.send(ctx, module, &value);
         }
@@ -122,6 +131,13 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, settled: S
             Waiter::Client(client) => client.answer(value),
             Waiter::Part(gather) => gather::add(of_now, module, &gather, value),
             Waiter::Server => module.state().sync_answer = Some((id, value)),
+        }
+        if pending.claim.is_abandoned() {
+            module.shared.stats.abandoned.add(1);
+            continue;
+        }
+        if is_error {
+            continue;
         }
         if answer.is_ok() {
             module.shared.stats.write.record(now, now.saturating_duration_since(pending.since));
@@ -154,7 +170,9 @@ fn change(
         _ if only_verifies => verify::compare(ctx, module, target, settled, pendings, before),
         RowState::Present(image) if is_visible => {
             let target = (target, &*settled.target);
-            merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
+            // What is kept in Redis only follows write by write.
+            let kept = if kept_change::is_among(pendings) { &[] } else { pendings };
+            merge::row(ctx, module, target, &settled.mapping, image, kept, before);
         }
         RowState::Deleted | RowState::Absent | RowState::Unknown => {
             let called = ctx.call(c"UNLINK", &[target]);
@@ -177,7 +195,7 @@ fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
     if !ffi::server_flags().is_cluster() {
         return false;
     }
-    module.state().overtaken.remove(target);
+    module.state().overtaken.forget(target);
     let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
     ctx.read(c"EXISTS", &keys.each_ref()).error().is_some_and(write::is_elsewhere)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::ffi::{self, log, Closed, Ctx, KeyChange, Level, Str, Writable, ASK_AGAIN};
 use super::state::{module, Module, State};
-use super::transfer;
+use super::transfer::{self, By};
 use super::value::Value;
 use crate::command::Reply;
 use crate::key::{self, Show};
@@ -59,9 +59,7 @@ fn write_through(ctx: &Ctx) {
 
 /// Its client can't be told of a failure, so the log is.
 fn write_one(ctx: &Writable, module: &Module, change: &Changed) {
-    // Nobody's rights are known, so nothing is acknowledged.
-    let nobody = |_: &[u8], _: &[u8]| Ok(None);
-    let written = transfer::whole_hash(ctx, module, &change.staged, Reply::Done, nobody);
+    let written = transfer::whole_hash(ctx, module, &change.staged, Reply::Done, By::Nobody);
     let Err(Value::Error(error)) = written else { return };
     let staged = key::parse(module.config.prefix.as_bytes(), &change.staged);
     let name = staged.map_or("?".into(), |staged| Show(staged.name).to_string());

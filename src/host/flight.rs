@@ -2,19 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
 use super::complaints::Late;
 use super::completion;
-use super::ffi::{self, Closed, Ctx, Writable};
+use super::ffi::{Closed, Ctx, Writable};
 use super::gather::{self, Gather};
-use super::state::{module, Module, Pending, State, Waiter};
+use super::patience::{
+    abandon, give_up, patience, refuse_late, too_late, watch_deadlines, FOR_EVER, GRACE,
+};
+use super::state::{Module, Pending, Waiter};
 use super::value::Value;
 use crate::change::Change;
 use crate::command::Write;
-use crate::engine::{Job, JobId, Settled, Stage};
+use crate::engine::{Claim, Job, JobId, Settled, Stage};
 use crate::failure::Failure;
 use crate::limits::Limit;
 use crate::mapping::Mapping;
@@ -52,16 +55,12 @@ pub fn submit(
     waiter: Waiter,
     acknowledgement: Option<Acknowledgement>,
 ) -> JobId {
-    let timeout = match waiter {
-        Waiter::Server => module.shared.limits.sync_timeout(),
-        Waiter::Client(_) | Waiter::Part(_) => module.shared.limits.timeout(),
-        // Nobody's patience ends.
-        Waiter::Verify | Waiter::Sync | Waiter::Nobody => Duration::from_secs(365 * 24 * 3600),
-    };
     let since = Instant::now();
-    let deadline = since + timeout;
+    let limit = patience(module, &waiter);
+    let deadline = since + limit.0.map_or(FOR_EVER, |(_, time)| time);
     let change = Change::new(mapping, target, write.action);
     let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
+    let claim = Arc::new(Claim::default());
     let term = module.shared.terms.now();
     let mut state = module.state();
     let progress = state.progress(target);
@@ -72,50 +71,32 @@ pub fn submit(
         reply: write.reply,
         kept: write.kept,
         dropped: write.dropped,
+        kept_change: write.kept_change,
         cache: write.cache,
         acknowledgement,
+        claim: claim.clone(),
+        only_looks: change.action.only_looks(),
+        is_overdue: false,
         epoch: state.epoch,
         term,
         since,
     };
     let id = state.add(pending);
-    if has_deadline {
-        expect(&mut state, deadline, id);
+    match &state.jobs[&id].waiter {
+        Waiter::Client(client) => client.waits_for(id, abandon),
+        Waiter::Part(gather) => gather::waits_for(gather, id, abandon),
+        Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
+    }
+    if has_deadline && state.deadlines.add(deadline, id) {
+        watch_deadlines(&mut state, Instant::now());
     }
     module.shared.stats.waiting.add(1);
     let mut job = Job::new(id, change, deadline, term, module.inbox.clone());
-    job.progress = progress;
+    (job.claim, job.limit, job.progress) = (claim, limit, progress);
     if let Some(job) = state.line_up(job) {
         module.engine.submit([job]);
     }
     id
-}
-
-/// Notes when a client's time is up. Deadlines come in order, but for those after `timeout-ms` was
-/// lowered.
-fn expect(state: &mut State, deadline: Instant, id: JobId) {
-    let at = match state.deadlines.back() {
-        Some((last, _)) if *last > deadline => {
-            state.deadlines.partition_point(|(earlier, _)| *earlier <= deadline)
-        }
-        _ => state.deadlines.len(),
-    };
-    state.deadlines.insert(at, (deadline, id));
-    if at == 0 {
-        watch_deadlines(state, Instant::now());
-    }
-}
-
-/// Sets the timer for the first deadline, in place of one that is set.
-fn watch_deadlines(state: &mut State, now: Instant) {
-    if let Some(timer) = state.deadline_timer.take() {
-        timer.stop();
-    }
-    if let Some((next, _)) = state.deadlines.front() {
-        // A millisecond more: timers count whole ones.
-        let left = next.saturating_duration_since(now) + Duration::from_millis(1);
-        state.deadline_timer = Some(ffi::stoppable_timer(left, end_of_time));
-    }
 }
 
 /// The synchronous path: the server waits, for `sync_timeout_ms` at most.
@@ -128,25 +109,32 @@ pub fn wait(
     acknowledgement: Option<Acknowledgement>,
 ) -> Value {
     module.shared.stats.sync.add(1);
-    let timeout = module.shared.limits.sync_timeout();
+    let limit = patience(module, &Waiter::Server);
     let began = Instant::now();
-    let until = began + timeout;
+    let until = began + module.shared.limits.sync_timeout();
     let id = submit(module, mapping, target, write, Waiter::Server, acknowledgement);
-    let answer = serve_until(ctx, module, &[target], until, || {
-        module.state().sync_answer.take_if(|(answered, _)| *answered == id)
-    });
+    let answered = || module.state().sync_answer.take_if(|(answered, _)| *answered == id);
+    let mut answer = serve_until(ctx, module, &[target], until, answered);
+    let mut late = answer.is_none().then(|| give_up(&mut module.state(), id, &limit));
+    if let Some(None) = late {
+        answer = serve_until(ctx, module, &[target], until + GRACE, answered);
+        late = Some(give_up(&mut module.state(), id, &limit));
+    }
     let mut state = module.state();
     state.slow_sync = state.slow_sync.max(began.elapsed());
     if let Some((_, value)) = answer {
         return value;
     }
-    let late = state.jobs.get_mut(&id).map(|pending| {
-        let late = Late::of(pending);
-        pending.waiter = Waiter::Nobody;
-        late
-    });
+    let (of, only_looks) = match state.jobs.get_mut(&id) {
+        Some(pending) => {
+            let of = Late::of(pending);
+            pending.waiter = Waiter::Nobody;
+            (Some(of), pending.only_looks)
+        }
+        None => (None, false),
+    };
     drop(state);
-    refuse_late(module, &too_late("sync_timeout_ms", timeout), late)
+    refuse_late(module, &late.flatten().unwrap_or_else(|| too_late(only_looks, &limit)), of)
 }
 
 /// Applies what the workers do to these keys until `done` has something, or until that time. First
@@ -221,7 +209,7 @@ pub fn send_all(
         for (mapping, target, write) in writes {
             // The server waits once, not once for each.
             if Instant::now() >= until {
-                let failure = too_late("sync_timeout_ms", timeout);
+                let failure = Failure::unsent(false, &patience(module, &Waiter::Server));
                 let late = Late { mapping, stage: Stage::Queued, limit: Limit::SyncTimeout };
                 error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));
                 break;
@@ -243,51 +231,4 @@ pub fn send_all(
         submit(module, &mapping, &target, write, Waiter::Part(gather.clone()), None);
     }
     None
-}
-
-fn too_late(option: &str, timeout: Duration) -> Failure {
-    Failure::TimedOut(format!(
-        "no answer from the database within {option} = {}; the write may still be committed, \
-         and if it is, the cache follows",
-        timeout.as_millis(),
-    ))
-}
-
-/// The answer of a write that its client has waited for in vain.
-fn refuse_late(module: &Module, failure: &Failure, late: Option<Late>) -> Value {
-    module.count(Some(failure), late);
-    Value::from(failure)
-}
-
-/// A timer: answers the clients whose time is up. Their writes go on.
-fn end_of_time(_: &Ctx) {
-    let Some(module) = module() else { return };
-    let mut late = Vec::new();
-    {
-        let mut state = module.state();
-        let now = Instant::now();
-        while let Some((deadline, id)) = state.deadlines.front().copied() {
-            let is_due = deadline <= now;
-            match state.jobs.get_mut(&id) {
-                Some(pending) if is_due => {
-                    let of = Late::of(pending);
-                    late.push((of, std::mem::replace(&mut pending.waiter, Waiter::Nobody)));
-                }
-                Some(_) => break,
-                None => {}
-            }
-            state.deadlines.pop_front();
-        }
-        state.deadline_timer = None;
-        watch_deadlines(&mut state, now);
-    }
-    let failure = too_late("timeout_ms", module.shared.limits.timeout());
-    for (late, waiter) in late {
-        let answer = || refuse_late(module, &failure, Some(late));
-        match waiter {
-            Waiter::Client(client) => client.answer(answer()),
-            Waiter::Part(gather) => gather::add(None, module, &gather, answer()),
-            Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
-        }
-    }
 }

@@ -46,6 +46,14 @@ impl Gather {
     }
 }
 
+/// One of its writes has this number. `left` is called when its client goes.
+pub fn waits_for(gather: &Mutex<Gather>, write: u64, left: fn(&[u64])) {
+    let gather = gather.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(client) = &gather.client {
+        client.waits_for(write, left);
+    }
+}
+
 /// Adds the answer of one write. The last one answers the client: with the first error, if any.
 /// Where nothing may be written, nothing more is done.
 pub fn add(writable: Option<&Writable>, module: &Module, gather: &Mutex<Gather>, value: Value) {

@@ -56,27 +56,6 @@ pub fn look() {
     ffi::timer(Duration::ZERO, scan);
 }
 
-/// A plain key has come from another server. It goes again, from a timer, when it was written here
-/// before it came.
-pub fn arrived(module: &Module, key: &[u8]) {
-    if module.state().overtaken.contains(key) {
-        ffi::timer(Duration::ZERO, remove_overtaken);
-    }
-}
-
-fn remove_overtaken(ctx: &Ctx) {
-    let Some(module) = module() else { return };
-    let ctx = match ctx.writable() {
-        Ok(ctx) => ctx,
-        Err(Closed::Paused) => return ffi::timer(ASK_AGAIN, remove_overtaken),
-        Err(Closed::Following) => return,
-    };
-    let names: Vec<_> = module.state().overtaken.iter().cloned().collect();
-    if ctx.select(module.config.db) {
-        module.apply(|| names.iter().for_each(|name| ctx.remove(&Str::new(name))));
-    }
-}
-
 /// Two databases changed places. From ours, the staged keys of writes on their way have gone into the
 /// other one.
 pub fn swapped(module: &Module, a: i32, b: i32) {

@@ -72,6 +72,9 @@ struct Counter<'a> {
 impl Counter<'_> {
     fn answer(&mut self, pending: &Pending, later: i64) -> Value {
         let state = &self.settled.state;
+        if let Some(change) = &pending.kept_change {
+            self.moved.insert(change.field.to_vec(), true);
+        }
         match &pending.reply {
             Reply::NewFields(named) => Value::Integer(self.count(pending, named, false)),
             Reply::OldFields(named) => Value::Integer(self.count(pending, named, true)),
@@ -92,6 +95,7 @@ impl Counter<'_> {
             )),
             Reply::Found => Value::Integer(matches!(state, RowState::Present(_)).into()),
             Reply::Number(n) => Value::Integer(*n),
+            Reply::Bytes(text) => Value::Bytes(text.clone()),
             // The answer of what changes the cache only comes with the change.
             Reply::Done | Reply::Changed => Value::OK,
         }
@@ -145,7 +149,12 @@ pub fn rename(
         || (before.kind == Kind::Hash && mapping.unmapped == config::Unmapped::Keep);
     // By another document the staged fields may have other names.
     let is_same = pending.mapping.version == mapping.version;
-    if !settled.as_written || !is_same || loses || !pending.kept.is_empty() {
+    if !settled.as_written
+        || !is_same
+        || loses
+        || !pending.kept.is_empty()
+        || pending.kept_change.is_some()
+    {
         return false;
     }
     let RowState::Present(image) = &settled.state else { return false };

@@ -7,12 +7,14 @@ mod cache_only;
 mod commands;
 mod complaints;
 mod completion;
+mod deadlines;
 mod deletion;
 mod elsewhere;
 mod ffi;
 mod flight;
 mod gather;
 mod inbox;
+mod kept_change;
 mod latency;
 mod leftovers;
 mod lifecycle;
@@ -20,6 +22,8 @@ mod loaded_twice;
 mod merge;
 mod migrate;
 mod options;
+mod overtaken;
+mod patience;
 mod position;
 mod reload;
 mod report;
@@ -80,7 +84,7 @@ impl ffi::Host for Server {
         let (event, name) = (change.event, change.key);
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
             if event == b"restore" {
-                leftovers::arrived(module, name);
+                overtaken::arrived(module, name);
             }
             if sessions::is_key(name) {
                 sessions::look();

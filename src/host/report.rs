@@ -107,6 +107,7 @@ fn writes(module: &Module) -> Vec<(String, Shown)> {
         number("writes_refused_busy", stats.busy.get()),
         number("writes_refused_bad_input", stats.bad_input.get()),
         number("writes_timed_out", stats.timed_out.get()),
+        number("writes_abandoned", stats.abandoned.get()),
         number("sync_writes", stats.sync.get()),
     ]
 }

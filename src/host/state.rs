@@ -1,6 +1,6 @@
 //! The module's one instance, and what only the main thread knows.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
@@ -8,20 +8,22 @@ use std::time::{Duration, Instant};
 
 use super::acknowledge::Acknowledgement;
 use super::complaints::{Complaints, Late};
+use super::deadlines::Deadlines;
 use super::elsewhere::Changed;
 use super::ffi::{Blocked, Str, Timer};
 use super::gather::Gather;
 use super::inbox::Inbox;
 use super::leftovers::Leftovers;
+use super::overtaken::Overtaken;
 use super::sessions::Sessions;
 use super::staging::Staging;
 use super::sync::Sync;
 use super::value::Value;
 use super::verify::Verify;
 use crate::change::{Action, Bytes};
-use crate::command::{CacheOnly, Named, Reply};
-use crate::config::Config;
-use crate::engine::{Engine, Job, JobId, Progress, Settled, Shared, Stage, Term};
+use crate::command::{CacheOnly, KeptChange, Named, Reply};
+use crate::config::{Config, Unmapped};
+use crate::engine::{Claim, Engine, Job, JobId, Progress, Settled, Shared, Stage, Term};
 use crate::failure::Failure;
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
@@ -84,12 +86,11 @@ pub struct State {
     /// What the workers have done and the data set does not show yet, in order.
     pub settled: VecDeque<Settled>,
     /// When clients' time is up, in order.
-    pub deadlines: VecDeque<(Instant, JobId)>,
+    pub deadlines: Deadlines,
     /// The timer for the first deadline.
     pub deadline_timer: Option<Timer>,
-    /// Final keys that were written here while their slot was arriving: what comes from the other
-    /// node under that name is old.
-    pub overtaken: HashSet<Arc<[u8]>>,
+    /// Final keys that were written here while their slot was arriving.
+    pub overtaken: Overtaken,
     /// How long the server itself has waited for a write, at most, since LATENCY was told.
     pub slow_sync: Duration,
     /// `latency-monitor-threshold`, and when the server was asked for it.
@@ -145,10 +146,18 @@ pub struct Pending {
     pub kept: Vec<(Bytes, Bytes)>,
     /// Such fields that leave.
     pub dropped: Vec<Bytes>,
+    /// A field that is kept in Redis only and changes by what it holds.
+    pub kept_change: Option<KeptChange>,
     /// What happens to the final key when the database has no part in it.
     pub cache: Option<CacheOnly>,
     /// Where what becomes of it is told, too.
     pub acknowledgement: Option<Acknowledgement>,
+    /// Who has the say over it.
+    pub claim: Arc<Claim>,
+    /// It changes nothing in the database.
+    pub only_looks: bool,
+    /// Its time was up while a statement was on its way: it was given a little more.
+    pub is_overdue: bool,
     /// [`State::epoch`] when it was staged.
     pub epoch: u64,
     /// In which term: in a later one, the data set may hold what came after it.
@@ -292,18 +301,27 @@ impl State {
     /// Takes out writes that are settled.
     pub fn remove(&mut self, settled: &Settled) -> Removed {
         let pendings = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
+        let jobs = &self.jobs;
+        self.deadlines.forget_answered(jobs.len(), |id| jobs.contains_key(&id));
         let Some(line) = self.keys.get_mut(&settled.target) else {
             return Removed { pendings, next: VecDeque::new(), is_last: true };
         };
         line.sent = line.sent.saturating_sub(settled.answers.len());
         let mut next = VecDeque::new();
+        let has_kept_change = |job: &Job| {
+            job.change.mapping.unmapped == Unmapped::Keep
+                && jobs.get(&job.id()).is_some_and(|pending| pending.kept_change.is_some())
+        };
         if line.sent == 0 {
-            let rest = line.behind.split_off(line.behind.len().min(TOGETHER_MAX));
+            let most = line.behind.len().min(TOGETHER_MAX);
+            // What may have to be sent again ends a group: nothing of its key goes before it.
+            let ends = line.behind.iter().take(most).position(has_kept_change);
+            let rest = line.behind.split_off(ends.map_or(most, |at| at + 1));
             next = std::mem::replace(&mut line.behind, rest);
             line.sent = next.len();
             line.progress.set(Stage::Queued);
         }
-        let is_write = |job: &Job| job.change.action != Action::Read;
+        let is_write = |job: &Job| job.change.action != Action::Read || has_kept_change(job);
         let is_last = line.sent == next.len() && !next.iter().chain(&line.behind).any(is_write);
         if line.sent == 0 {
             self.keys.remove(&settled.target);

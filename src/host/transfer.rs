@@ -40,14 +40,17 @@ pub fn run(
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
+    // A time that is over: the server makes no key.
+    if plain == c"RESTORE" && ctx.open(&Str::new(staged)).kind() == Kind::Empty {
+        return Some(Value::OK);
+    }
     let done = match plain.to_bytes() {
         b"RENAME" | b"RESTORE" => Reply::Done,
         _ if noticed => Reply::Number(1),
         // RENAMENX and COPY that found the staged key there have changed nothing.
         _ => return Some(Value::Integer(reply.integer())),
     };
-    let admit = |target: &[u8], uuid: &[u8]| Acknowledgement::admit(ctx, target, uuid);
-    let result = whole_hash(ctx, module, staged, done, admit);
+    let result = whole_hash(ctx, module, staged, done, By::Client);
     if result.is_err() {
         module.apply(|| undo(ctx, args));
     }
@@ -78,17 +81,30 @@ pub fn undo_restore(ctx: &Writable, args: Args) {
     ctx.call(c"UNLINK", &[args.strings(1)[0]]);
 }
 
+/// On whose behalf a whole hash is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The client of the command, who reads the answer.
+    Client,
+    /// Nobody who could be asked for rights, or told anything.
+    Nobody,
+}
+
 /// Writes all fields of a staged hash through and waits. The answer, or the error when the row is
-/// not written; what is staged is then still there. `admit` says where a hash with a uuid among its
-/// fields is acknowledged.
+/// not written; what is staged is then still there.
 pub fn whole_hash(
     ctx: &Writable,
     module: &Module,
     key: &[u8],
     done: Reply,
-    admit: impl FnOnce(&[u8], &[u8]) -> Result<Option<Acknowledgement>, Value>,
+    by: By,
 ) -> Result<Value, Value> {
-    let (mapping, staged) = admit::staged(ctx, module, key).map_err(|f| refuse(module, &f))?;
+    // What no client reads is no refused write in INFO.
+    let refuse = |failure: Failure| match by {
+        By::Client => refuse(module, &failure),
+        By::Nobody => Value::from(&failure),
+    };
+    let (mapping, staged) = admit::staged(ctx, module, key).map_err(refuse)?;
     let name = Str::new(key);
     let is_hash = ctx.open(&name).kind() == Kind::Hash;
     if !is_hash || ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
@@ -96,12 +112,15 @@ pub fn whole_hash(
     }
     let fields = ctx.read(c"HGETALL", &[&name]);
     let mut write = command::hset(&mapping, staged.id, fields.texts().into_iter())
-        .map_err(|problem| refuse(module, &Failure::Input(problem)))?;
+        .map_err(|problem| refuse(Failure::Input(problem)))?;
     if !matches!(write.action, Action::Upsert(_)) {
         let problem = "the operation field \"#\" works with HSET only";
-        return Err(refuse(module, &Failure::Input(problem.into())));
+        return Err(refuse(Failure::Input(problem.into())));
     }
-    let acknowledgement = admit(staged.target, &write.uuid)?;
+    let acknowledgement = match by {
+        By::Client => Acknowledgement::admit(ctx, staged.target, &write.uuid)?,
+        By::Nobody => None,
+    };
     write.reply = done;
     // Until it is known whether the row is written, the hash must not be lost.
     module.state().held = Some(staged.target.into());

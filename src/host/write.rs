@@ -75,12 +75,16 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         }
         return Some(value);
     }
-    let error = match sets_the_whole_row(&mapping, &write) {
+    let staged_reply = match sets_the_whole_row(&mapping, &write) {
         true => stage_with_key(ctx, module, args, plain, &mapping, staged.id),
         false => stage(ctx, module, args, plain, &[]),
     };
-    if error.is_some() {
-        return error;
+    match staged_reply {
+        Err(refusal) => return Some(refusal),
+        // The answer where there is no such field yet.
+        Ok(Value::Integer(n)) if write.kept_change.is_some() => write.reply = Reply::Number(n),
+        Ok(Value::Bytes(text)) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
+        Ok(_) => {}
     }
     flight::send(ctx, module, &mapping, staged.target, write, acknowledgement)
 }
@@ -142,7 +146,7 @@ fn stage_with_key(
     plain: &CStr,
     mapping: &Mapping,
     id: &[u8],
-) -> Option<Value> {
+) -> Result<Value, Value> {
     let fields = module.state().field_strings(mapping);
     let parts: Vec<Str> = id.splitn(mapping.key_len, |&b| b == b':').map(Str::new).collect();
     let key = fields.iter().zip(&parts).filter_map(|(field, part)| Some([field.as_ref()?, part]));
@@ -152,21 +156,21 @@ fn stage_with_key(
 
 /// Runs the client's own command on the staged key, with the client's rights and Redis' own checks
 /// of its arguments, and with `more` fields and values. The keyspace notification is what stages the
-/// change. Returns the error, if any: then nothing has changed.
+/// change. Returns the command's answer on the staged key, or the error: then nothing has changed.
 fn stage(
     ctx: &Writable,
     module: &Module,
     args: Args,
     plain: &CStr,
     more: &[&Str],
-) -> Option<Value> {
+) -> Result<Value, Value> {
     // These look at what is there, and what another write has staged is not what is there.
     let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
     if looks {
         let key = args.strings(1);
         if ctx.open(key[0]).has(key[1]) {
             if !ctx.may_run(plain, &key) {
-                return Some(no_permission(plain, key[0].as_bytes()));
+                return Err(no_permission(plain, key[0].as_bytes()));
             }
             module.apply(|| {
                 // Emptied, the key would be gone, and missing where its slot moves to another node.
@@ -179,13 +183,16 @@ fn stage(
     let command = || ctx.call_as_user(plain, args, more);
     let (reply, mut noticed) = staging(module, args.get(1), command);
     if let Some(error) = reply.error() {
-        return Some(Value::error(as_user_sees(error)));
+        return Err(Value::error(as_user_sees(error)));
     }
     // HDEL finds nothing to delete, or leaves nothing.
     if plain == c"HDEL" {
         noticed = mark(ctx, module, args.get(1), plain);
     }
-    (!noticed).then(|| Value::error("ERR writethrough: the server announced no change of the key"))
+    match noticed {
+        true => Ok(reply.value()),
+        false => Err(Value::error("ERR writethrough: the server announced no change of the key")),
+    }
 }
 
 /// Makes a staged key that says what is on its way, for commands that leave none.

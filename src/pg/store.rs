@@ -11,7 +11,7 @@ use super::error::{classify_connect, explain};
 use super::pool::{too_late, Manager};
 use super::{resolve, transaction};
 use crate::batch::Form;
-use crate::engine::{Fate, Lost, Outcome, Permit, Row, Store, Trouble};
+use crate::engine::{claim, Fate, Lost, Outcome, Permit, Row, Store, Trouble};
 use crate::failure::Refusal;
 use crate::limits::Limits;
 use crate::mapping::Mapping;
@@ -81,6 +81,10 @@ impl Store for PgStore {
             let newer = self.catalog.newer(&mut session, mapping);
             self.session = Some(session);
             return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
+        }
+        if claim::send(rows).is_err() {
+            self.session = Some(session);
+            return Err(Trouble::GivenUp);
         }
         let trouble = match transaction::apply(&mut session, permit, mapping, form, rows) {
             Ok(outcomes) => {

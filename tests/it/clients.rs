@@ -1,9 +1,9 @@
 //! The programs in `examples/clients/`: each sells five lamps to ten buyers.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::readme::{read, repository};
@@ -53,6 +53,50 @@ fn program(name: &str) -> Command {
 
 fn python() -> Command {
     program("python3")
+}
+
+/// pip's current redis-py, in an environment of its own, made once and kept between runs. `None`, with
+/// a line that says so, where pip can't have it.
+fn current_python() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let make = || {
+        let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redis-py");
+        let python = venv.join("bin/python");
+        let mut probe = Command::new(&python);
+        let has_it = |probe: &mut Command| {
+            let probe = probe.args(["-c", "import redis.asyncio"]).stderr(Stdio::null());
+            probe.status().is_ok_and(|status| status.success())
+        };
+        if has_it(&mut probe) {
+            return Some(python);
+        }
+        let quiet = |command: &mut Command| {
+            let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        let is_made = quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+            && quiet(Command::new(&python).args(["-m", "pip", "install", "redis"]))
+            && has_it(&mut Command::new(&python));
+        if !is_made {
+            let line = b"skipped: pip can't install the current redis-py\n";
+            io::stderr().write_all(line).expect("stderr");
+        }
+        is_made.then_some(python)
+    };
+    PYTHON.get_or_init(make).as_deref()
+}
+
+fn current(program: &str, url: &str) -> String {
+    let python = current_python().expect("asked before");
+    output(Command::new(python).arg(repository(program)).arg(url))
+}
+
+fn in_current_python(url: &str) -> String {
+    current("examples/clients/client.py", url)
+}
+
+fn in_asyncio(url: &str) -> String {
+    current("examples/clients/client_asyncio.py", url)
 }
 
 /// With the folder where Debian's packages are: a `node` of another source doesn't look there.
@@ -173,5 +217,62 @@ fn the_node_client_sells_what_is_there() {
 fn the_node_client_sends_again() {
     if node_is_installed() {
         sends_again(in_node);
+    }
+}
+
+#[test]
+fn the_current_python_client_sells_what_is_there() {
+    if current_python().is_some() {
+        sells_what_is_there(in_current_python);
+        sells_what_is_there(in_asyncio);
+    }
+}
+
+#[test]
+fn the_current_python_client_sends_again() {
+    if current_python().is_some() {
+        sends_again(in_current_python);
+    }
+}
+
+#[test]
+fn the_asyncio_client_sends_again() {
+    if current_python().is_some() {
+        sends_again(in_asyncio);
+    }
+}
+
+/// redis-py 8 by its own defaults: it gives up before the server does, and tries again ten times.
+/// What it has given up is not counted.
+#[test]
+fn a_client_that_gives_up_and_tries_again_is_counted_once() {
+    let Some(python) = current_python() else { return };
+    let stack = shop().patient().start();
+    stack.execute(
+        "insert into shop.products (sku, title, price, stock) values ('lamp', 'Lamp', 1, 100)",
+    );
+    for module in ["redis", "redis.asyncio"] {
+        let before: i64 = stack.one("select stock from shop.products").parse().expect("a number");
+        let row = stack.database.hold("select from shop.products for update");
+        let script = format!(
+            "import asyncio, inspect, {module} as redis
+async def main():
+    client = redis.Redis(port={}, socket_timeout=0.5)
+    answer = client.hincrby('__{{products:lamp}}', 'stock', 1)
+    print(await answer if inspect.isawaitable(answer) else answer)
+asyncio.run(main())",
+            stack.redis.port()
+        );
+        let given_up = stack.info_int("writes_abandoned");
+        let printed = thread::scope(|scope| {
+            let program = scope.spawn(|| output(Command::new(python).arg("-c").arg(&script)));
+            eventually("it has given up three times", || {
+                stack.info_int("writes_abandoned") >= given_up + 3 || program.is_finished()
+            });
+            row.rollback();
+            program.join().expect("the program")
+        });
+        assert_eq!(printed.trim(), (before + 1).to_string(), "{module}");
+        assert_eq!(stack.one("select stock from shop.products"), (before + 1).to_string());
     }
 }

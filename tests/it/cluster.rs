@@ -98,6 +98,52 @@ fn a_key_that_arrives_after_its_write_is_not_older_than_that() {
     });
 }
 
+/// True when the key is still there after several turns of the server's event loop.
+fn stays(node: &Stack, key: &str) -> bool {
+    (0..20).for_each(|_| drop(node.run("PING")));
+    node.run(&format!("EXISTS {key}")) == int(1)
+}
+
+/// A key that is restored later has nothing to do with the slot's move.
+#[test]
+fn what_was_overtaken_is_forgotten_with_the_move() {
+    for comes in [true, false] {
+        let (from, to) = two_nodes();
+        from.add_user(1);
+        let dump = from.run("DUMP users:1");
+        open_slot(&from, &to);
+        let mut writer = to.conn();
+        assert_eq!(writer.run("ASKING"), ok());
+        assert!(writer.run("HSET __{users:1} username new").is_int());
+        if comes {
+            // It is old, and goes; its name is free then.
+            assert_eq!(from.cmd(&migrate(&to, &["users:1"])), ok());
+            eventually("what is old is gone", || {
+                writer.run("ASKING");
+                writer.run("EXISTS users:1") == int(0)
+            });
+            let restore: [&[u8]; 5] =
+                [b"RESTORE-ASKING", b"users:1", b"0", dump.bytes(), b"REPLACE"];
+            assert_eq!(writer.cmd(&restore), ok());
+            (0..20).for_each(|_| drop(writer.run("PING")));
+            writer.run("ASKING");
+            assert_eq!(writer.run("EXISTS users:1"), int(1), "it comes once");
+        } else {
+            // It never comes, and the slot has arrived.
+            from.run("DEL users:1");
+            let (slot, id) = (from.run("CLUSTER KEYSLOT users:1").int(), to.run("CLUSTER MYID"));
+            let line = format!("CLUSTER SETSLOT {slot} NODE {}", id.text());
+            assert_eq!(to.run(&line), ok());
+            assert_eq!(from.run(&line), ok());
+            let restore: [&[u8]; 5] = [b"RESTORE", b"users:1", b"0", dump.bytes(), b"REPLACE"];
+            eventually("a restored key stays", || {
+                assert_eq!(to.cmd(&restore), ok());
+                stays(&to, "users:1")
+            });
+        }
+    }
+}
+
 /// What another node has staged is no write of this one's: it may be done already.
 #[test]
 fn a_staged_key_that_arrives_is_not_written_again() {

@@ -41,7 +41,7 @@ fn all_options_are_shown_with_their_defaults() {
         ("pool-size", "4"),
         ("batch-max", "512"),
         ("queue-max", "100000"),
-        ("timeout-ms", "5000"),
+        ("timeout-ms", "3000"),
         ("sync-timeout-ms", "1000"),
         ("connect-timeout-ms", "1000"),
         ("db", "0"),

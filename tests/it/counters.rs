@@ -182,14 +182,3 @@ fn no_other_column_changes() {
     assert_eq!(s.row_of("items", 1), expected);
     assert_eq!(s.hgetall("items:1"), expected, "with the generated column");
 }
-
-#[test]
-fn a_field_that_is_kept_in_redis_only_has_no_column_to_add_to() {
-    let s = Stack::new().sql(SQL).mapping(json!({ "table": "items" })).with("unmapped", "keep");
-    let s = s.start();
-    assert_eq!(s.run("HSET __{items:1} stock 1 nick 5"), int(2));
-    s.assert_line_refused("HINCRBY __{items:1} nick 1", "ERR writethrough: ");
-    s.assert_line_refused("HINCRBYFLOAT __{items:1} nick 1", "ERR writethrough: ");
-    assert_eq!(s.run("HINCRBY __{items:1} stock 1"), int(2));
-    assert_eq!(s.run("HGET items:1 nick"), bulk("5"), "it stays");
-}

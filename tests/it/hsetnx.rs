@@ -94,13 +94,6 @@ fn the_key_is_never_null() {
 }
 
 #[test]
-fn a_field_that_is_kept_in_redis_only_is_refused() {
-    let s = Stack::users().with("unmapped", "keep").start();
-    s.add_user(1);
-    s.assert_line_refused("HSETNX __{users:1} nick x", "ERR writethrough: ");
-}
-
-#[test]
 fn of_many_clients_one_sets_it() {
     let s = Stack::users().patient().start();
     s.add_user(1);

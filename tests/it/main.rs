@@ -33,6 +33,7 @@ mod counters;
 mod del;
 mod hdel;
 mod hsetnx;
+mod kept_fields;
 mod mixed_commands;
 mod other_ways;
 mod rgsync;
@@ -61,6 +62,7 @@ mod verify;
 mod verify_meanwhile;
 
 // Many writes, and what happens around them.
+mod abandoned;
 mod acl;
 mod admin;
 mod all_at_once;
@@ -76,6 +78,7 @@ mod host;
 mod in_flight;
 mod in_sync;
 mod journal;
+mod locked;
 mod lost;
 mod migrate;
 mod one_by_one;

@@ -275,3 +275,50 @@ fn a_hash_is_moved_into_an_existing_row() {
     assert_eq!(s.hgetall("users:1")["username"], "u1", "the row keeps what isn't named");
     s.assert_user_cached(1);
 }
+
+/// As on a plain key: OK, and no key is made. So there is no row to write.
+#[test]
+fn a_restore_whose_time_is_over_makes_nothing() {
+    let s = Stack::users().start();
+    s.add_user(1);
+    assert_eq!(s.run("HSET draft username new email e@x pwhash h"), int(3));
+    let dump = s.run("DUMP draft");
+    let before = s.state();
+    for more in [&["ABSTTL"][..], &["ABSTTL", "REPLACE"], &["REPLACE", "ABSTTL"]] {
+        for id in [1, 9] {
+            let key = format!("__{{users:{id}}}");
+            let mut words: Vec<&[u8]> = vec![b"RESTORE", key.as_bytes(), b"1", dump.bytes()];
+            words.extend(more.iter().map(|word| word.as_bytes()));
+            assert_eq!(s.cmd(&words), ok(), "{more:?}");
+            let mut conn = s.conn();
+            assert_eq!(conn.run("MULTI"), ok());
+            conn.cmd(&words);
+            assert_eq!(conn.run("EXEC"), Reply::Array(vec![ok()]));
+        }
+    }
+    assert_eq!(s.state(), before);
+    assert_eq!(s.run("KEYS __*"), Reply::Array(vec![]));
+    // One whose time is to come is written.
+    let words: [&[u8]; 5] =
+        [b"RESTORE", b"__{users:9}", b"99999999999999", dump.bytes(), b"ABSTTL"];
+    assert_eq!(s.cmd(&words), ok());
+    s.assert_user_cached(9);
+}
+
+/// INFO counts what a client has read.
+#[test]
+fn a_staged_key_that_is_moved_away_is_no_refused_write() {
+    let s = Stack::users().patient().start();
+    s.add_user(1);
+    let lock = s.lock_user(1);
+    let mut writer = s.send("HSET __{users:1} username new");
+    s.database.wait_for_lock_waiters(1);
+    assert_eq!(s.run("MOVE __{users:1} 1"), int(1));
+    s.wait_for_log("was not written through: ERR writethrough:");
+    lock.rollback();
+    assert_eq!(writer.receive(), int(0));
+    s.assert_user_cached(1);
+    assert_eq!(s.info_int("writes_refused"), 0);
+    s.run("HSET __{users:1} nofield x").assert_error("ERR writethrough: ");
+    assert_eq!(s.info_int("writes_refused_bad_input"), 1);
+}

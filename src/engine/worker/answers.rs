@@ -8,7 +8,7 @@ use super::Worker;
 use crate::batch::{by_form, Form, Group};
 use crate::change::Action;
 use crate::engine::job::{Job, Row, RowState};
-use crate::engine::Outcome;
+use crate::engine::{Outcome, Stage};
 use crate::failure::Failure;
 
 impl Worker {
@@ -53,17 +53,20 @@ impl Worker {
         self.completions.push(jobs.into_iter().map(settle).collect());
     }
 
-    /// Writes whose client's time is up are not begun. One that may be committed already becomes
-    /// a read of its row, so that the cache follows the database.
+    /// Writes that were given up, or whose client's time is up, are not begun. One that may be
+    /// committed already becomes a read of its row, so that the cache follows the database.
     pub(super) fn drop_expired(&self, jobs: Vec<Job>) -> Vec<Job> {
         let now = Instant::now();
+        let is_over = |job: &Job| job.deadline <= now || job.claim.is_given_up();
         let (expired, mut rest): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.deadline <= now && job.unsure.is_none());
+            jobs.into_iter().partition(|job| job.unsure.is_none() && is_over(job));
         for job in rest.iter_mut().filter(|job| job.deadline <= now) {
             job.change.action = Action::Read;
         }
-        let text = "the write waited until its time was up; nothing was written";
-        self.fail(expired, &Failure::TimedOut(text.into()));
+        for job in expired {
+            let failure = Failure::unsent(job.progress.stage() == Stage::Locked, &job.limit);
+            self.fail(vec![job], &failure);
+        }
         rest
     }
 

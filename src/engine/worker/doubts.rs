@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{members, pause, Worker};
+use super::{jobs_of, members, pause, Worker};
 use crate::batch::{Form, Group};
 use crate::engine::lost::{Doubt, Fate, Lost};
 use crate::engine::{Job, Trouble};
@@ -28,7 +28,10 @@ impl Worker {
                 Ok(Fate::Committed(outcomes)) => {
                     return self.settle(&group.form, group.rows.into_iter().zip(outcomes));
                 }
-                Ok(Fate::NotCommitted) => return self.again(group),
+                Ok(Fate::NotCommitted) => {
+                    jobs_of(&group).for_each(|job| job.claim.take_back());
+                    return self.again(group);
+                }
                 Ok(Fate::Ended) if group.form.is_once() => {
                     doubt.end();
                     let failure = Failure::TimedOut(format!(
@@ -85,6 +88,7 @@ impl Worker {
                     }
                 });
                 if was_not {
+                    job.claim.take_back();
                     job.unsure = None;
                 }
             }

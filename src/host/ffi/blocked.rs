@@ -1,7 +1,9 @@
 //! A client that is made to wait.
 
+use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redis_module::raw;
 
@@ -43,6 +45,16 @@ impl Ctx {
     }
 }
 
+/// The numbers of the writes that blocked clients wait for, by the client's handle.
+static WAITING: LazyLock<Mutex<HashMap<usize, Vec<u64>>>> = LazyLock::new(Mutex::default);
+
+fn waiting() -> MutexGuard<'static, HashMap<usize, Vec<u64>>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is called with the numbers of the writes whose client has gone.
+static LEFT: OnceLock<fn(&[u64])> = OnceLock::new();
+
 /// A client that waits. Dropped unanswered, it answers with an error.
 #[derive(Debug)]
 pub struct Blocked {
@@ -53,11 +65,32 @@ pub struct Blocked {
 unsafe impl Send for Blocked {}
 
 impl Blocked {
+    /// The client waits for the write of this number. When it goes before it is answered, `left` is
+    /// called with all such numbers, in the middle of whatever ends it: no key is touched there.
+    pub fn waits_for(&self, write: u64, left: fn(&[u64])) {
+        unsafe extern "C" fn disconnected(
+            _: *mut raw::RedisModuleCtx,
+            client: *mut raw::RedisModuleBlockedClient,
+        ) {
+            let writes = waiting().remove(&(client as usize)).unwrap_or_default();
+            if let Some(left) = LEFT.get() {
+                guard("the end of a client", || left(&writes));
+            }
+        }
+        let _ = LEFT.set(left);
+        let handle = self.raw.as_ptr();
+        waiting().entry(handle as usize).or_default().push(write);
+        // SAFETY: the handle is valid until it is unblocked, and only the main thread calls this.
+        unsafe { raw::RedisModule_SetDisconnectCallback.unwrap()(handle, Some(disconnected)) };
+    }
+
     /// Answers the client. A client that has gone is fine: the server drops the answer.
     pub fn answer(self, value: Value) {
         let data = Box::into_raw(Box::new(value)).cast();
         let raw = self.raw.as_ptr();
         std::mem::forget(self);
+        // The server may give the handle's address to another client soon.
+        waiting().remove(&(raw as usize));
         // SAFETY: the handle is valid and unblocked once; `data` is freed by the callback.
         unsafe {
             if let Some(end) = raw::RedisModule_BlockedClientMeasureTimeEnd {

@@ -8,6 +8,7 @@ use std::ptr::{null, null_mut, NonNull};
 use redis_module::raw;
 
 use super::{Args, Ctx, Str, Writable};
+use crate::host::value::Value;
 
 impl Ctx {
     /// Runs a command that changes nothing: the server refuses one that would.
@@ -78,10 +79,23 @@ impl Reply {
         }
     }
 
-    /// The text of a string.
+    /// The text of a string, or nothing.
     pub fn text(&self) -> &[u8] {
         // SAFETY: the reply is valid until it is dropped, and so is its text.
         self.raw.map_or(&[], |raw| unsafe { text(raw.as_ptr()) })
+    }
+
+    /// What a client would read: a number, or a text.
+    pub fn value(&self) -> Value {
+        // SAFETY: the reply is valid until it is dropped, and so is its text.
+        let is_number = self.raw.is_some_and(|raw| unsafe {
+            let kind = raw::RedisModule_CallReplyType.unwrap()(raw.as_ptr());
+            kind == raw::REDISMODULE_REPLY_INTEGER as c_int
+        });
+        match is_number {
+            true => Value::Integer(self.integer()),
+            false => Value::Bytes(self.text().to_vec()),
+        }
     }
 
     /// True for a reply with this text.

@@ -1,0 +1,112 @@
+//! What a command asks for, in terms of the mapping.
+
+use crate::change::{Action, Bytes};
+
+/// A write, in terms of the mapping.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Write {
+    /// What happens to the row.
+    pub action: Action,
+    /// How the client of a committed write is answered.
+    pub reply: Reply,
+    /// Fields that are kept in Redis only.
+    pub kept: Vec<(Bytes, Bytes)>,
+    /// Such fields that leave.
+    pub dropped: Vec<Bytes>,
+    /// A field that is kept in Redis only and changes by what it holds.
+    pub kept_change: Option<KeptChange>,
+    /// What happens to the final key when the database has no part in it.
+    pub cache: Option<CacheOnly>,
+    /// With a uuid: what the acknowledgement's stream is named after.
+    pub uuid: Vec<u8>,
+}
+
+/// How the client of a committed write is answered: as its command would have been on the final
+/// key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// How many of these fields were not there.
+    NewFields(Vec<Named>),
+    /// How many of these fields were there.
+    OldFields(Vec<Named>),
+    /// The column's new value, as a number where it is whole.
+    Integer(usize),
+    /// The column's new value, as a text.
+    Text(usize),
+    /// 1 when the column was NULL.
+    Filled,
+    /// 1 when the row was there.
+    Existed,
+    /// 1 when the row is there.
+    Found,
+    /// This number.
+    Number(i64),
+    /// This text.
+    Bytes(Vec<u8>),
+    /// What the server says of the change of the cache.
+    Changed,
+    /// `OK`.
+    Done,
+}
+
+/// A field that a write names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// A column of the mapping.
+    Column(usize),
+    /// An index of [`Write::kept`].
+    Kept(usize),
+    /// An index of [`Write::dropped`].
+    Dropped(usize),
+}
+
+/// What happens to a field that is kept in Redis only, in order with the writes of its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptChange {
+    /// How it changes.
+    pub kind: KeptKind,
+    /// The field.
+    pub field: Bytes,
+    /// The increment, or the value.
+    pub value: Bytes,
+    /// The row was missing: it is made first, and then the field is missing, too.
+    pub is_new_row: bool,
+}
+
+/// The command that changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptKind {
+    /// `HINCRBY`
+    Add,
+    /// `HINCRBYFLOAT`
+    AddFloat,
+    /// `HSETNX`
+    Fill,
+}
+
+/// rgsync's operations that leave the table alone.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CacheOnly {
+    /// `+`: set these fields of the final key.
+    Set(Vec<(Bytes, Bytes)>),
+    /// `-`: remove the final key.
+    Evict,
+}
+
+impl Write {
+    /// A write without fields that are kept in Redis only.
+    pub(super) fn new(action: Action, reply: Reply) -> Write {
+        let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
+        Write { action, reply, kept, dropped, kept_change: None, cache: None, uuid }
+    }
+
+    /// Reads the row into the cache.
+    pub fn read(reply: Reply) -> Write {
+        Write::new(Action::Read, reply)
+    }
+
+    /// Deletes the row.
+    pub fn delete() -> Write {
+        Write::new(Action::Delete, Reply::Existed)
+    }
+}
