@@ -53,13 +53,15 @@ fn run(ctx: &Ctx) {
 /// Merges one outcome and answers its clients. A server that follows another one holds what that one
 /// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
 pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settled: Settled) {
-    let (again, Removed { pendings, next, is_last }, epoch) = {
+    let (again, stage, Removed { pendings, next, is_last }, epoch) = {
         let mut state = module.state();
+        // What is taken out makes way for those behind it, which begin anew.
+        let stage = state.progress(&settled.target).stage();
         let again = kept_change::make_row(module, &mut state, &mut settled);
         let mut removed = state.remove(&settled);
         let prefix = module.config.prefix.as_bytes();
         removed.is_last &= !state.is_changed_elsewhere(prefix, &settled.target);
-        (again, removed, state.epoch)
+        (again, stage, removed, state.epoch)
     };
     if !again.is_empty() || !next.is_empty() {
         module.engine.submit(again.into_iter().chain(next));
@@ -117,7 +119,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         if let (Some(acknowledgement), Some(ctx)) = (&pending.acknowledgement, writable) {
             acknowledgement.send(ctx, module, &value);
         }
-        let late = answer.is_err().then(|| Late::of(&pending));
+        let late = answer.is_err().then(|| Late { stage, ..Late::of(&pending) });
         match pending.waiter {
             Waiter::Nobody => continue,
             Waiter::Verify => {
