@@ -303,69 +303,6 @@ fn a_write_whose_time_is_up_is_not_begun() {
 }
 
 #[test]
-fn what_was_not_sent_is_not_written_after_a_demotion() {
-    let mut bench = Bench::new();
-    bench.write(1, "a", LONG);
-    bench.shared.terms.demote();
-    assert_eq!(bench.run(), [(1, demoted(), false)]);
-    bench.write(1, "b", LONG);
-    bench.shared.terms.promote();
-    bench.write(2, "c", LONG);
-    assert_eq!(bench.run(), [(1, demoted(), false), (2, Ok(0), false)], "b is of another term");
-    assert_eq!(*bench.statements.lock().unwrap(), [["users:2"]]);
-}
-
-fn demoted() -> Result<i64, Failure> {
-    Err(Failure::Down("this server follows another one now; nothing was written".into()))
-}
-
-/// Whatever is left of a statement when the server is demoted: it is not sent.
-#[test]
-fn a_turn_ends_with_its_term() {
-    let troubles: [fn() -> Option<Trouble>; 5] = [
-        || Some(Trouble::Locked),
-        || Some(Trouble::Conflict(Refusal::default())),
-        || Some(Trouble::Retry("57P01".into())),
-        || Some(Trouble::Demoted),
-        // It is refused for its bad row.
-        || None,
-    ];
-    for trouble in troubles {
-        let mut bench = Bench::new();
-        for (user, name) in [(1, "a"), (2, "bad"), (3, "c"), (4, "demote")] {
-            bench.write(user, name, LONG);
-        }
-        trouble().into_iter().for_each(|trouble| bench.will(trouble));
-        let answers = bench.run();
-        assert!(answers.iter().all(|(_, answer, _)| *answer == demoted()), "{answers:?}");
-        assert_eq!(bench.statements.lock().unwrap().len(), 1, "{:?}", trouble());
-    }
-}
-
-#[test]
-fn later_writes_of_a_row_end_with_the_term() {
-    let mut bench = Bench::new();
-    bench.write(1, "demote", LONG);
-    bench.write(1, "b", LONG);
-    // They can't be one: the second is another wave.
-    bench.jobs[1].change.action = Action::Delete;
-    assert_eq!(bench.run(), [(1, Ok(0), false), (2, demoted(), false)]);
-    assert_eq!(bench.statements.lock().unwrap().len(), 1);
-}
-
-/// It has ended; what it did is seen in the row, by whoever is the master.
-#[test]
-fn a_lost_write_of_an_earlier_term_is_not_sent_again() {
-    let mut bench = Bench::new();
-    bench.write(1, "demote", LONG);
-    bench.will_lose([Fate::Running, Fate::Ended]);
-    let answers = bench.run();
-    assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
-    assert_eq!(bench.statements.lock().unwrap().len(), 1);
-    assert_eq!(bench.shared.stats.unsettled.get(), 0);
-}
-
-#[test]
 fn a_worker_that_panics_answers_and_goes_on() {
     let mut bench = Bench::new();
     bench.write(1, "panic", LONG);
@@ -374,3 +311,6 @@ fn a_worker_that_panics_answers_and_goes_on() {
     bench.write(2, "a", LONG);
     assert_eq!(bench.run(), [(1, Ok(0), false)]);
 }
+
+#[path = "worker_term_tests.rs"]
+mod terms;

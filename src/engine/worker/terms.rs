@@ -11,13 +11,13 @@ impl Worker {
     }
 
     /// Waits until earlier masters were told to end. Where the database answers, and that can't be
-    /// done in a while, it goes on without.
+    /// done in a while, it goes on without; where it is away, nothing is sent.
     pub(super) fn await_opening(&self) {
         let Shared { health, terms, limits, .. } = &*self.shared;
-        // Nothing is sent while it is away.
-        let is_away = health.refusal().is_some();
-        if !is_away && !terms.wait_until_open(limits.grace()) && health.is_up() {
-            terms.open(terms.now());
+        while health.refusal().is_none() && !terms.wait_until_open(limits.grace()) {
+            if health.is_up() {
+                terms.open(terms.now());
+            }
         }
     }
 
