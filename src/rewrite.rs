@@ -18,6 +18,8 @@ pub enum Rewrite {
 pub enum Keys {
     /// One key.
     At(usize),
+    /// One key that a hash is written to: also where the braces of a staged key are missing.
+    Written(usize),
     /// Every argument.
     All,
     /// Every other argument, from this one on.
@@ -35,7 +37,7 @@ const LONGEST: usize = 17;
 /// `None` for commands that make or change no staged hash, and where the number of arguments is
 /// wrong: Redis says so itself.
 pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
-    use Keys::{All, At, Migrate, Pairs, Store};
+    use Keys::{All, At, Migrate, Pairs, Store, Written};
     use Rewrite::{Refuse, To};
     let mut lower = [0; LONGEST];
     let lower = lower.get_mut(..name.len())?;
@@ -43,17 +45,17 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
     lower.make_ascii_lowercase();
     let pairs = argc >= 4 && argc.is_multiple_of(2);
     let (rewrite, keys, fits) = match &*lower {
-        b"hset" => (To(c"wt.hset"), At(1), pairs),
-        b"hmset" => (To(c"wt.hmset"), At(1), pairs),
-        b"hsetnx" => (To(c"wt.hsetnx"), At(1), argc == 4),
-        b"hincrby" => (To(c"wt.hincrby"), At(1), argc == 4),
-        b"hincrbyfloat" => (To(c"wt.hincrbyfloat"), At(1), argc == 4),
-        b"hdel" => (To(c"wt.hdel"), At(1), argc >= 3),
+        b"hset" => (To(c"wt.hset"), Written(1), pairs),
+        b"hmset" => (To(c"wt.hmset"), Written(1), pairs),
+        b"hsetnx" => (To(c"wt.hsetnx"), Written(1), argc == 4),
+        b"hincrby" => (To(c"wt.hincrby"), Written(1), argc == 4),
+        b"hincrbyfloat" => (To(c"wt.hincrbyfloat"), Written(1), argc == 4),
+        b"hdel" => (To(c"wt.hdel"), Written(1), argc >= 3),
         b"del" => (To(c"wt.del"), All, argc >= 2),
         b"unlink" => (To(c"wt.unlink"), All, argc >= 2),
-        b"copy" => (To(c"wt.copy"), At(2), argc >= 3),
-        b"rename" => (To(c"wt.rename"), At(2), argc == 3),
-        b"renamenx" => (To(c"wt.renamenx"), At(2), argc == 3),
+        b"copy" => (To(c"wt.copy"), Written(2), argc >= 3),
+        b"rename" => (To(c"wt.rename"), Written(2), argc == 3),
+        b"renamenx" => (To(c"wt.renamenx"), Written(2), argc == 3),
         b"restore" => (To(c"wt.restore"), At(1), argc >= 4),
         b"migrate" => (To(c"wt.migrate"), Migrate, argc >= 6),
         // Other ways to change a hash, or to put something else where a hash is staged.
@@ -77,13 +79,15 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
 }
 
 impl Keys {
-    /// True when one of the keys is staged; for MIGRATE, or when it is a mapping's.
+    /// True when one of the keys is staged; for MIGRATE, or when it is a mapping's; for what writes a
+    /// hash, or when it is a staged key's name without the braces.
     pub fn any<'a>(
         self,
         argc: usize,
         arg: impl Fn(usize) -> &'a [u8],
         is_staged: impl Fn(&[u8]) -> bool,
         is_mapped: impl Fn(&[u8]) -> bool,
+        is_misspelt: impl Fn(&[u8]) -> bool,
     ) -> bool {
         let is_store = |at: usize| {
             let word = arg(at);
@@ -94,6 +98,7 @@ impl Keys {
                 migrated(argc, &arg).any(|at| is_staged(arg(at)) || is_mapped(arg(at)))
             }
             Keys::At(at) => at < argc && is_staged(arg(at)),
+            Keys::Written(at) => at < argc && (is_staged(arg(at)) || is_misspelt(arg(at))),
             Keys::All => (1..argc).any(|at| is_staged(arg(at))),
             Keys::Pairs(first) => (first..argc).step_by(2).any(|at| is_staged(arg(at))),
             Keys::Store => {
@@ -142,7 +147,8 @@ mod tests {
         let (rewrite, keys) = rule(args[0], args.len())?;
         let is_staged = |key: &[u8]| key.starts_with(b"__{");
         let is_mapped = |key: &[u8]| key.starts_with(b"u:");
-        keys.any(args.len(), |at| args[at], is_staged, is_mapped).then_some(rewrite)
+        let is_misspelt = |key: &[u8]| key.starts_with(b"__u:");
+        keys.any(args.len(), |at| args[at], is_staged, is_mapped, is_misspelt).then_some(rewrite)
     }
 
     #[test]
@@ -187,6 +193,24 @@ mod tests {
             "HSETEX __{u:1} FIELDS 1 a b",
         ] {
             assert_eq!(decide(command), Some(Rewrite::Refuse), "{command}");
+        }
+    }
+
+    #[test]
+    fn without_braces_what_writes_a_hash_becomes_the_modules() {
+        assert_eq!(decide("HSET __u:1 a b"), Some(Rewrite::To(c"wt.hset")));
+        assert_eq!(decide("HDEL __u:1 a"), Some(Rewrite::To(c"wt.hdel")));
+        assert_eq!(decide("COPY x __u:1"), Some(Rewrite::To(c"wt.copy")));
+        for command in [
+            "HSET __u:1 a",
+            "HGET __u:1 a",
+            "DEL __u:1",
+            "UNLINK __u:1",
+            "RENAME __u:1 x",
+            "COPY __u:1 x",
+            "RESTORE __u:1 0 x",
+        ] {
+            assert_eq!(decide(command), None, "{command}");
         }
     }
 

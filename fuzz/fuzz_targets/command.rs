@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
     let argv: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     let Some((rewrite, keys)) = rewrite::rule(argv[0], argv.len()) else { return };
     let is_staged = |key: &[u8]| key::has_prefix(b"__", key);
-    keys.any(argv.len(), |at| argv[at], is_staged, |_| false);
+    keys.any(argv.len(), |at| argv[at], is_staged, |_| false, |_| false);
     if rewrite == Rewrite::Refuse {
         return;
     }

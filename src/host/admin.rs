@@ -4,11 +4,12 @@ use super::admit::{self, not_ready, refuse};
 use super::ffi::{Args, Closed, Ctx};
 use super::flight;
 use super::gather::Then;
+use super::misspelt;
 use super::state::{module, Module};
 use super::value::Value;
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
-use crate::key::Show;
+use crate::key::{self, Show};
 
 /// `WT.REFRESH key [key …]`: the rows of final keys become what is cached; a key without a row is
 /// evicted. The answer is the number of rows.
@@ -43,6 +44,13 @@ fn target(
     module: &Module,
     key: &[u8],
 ) -> Result<std::sync::Arc<crate::mapping::Mapping>, Failure> {
+    let prefix = module.config.prefix.as_bytes();
+    let plain = key::parse(prefix, key).ok().map(|staged| staged.target);
+    if let Some(plain) = plain.or_else(|| misspelt::target(module, key)) {
+        let (given, plain) = (Show(key), Show(plain));
+        let problem = format!("{given} is no cached key; give the plain key, {plain}");
+        return Err(Failure::Input(problem));
+    }
     let colon = key.iter().position(|&b| b == b':').ok_or_else(|| {
         Failure::Input(format!("{} is no cached key, expected <name>:<id>", Show(key)))
     })?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ffi::Ctx;
+use super::misspelt;
 use super::state::Module;
 use super::value::Value;
 use crate::command;
@@ -20,6 +21,9 @@ pub fn staged<'a>(
 ) -> Result<(Arc<Mapping>, StagedKey<'a>), Failure> {
     let prefix = &module.config.prefix;
     let staged = key::parse(prefix.as_bytes(), key).map_err(|key::NotStaged| {
+        if let Some(target) = misspelt::target(module, key) {
+            return misspelt::refusal(module, key, target);
+        }
         let problem = format!("{} is no staged key, expected {prefix}{{<name>:<id>}}", Show(key));
         Failure::Input(problem)
     })?;

@@ -21,6 +21,7 @@ mod lifecycle;
 mod loaded_twice;
 mod merge;
 mod migrate;
+mod misspelt;
 mod options;
 mod overtaken;
 mod patience;
@@ -66,7 +67,8 @@ impl ffi::Host for Server {
         let prefix = module.config.prefix.as_bytes();
         let is_staged = |key: &[u8]| key::has_prefix(prefix, key);
         let is_mapped = |key: &[u8]| migrate::is_mapped(module, key);
-        if !keys.any(argc, |at| command.get(at), is_staged, is_mapped)
+        let is_misspelt = |key: &[u8]| misspelt::target(module, key).is_some();
+        if !keys.any(argc, |at| command.get(at), is_staged, is_mapped, is_misspelt)
             || module.state().applying
             || ffi::server_flags().is_following()
         {

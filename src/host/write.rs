@@ -7,7 +7,7 @@ use super::admit::{self, not_ready, refuse};
 use super::ffi::{Args, Ctx, Kind, Str, Writable};
 use super::state::{module, Module};
 use super::value::Value;
-use super::{cache_only, flight, rights};
+use super::{cache_only, flight, misspelt, rights};
 use crate::change::Action;
 use crate::command::{self, Reply, Write};
 use crate::failure::Failure;
@@ -123,9 +123,13 @@ fn acknowledge_refusal(
         false => &[],
     };
     let staged = key::parse(module.config.prefix.as_bytes(), args.get(1));
+    let target = match staged {
+        Ok(staged) => Some(staged.target),
+        Err(key::NotStaged) => misspelt::target(module, args.get(1)),
+    };
     let is_ours = ctx.db() == module.config.db;
-    if let (Ok(staged), true) = (staged, is_ours && ctx.may_run(plain, &args.strings(1))) {
-        if let Ok(Some(acknowledgement)) = Acknowledgement::admit(ctx, staged.target, uuid) {
+    if let (Some(target), true) = (target, is_ours && ctx.may_run(plain, &args.strings(1))) {
+        if let Ok(Some(acknowledgement)) = Acknowledgement::admit(ctx, target, uuid) {
             acknowledgement.send(ctx, module, &refusal);
         }
     }

@@ -81,6 +81,7 @@ mod journal;
 mod locked;
 mod lost;
 mod migrate;
+mod misspelt;
 mod one_by_one;
 mod outage;
 mod paused;

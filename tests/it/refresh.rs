@@ -78,6 +78,17 @@ fn what_is_no_cached_key_is_refused() {
     s.assert_line_refused("WT.REFRESH", "ERR wrong number of arguments for 'wt.refresh' command");
 }
 
+/// Who gives the staged key, or forgets its braces as well, is told the plain key.
+#[test]
+fn a_staged_key_is_answered_with_its_plain_key() {
+    let s = Stack::users().start();
+    for key in ["__{users:1}", "__users:1"] {
+        let text = s.assert_line_refused(&format!("WT.REFRESH {key}"), "ERR writethrough: ");
+        let expected = format!("\"{key}\" is no cached key; give the plain key, \"users:1\"");
+        assert!(text.ends_with(&expected), "{text}");
+    }
+}
+
 /// `users:01` is no second copy of the row.
 #[test]
 fn another_spelling_of_an_id_finds_no_row() {
