@@ -148,6 +148,20 @@ impl Failure {
             false => format!("the write could not be sent {within}; nothing was written"),
         })
     }
+
+    /// The client's time was up, and it only wanted to see a row.
+    pub fn unread(within: &impl fmt::Display) -> Failure {
+        Failure::TimedOut(format!("the row could not be read {within}"))
+    }
+
+    /// The same failure, told to a client that only wanted to see the row: of it nothing can have
+    /// been committed.
+    pub fn of_read(self) -> Failure {
+        match self {
+            Failure::TimedOut(text) if !text.starts_with("55P03") => Failure::unread(&"in time"),
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -209,6 +223,10 @@ mod tests {
             Class::Other
         );
         assert_eq!(Refusal::default().class(), Class::Other);
+        let lost = Failure::TimedOut("lost; the write may or may not be committed".into());
+        assert_eq!(lost.of_read().to_string(), "WTTIMEOUT the row could not be read in time");
+        let locked = Failure::unsent(true, &"in time");
+        assert_eq!(locked.clone().of_read(), locked);
         assert!(Failure::Busy(7).to_string().starts_with("WTBUSY 7 writes"));
         assert_eq!(Failure::Input("no id".into()).to_string(), "ERR writethrough: no id");
     }

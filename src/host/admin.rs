@@ -2,14 +2,12 @@
 
 use super::admit::{self, not_ready, refuse};
 use super::ffi::{Args, Closed, Ctx};
-use super::flight;
 use super::gather::Then;
-use super::misspelt;
 use super::state::{module, Module};
 use super::value::Value;
-use crate::command::{self, Reply, Write};
+use super::{flight, refresh};
+use crate::command::{Reply, Write};
 use crate::failure::Failure;
-use crate::key::{self, Show};
 
 /// `WT.REFRESH key [key …]`: the rows of final keys become what is cached; a key without a row is
 /// evicted. The answer is the number of rows.
@@ -20,43 +18,42 @@ pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
     if let Err(closed @ Closed::Following) = gate {
         return Some(closed.into());
     }
-    let mut reads = Vec::new();
-    for key in args.from(1) {
-        match target(ctx, module, key) {
-            Ok(mapping) => {
-                reads.push((mapping, key.to_vec(), Write::read(Reply::Found)));
-            }
-            Err(failure) => return Some(refuse(module, &failure)),
-        }
+    if let Err(failure) = check(ctx, module, args) {
+        return Some(refuse(module, &failure));
     }
-    flight::send_all(
-        ctx,
-        gate.as_ref().map_err(|closed| *closed),
-        module,
-        reads,
-        |_| {},
-        Then::NOTHING,
-    )
+    let client = match ctx.flags().cannot_block() {
+        true => None,
+        false => ctx.block(),
+    };
+    if let Some(client) = client {
+        refresh::start(module, client, args.from(1).map(Box::from).collect());
+        return None;
+    }
+    match gate {
+        Ok(ctx) => {
+            let reads = reads(module, args);
+            Some(match reads {
+                Ok(reads) => flight::wait_all(&ctx, module, reads, |_| {}, &Then::NOTHING),
+                Err(failure) => refuse(module, &failure),
+            })
+        }
+        Err(closed) => Some(closed.into()),
+    }
 }
 
-fn target(
-    ctx: &Ctx,
-    module: &Module,
-    key: &[u8],
-) -> Result<std::sync::Arc<crate::mapping::Mapping>, Failure> {
-    let prefix = module.config.prefix.as_bytes();
-    let plain = key::parse(prefix, key).ok().map(|staged| staged.target);
-    if let Some(plain) = plain.or_else(|| misspelt::target(module, key)) {
-        let (given, plain) = (Show(key), Show(plain));
-        let problem = format!("{given} is no cached key; give the plain key, {plain}");
-        return Err(Failure::Input(problem));
-    }
-    let colon = key.iter().position(|&b| b == b':').ok_or_else(|| {
-        Failure::Input(format!("{} is no cached key, expected <name>:<id>", Show(key)))
-    })?;
-    let mapping = admit::named(&*admit::mappings(module)?, &key[..colon])?;
-    command::check_id(&mapping, &key[colon + 1..]).map_err(Failure::Input)?;
+/// All keys are right, and rows can be read.
+fn check(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
+    let mappings = admit::mappings(module)?;
+    args.from(1).try_for_each(|key| admit::of_plain(module, &mappings, key).map(drop))?;
     admit::in_our_database(ctx, module)?;
-    admit::ready(module)?;
-    Ok(mapping)
+    admit::ready(module)
+}
+
+fn reads(module: &Module, args: Args) -> Result<Vec<flight::Addressed>, Failure> {
+    let mappings = admit::mappings(module)?;
+    let read = |key: &[u8]| {
+        let mapping = admit::of_plain(module, &mappings, key)?;
+        Ok((mapping, key.to_vec(), Write::read(Reply::Found)))
+    };
+    args.from(1).map(read).collect()
 }

@@ -55,6 +55,22 @@ pub fn named(mappings: &Mappings, name: &[u8]) -> Result<Arc<Mapping>, Failure> 
     })
 }
 
+/// The mapping of a final key that a client gives.
+pub fn of_plain(module: &Module, mappings: &Mappings, key: &[u8]) -> Result<Arc<Mapping>, Failure> {
+    let plain = key::parse(module.config.prefix.as_bytes(), key).ok().map(|staged| staged.target);
+    if let Some(plain) = plain.or_else(|| misspelt::target(module, key)) {
+        let (given, plain) = (Show(key), Show(plain));
+        let problem = format!("{given} is no cached key; give the plain key, {plain}");
+        return Err(Failure::Input(problem));
+    }
+    let colon = key.iter().position(|&b| b == b':').ok_or_else(|| {
+        Failure::Input(format!("{} is no cached key, expected <name>:<id>", Show(key)))
+    })?;
+    let mapping = named(mappings, &key[..colon])?;
+    command::check_id(&mapping, &key[colon + 1..]).map_err(Failure::Input)?;
+    Ok(mapping)
+}
+
 /// Staged keys are written through in one database only.
 pub fn in_our_database(ctx: &Ctx, module: &Module) -> Result<(), Failure> {
     let (db, expected) = (ctx.db(), module.config.db);

@@ -10,8 +10,9 @@ use super::ffi::{self, Closed, Ctx, Str, Writable, ASK_AGAIN};
 use super::merge::{self, Before};
 use super::state::{module, Module, Pending, Removed, Waiter};
 use super::value::Value;
-use super::{cache_only, gather, kept_change, latency, sync, verify, write};
+use super::{cache_only, gather, kept_change, latency, refresh, sync, verify, write};
 use crate::engine::{RowState, Settled};
+use crate::failure::Failure;
 use crate::key;
 
 /// Rows merged in one turn of the event loop, at most: their clients send their next writes, and
@@ -102,6 +103,10 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
     let answers = settled.answers.into_iter().zip(before.answers);
     for (((id, answer), value), pending) in answers.zip(pendings) {
         let Some(pending) = pending else { continue };
+        let answer = match pending.only_looks {
+            true => answer.map_err(Failure::of_read),
+            false => answer,
+        };
         let is_visible = pending.epoch == epoch;
         let value = match (&answer, &pending.cache, of_now) {
             (Err(failure), ..) => Value::from(failure),
@@ -124,6 +129,10 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             Waiter::Nobody => continue,
             Waiter::Verify => {
                 verify::done(module, answer.err());
+                continue;
+            }
+            Waiter::Refresh(number) => {
+                refresh::done(module, number, id, answer.map(|_| value));
                 continue;
             }
             Waiter::Sync => {

@@ -44,5 +44,5 @@ pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
     let stage = |target: &[u8]| {
         mark(ctx, module, &key::staged(prefix, target), plain);
     };
-    flight::send_all(ctx, Ok(ctx), module, writes, stage, then)
+    flight::send_all(ctx, module, writes, stage, then)
 }

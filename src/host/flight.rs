@@ -8,17 +8,16 @@ use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
 use super::complaints::Late;
 use super::completion;
-use super::ffi::{Closed, Ctx, Writable};
+use super::ffi::Writable;
 use super::gather::{self, Gather};
 use super::patience::{
-    abandon, give_up, patience, refuse_late, too_late, watch_deadlines, FOR_EVER, GRACE,
+    abandon, give_up, patience, refuse_late, too_late, unsent, watch_deadlines, FOR_EVER, GRACE,
 };
 use super::state::{Module, Pending, Waiter};
 use super::value::Value;
 use crate::change::Change;
 use crate::command::Write;
 use crate::engine::{Claim, Job, JobId, Settled, Stage};
-use crate::failure::Failure;
 use crate::limits::Limit;
 use crate::mapping::Mapping;
 
@@ -85,6 +84,7 @@ pub fn submit(
     match &state.jobs[&id].waiter {
         Waiter::Client(client) => client.waits_for(id, abandon),
         Waiter::Part(gather) => gather::waits_for(gather, id, abandon),
+        Waiter::Refresh(_) => {}
         Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
     }
     if has_deadline && state.deadlines.add(deadline, id) {
@@ -112,6 +112,7 @@ pub fn wait(
     let limit = patience(module, &Waiter::Server);
     let began = Instant::now();
     let until = began + module.shared.limits.sync_timeout();
+    let only_looks = write.action.only_looks();
     let id = submit(module, mapping, target, write, Waiter::Server, acknowledgement);
     let answered = || module.state().sync_answer.take_if(|(answered, _)| *answered == id);
     let mut answer = serve_until(ctx, module, &[target], until, answered);
@@ -131,7 +132,7 @@ pub fn wait(
             pending.waiter = Waiter::Nobody;
             (Some(of), pending.only_looks)
         }
-        None => (None, false),
+        None => (None, only_looks),
     };
     drop(state);
     refuse_late(module, &late.flatten().unwrap_or_else(|| too_late(only_looks, &limit)), of)
@@ -180,14 +181,15 @@ pub fn settle(ctx: &Writable, module: &Module, targets: &[&[u8]]) -> bool {
     serve_until(ctx, module, targets, until, settled).is_some()
 }
 
+/// A write, its final key and the mapping of that.
+pub type Addressed = (Arc<Mapping>, Vec<u8>, Write);
+
 /// Several writes with one answer, the sum of theirs. `None`: the client is blocked. `stage` is
-/// done with the final key of each before it is sent. Only where the server waits is anything
-/// changed here; the answers of a blocked client's writes are merged when the gate is open.
+/// done with the final key of each before it is sent.
 pub fn send_all(
-    ctx: &Ctx,
-    gate: Result<&Writable, Closed>,
+    ctx: &Writable,
     module: &Module,
-    writes: Vec<(Arc<Mapping>, Vec<u8>, Write)>,
+    writes: Vec<Addressed>,
     stage: impl Fn(&[u8]),
     then: gather::Then,
 ) -> Option<Value> {
@@ -199,31 +201,7 @@ pub fn send_all(
         false => ctx.block(),
     };
     let Some(client) = client else {
-        let ctx = match gate {
-            Ok(ctx) => ctx,
-            Err(closed) => return Some(closed.into()),
-        };
-        let (mut sum, mut error) = (0, None);
-        let timeout = module.shared.limits.sync_timeout();
-        let until = Instant::now() + timeout;
-        for (mapping, target, write) in writes {
-            // The server waits once, not once for each.
-            if Instant::now() >= until {
-                let failure = Failure::unsent(false, &patience(module, &Waiter::Server));
-                let late = Late { mapping, stage: Stage::Queued, limit: Limit::SyncTimeout };
-                error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));
-                break;
-            }
-            stage(&target);
-            match wait(ctx, module, &mapping, &target, write, None) {
-                Value::Integer(n) => sum += n,
-                other => drop(error.get_or_insert(other)),
-            }
-        }
-        return Some(match error {
-            Some(error) => error,
-            None => Value::Integer(sum + then.run(ctx, module)),
-        });
+        return Some(wait_all(ctx, module, writes, stage, &then));
     };
     let gather = Arc::new(Mutex::new(Gather::new(client, writes.len(), then)));
     for (mapping, target, write) in writes {
@@ -231,4 +209,34 @@ pub fn send_all(
         submit(module, &mapping, &target, write, Waiter::Part(gather.clone()), None);
     }
     None
+}
+
+/// The same where the server waits: for `sync_timeout_ms` once, not once for each.
+pub fn wait_all(
+    ctx: &Writable,
+    module: &Module,
+    writes: Vec<Addressed>,
+    stage: impl Fn(&[u8]),
+    then: &gather::Then,
+) -> Value {
+    let (mut sum, mut error) = (0, None);
+    let until = Instant::now() + module.shared.limits.sync_timeout();
+    for (mapping, target, write) in writes {
+        if Instant::now() >= until {
+            let limit = patience(module, &Waiter::Server);
+            let failure = unsent(write.action.only_looks(), false, &limit);
+            let late = Late { mapping, stage: Stage::Queued, limit: Limit::SyncTimeout };
+            error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));
+            break;
+        }
+        stage(&target);
+        match wait(ctx, module, &mapping, &target, write, None) {
+            Value::Integer(n) => sum += n,
+            other => drop(error.get_or_insert(other)),
+        }
+    }
+    match error {
+        Some(error) => error,
+        None => Value::Integer(sum + then.run(ctx, module)),
+    }
 }

@@ -26,6 +26,7 @@ mod options;
 mod overtaken;
 mod patience;
 mod position;
+mod refresh;
 mod reload;
 mod report;
 mod rights;

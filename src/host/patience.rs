@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::complaints::Late;
 use super::ffi::{self, Ctx};
 use super::gather;
+use super::refresh::{self, Refresh};
 use super::state::{module, Module, State, Waiter};
 use super::value::Value;
 use crate::engine::{JobId, Limited, Stage};
@@ -17,7 +18,7 @@ pub fn patience(module: &Module, waiter: &Waiter) -> Limited {
     Limited(match waiter {
         Waiter::Server => Some((Limit::SyncTimeout.key(), limits.sync_timeout())),
         Waiter::Client(_) | Waiter::Part(_) => Some((Limit::Timeout.key(), limits.timeout())),
-        Waiter::Verify | Waiter::Sync | Waiter::Nobody => None,
+        Waiter::Refresh(_) | Waiter::Verify | Waiter::Sync | Waiter::Nobody => None,
     })
 }
 
@@ -44,22 +45,34 @@ pub const GRACE: Duration = Duration::from_millis(100);
 pub fn give_up(state: &mut State, id: JobId, limit: &Limited) -> Option<Failure> {
     let pending = state.jobs.get(&id)?;
     let is_locked = pending.progress.stage() == Stage::Locked;
-    pending.claim.give_up().then(|| Failure::unsent(is_locked, limit))
+    pending.claim.give_up().then(|| unsent(pending.only_looks, is_locked, limit))
+}
+
+/// What the client reads whose time is up before anything was sent.
+pub fn unsent(only_looks: bool, is_locked: bool, limit: &Limited) -> Failure {
+    match only_looks && !is_locked {
+        true => too_late(true, limit),
+        false => Failure::unsent(is_locked, limit),
+    }
 }
 
 /// A client has gone. What was not sent for it never is.
 pub fn abandon(ids: &[JobId]) {
     let Some(module) = module() else { return };
-    let mut gone = Vec::new();
+    let (mut gone, mut refreshes) = (Vec::new(), Vec::new());
     {
         let mut state = module.state();
         for id in ids {
-            let Some(pending) = state.jobs.get_mut(id) else { continue };
+            let Some(pending) = state.jobs.get_mut(id) else {
+                refreshes.extend(refresh::take(&mut state, *id));
+                continue;
+            };
             if pending.claim.leave() {
                 gone.push(std::mem::replace(&mut pending.waiter, Waiter::Nobody));
             }
         }
     }
+    refreshes.into_iter().for_each(Refresh::drop_answer);
     module.shared.stats.abandoned.add(gone.len());
     for waiter in gone {
         // The server drops the answers.
@@ -67,6 +80,7 @@ pub fn abandon(ids: &[JobId]) {
         match waiter {
             Waiter::Client(client) => client.answer(value),
             Waiter::Part(gather) => gather::add(None, module, &gather, value),
+            Waiter::Refresh(_) => {}
             Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
         }
     }
@@ -75,7 +89,7 @@ pub fn abandon(ids: &[JobId]) {
 /// What a client reads whose write is on its way, or may have been written.
 pub fn too_late(only_looks: bool, limit: &Limited) -> Failure {
     Failure::TimedOut(match only_looks {
-        true => format!("the row could not be read {limit}"),
+        true => return Failure::unread(limit),
         false => format!(
             "no answer from the database {limit}; the write may still be committed, and if it is, \
              the cache follows"
@@ -121,6 +135,7 @@ fn end_of_time(_: &Ctx) {
         match waiter {
             Waiter::Client(client) => client.answer(answer()),
             Waiter::Part(gather) => gather::add(None, module, &gather, answer()),
+            Waiter::Refresh(_) => {}
             Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
         }
     }

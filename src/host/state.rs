@@ -15,6 +15,7 @@ use super::gather::Gather;
 use super::inbox::Inbox;
 use super::leftovers::Leftovers;
 use super::overtaken::Overtaken;
+use super::refresh::Refreshes;
 use super::sessions::Sessions;
 use super::staging::Staging;
 use super::sync::Sync;
@@ -117,6 +118,8 @@ pub struct State {
     pub sessions: Sessions,
     /// The hash fields of each mapping as the server's strings, by the mapping's version.
     pub fields: HashMap<u64, Arc<Vec<Option<Str>>>>,
+    /// WT.REFRESH, for the clients that wait for one.
+    pub refreshes: Refreshes,
     last_id: JobId,
 }
 
@@ -192,6 +195,8 @@ pub enum Waiter {
     Server,
     /// WT.VERIFY.
     Verify,
+    /// WT.REFRESH, the one of this number.
+    Refresh(JobId),
     /// The cache held against the table after a fault.
     Sync,
     /// Nobody any more.
@@ -267,8 +272,14 @@ impl Module {
 impl State {
     /// Registers a write on its way, and numbers it.
     pub fn add(&mut self, pending: Pending) -> JobId {
+        let number = self.number();
+        self.jobs.insert(number, pending);
+        number
+    }
+
+    /// A number that nothing else has.
+    pub fn number(&mut self) -> JobId {
         self.last_id += 1;
-        self.jobs.insert(self.last_id, pending);
         self.last_id
     }
 

@@ -57,6 +57,7 @@ mod documented;
 mod monitoring;
 mod observability;
 mod refresh;
+mod refresh_many;
 mod reload;
 mod verify;
 mod verify_meanwhile;

@@ -20,7 +20,9 @@ impl Worker {
             return self.again(group);
         }
         let doubt = Arc::new(Doubt::new(&self.shared, lost));
-        let deadline = group.rows.iter().flat_map(|row| &row.members).map(|job| job.deadline).max();
+        // Who only reads may have all the time there is.
+        let writes = jobs_of(&group).filter(|job| !job.change.action.only_looks());
+        let deadline = writes.map(|job| job.deadline).max();
         for tries in 0.. {
             // Not on the connection of this batch, which may be as old as the lost one.
             self.store.release();
