@@ -53,7 +53,7 @@ def main():
         max_connections=4,
         timeout=PATIENCE,
         decode_responses=True,
-        socket_timeout=5,
+        socket_timeout=10,
         retry=Retry(NoBackoff(), 0),
     )
     client = redis.Redis(connection_pool=pool)

@@ -60,7 +60,7 @@ fn refusal(error: RedisError) -> RedisResult<String> {
 /// A connection that waits for longer than the server does (`timeout_ms`), and not for ever.
 fn connect(client: &Client) -> RedisResult<Connection> {
     let connection = client.get_connection()?;
-    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    connection.set_read_timeout(Some(Duration::from_secs(10)))?;
     Ok(connection)
 }
 

@@ -37,7 +37,7 @@ async def main():
         max_connections=4,
         timeout=PATIENCE,
         decode_responses=True,
-        socket_timeout=5,
+        socket_timeout=10,
         retry=Retry(NoBackoff(), 0),
     )
     client = Redis(connection_pool=pool)

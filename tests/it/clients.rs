@@ -37,7 +37,7 @@ fn in_node(url: &str) -> String {
     output(node().arg(repository("examples/clients/client.js")).arg(url))
 }
 
-fn output(command: &mut Command) -> String {
+pub fn output(command: &mut Command) -> String {
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", output.status);
@@ -51,13 +51,13 @@ fn program(name: &str) -> Command {
     Command::new(name)
 }
 
-fn python() -> Command {
+pub fn python() -> Command {
     program("python3")
 }
 
 /// pip's current redis-py, in an environment of its own, made once and kept between runs. `None`, with
 /// a line that says so, where pip can't have it.
-fn current_python() -> Option<&'static Path> {
+pub fn current_python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     let make = || {
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redis-py");
@@ -100,7 +100,7 @@ fn in_asyncio(url: &str) -> String {
 }
 
 /// With the folder where Debian's packages are: a `node` of another source doesn't look there.
-fn node() -> Command {
+pub fn node() -> Command {
     let mut node = program("node");
     node.env("NODE_PATH", "/usr/share/nodejs");
     node
@@ -118,26 +118,26 @@ fn is_installed(package: &str, mut probe: Command) -> bool {
     is_there
 }
 
-fn python_is_installed() -> bool {
+pub fn python_is_installed() -> bool {
     let mut probe = python();
     probe.args(["-c", "import redis"]);
     is_installed("python3-redis", probe)
 }
 
-fn node_is_installed() -> bool {
+pub fn node_is_installed() -> bool {
     let mut probe = node();
     probe.args(["-e", "require('redis')"]);
     is_installed("node-redis", probe)
 }
 
-fn shop() -> Builder {
+pub fn shop() -> Builder {
     let document: serde_json::Value =
         serde_json::from_str(&read("examples/shop.json")).expect("a document");
     let mappings = document["mappings"].as_array().expect("a list").clone();
     mappings.into_iter().fold(Stack::new(), Builder::mapping).sql(&read("examples/shop.sql"))
 }
 
-fn url(stack: &Stack) -> String {
+pub fn url(stack: &Stack) -> String {
     format!("redis://127.0.0.1:{}", stack.redis.port())
 }
 
@@ -239,40 +239,5 @@ fn the_current_python_client_sends_again() {
 fn the_asyncio_client_sends_again() {
     if current_python().is_some() {
         sends_again(in_asyncio);
-    }
-}
-
-/// redis-py 8 by its own defaults: it gives up before the server does, and tries again ten times.
-/// What it has given up is not counted.
-#[test]
-fn a_client_that_gives_up_and_tries_again_is_counted_once() {
-    let Some(python) = current_python() else { return };
-    let stack = shop().patient().start();
-    stack.execute(
-        "insert into shop.products (sku, title, price, stock) values ('lamp', 'Lamp', 1, 100)",
-    );
-    for module in ["redis", "redis.asyncio"] {
-        let before: i64 = stack.one("select stock from shop.products").parse().expect("a number");
-        let row = stack.database.hold("select from shop.products for update");
-        let script = format!(
-            "import asyncio, inspect, {module} as redis
-async def main():
-    client = redis.Redis(port={}, socket_timeout=0.5)
-    answer = client.hincrby('__{{products:lamp}}', 'stock', 1)
-    print(await answer if inspect.isawaitable(answer) else answer)
-asyncio.run(main())",
-            stack.redis.port()
-        );
-        let given_up = stack.info_int("writes_abandoned");
-        let printed = thread::scope(|scope| {
-            let program = scope.spawn(|| output(Command::new(python).arg("-c").arg(&script)));
-            eventually("it has given up three times", || {
-                stack.info_int("writes_abandoned") >= given_up + 3 || program.is_finished()
-            });
-            row.rollback();
-            program.join().expect("the program")
-        });
-        assert_eq!(printed.trim(), (before + 1).to_string(), "{module}");
-        assert_eq!(stack.one("select stock from shop.products"), (before + 1).to_string());
     }
 }

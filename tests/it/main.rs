@@ -9,6 +9,8 @@
 mod support;
 
 mod clients;
+mod clients_give_up;
+mod clients_page;
 mod harness;
 mod pages;
 mod readme;
