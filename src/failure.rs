@@ -96,7 +96,7 @@ pub enum Class {
     Data,
     /// 23: a constraint.
     Constraint,
-    /// 25: the database is read-only.
+    /// 25: what a trigger or a foreign table writes to is read-only.
     ReadOnly,
     /// 42: a right is missing, or a name, or the statement doesn't fit the table.
     Statement,
@@ -136,6 +136,14 @@ impl Class {
     }
 }
 
+/// The database answers, and takes no writes: nothing is won by waiting for it.
+pub fn is_read_only(reason: &str) -> bool {
+    reason.starts_with(READ_ONLY)
+}
+
+/// The SQLSTATE of a write to a server, or in a session, that takes none.
+pub const READ_ONLY: &str = "25006";
+
 impl Failure {
     /// The client's time was up, and nothing of its write was on its way to the database. `within`
     /// says which time.
@@ -168,6 +176,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Failure::Refused(refusal) => write!(f, "WTERR {refusal}"),
+            Failure::Down(reason) if is_read_only(reason) => {
+                write!(f, "WTDOWN {reason}; nothing was written")
+            }
             Failure::Down(reason) => write!(f, "WTDOWN {reason}"),
             Failure::TimedOut(what) => write!(f, "WTTIMEOUT {what}"),
             Failure::Busy(waiting) => {
@@ -228,6 +239,8 @@ mod tests {
         let locked = Failure::unsent(true, &"in time");
         assert_eq!(locked.clone().of_read(), locked);
         assert!(Failure::Busy(7).to_string().starts_with("WTBUSY 7 writes"));
+        let down = Failure::Down("25006 db:5432 takes no writes".into()).to_string();
+        assert_eq!(down, "WTDOWN 25006 db:5432 takes no writes; nothing was written");
         assert_eq!(Failure::Input("no id".into()).to_string(), "ERR writethrough: no id");
     }
 }

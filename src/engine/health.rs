@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::failure::is_read_only;
 use crate::limits::Limits;
 
 /// Whether the database can be reached.
@@ -18,6 +19,8 @@ struct Outage {
     /// When it began; long ago when the database was never reached.
     since: Option<Instant>,
     reason: String,
+    /// It answers, and takes no writes: there is no grace.
+    is_read_only: bool,
     closed: bool,
     /// The probe is asked to look at once.
     nudged: bool,
@@ -30,7 +33,13 @@ impl Health {
         Health {
             limits,
             up: AtomicBool::new(false),
-            outage: Mutex::new(Outage { since: None, reason, closed: false, nudged: false }),
+            outage: Mutex::new(Outage {
+                since: None,
+                reason,
+                is_read_only: false,
+                closed: false,
+                nudged: false,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -44,14 +53,15 @@ impl Health {
         self.up.load(Ordering::Acquire)
     }
 
-    /// Why writes are refused at once: the database has been away for longer than the grace.
+    /// Why writes are refused at once: the database has been away for longer than the grace, or
+    /// takes no writes.
     pub fn refusal(&self) -> Option<String> {
         if self.is_up() {
             return None;
         }
         let outage = self.outage();
         let long = outage.since.is_none_or(|since| since.elapsed() >= self.limits.grace());
-        long.then(|| outage.reason.clone())
+        (long || outage.is_read_only).then(|| outage.reason.clone())
     }
 
     /// How long the database has been away, and why. `None`: it is up; the time is `None` when it
@@ -62,6 +72,11 @@ impl Health {
         }
         let outage = self.outage();
         Some((outage.since.map(|since| since.elapsed()), outage.reason.clone()))
+    }
+
+    /// True while the database answers, and takes no writes.
+    pub fn takes_no_writes(&self) -> bool {
+        !self.is_up() && self.outage().is_read_only
     }
 
     /// The database was reached.
@@ -79,6 +94,7 @@ impl Health {
             outage.since = Some(Instant::now());
         }
         outage.reason = reason.to_string();
+        outage.is_read_only = is_read_only(reason);
         self.changed.notify_all();
         was_up
     }
@@ -113,10 +129,10 @@ impl Health {
         !outage.closed
     }
 
-    /// Waits until the database is up or its grace is over. True when it is up.
+    /// Waits until the database is up, or its grace is over, or there is none. True when it is up.
     pub fn wait_for_return(&self) -> bool {
         let mut outage = self.outage();
-        while !outage.closed && !self.is_up() {
+        while !outage.closed && !self.is_up() && !outage.is_read_only {
             let over = outage.since.map(|since| since + self.limits.grace());
             let left = over.map(|over| over.saturating_duration_since(Instant::now()));
             match left.filter(|left| !left.is_zero()) {

@@ -41,6 +41,8 @@ pub struct Stats {
     pub abandoned: Counter,
     /// Writes refused because the database was away.
     pub down: Counter,
+    /// Of these, the ones because it answers, and takes no writes.
+    pub read_only: Counter,
     /// Writes refused because too many were waiting.
     pub busy: Counter,
     /// Writes refused before the database: bad input.

@@ -89,7 +89,11 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;
     if let Some(reason) = shared.health.refusal() {
-        log(Level::Warning, &format!("the database can't be reached: {reason}; trying again"));
+        let what = match shared.health.takes_no_writes() {
+            true => "takes no writes",
+            false => "can't be reached",
+        };
+        log(Level::Warning, &format!("the database {what}: {reason}; trying again"));
     }
     register(ctx)?;
     let inbox = Arc::new(Inbox::new(completion::schedule));

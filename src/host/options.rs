@@ -87,7 +87,7 @@ pub fn set(module: &Module, limit: Limit, value: u64) -> Result<(), String> {
     let before = limits.get(limit);
     limits.set(limit, value);
     if limit == Limit::PoolSize && value != before {
-        module.connections.resize();
+        module.connections.renew();
         module
             .engine
             .resize(value as usize)

@@ -104,6 +104,7 @@ fn writes(module: &Module) -> Vec<(String, Shown)> {
         ),
         number("writes_refused_by_database", refused),
         number("writes_refused_down", stats.down.get()),
+        number("writes_refused_read_only", stats.read_only.get()),
         number("writes_refused_busy", stats.busy.get()),
         number("writes_refused_bad_input", stats.bad_input.get()),
         number("writes_timed_out", stats.timed_out.get()),

@@ -1,5 +1,6 @@
 //! The pool, which gives way to another one when its size changes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +16,15 @@ pub struct Connections {
     manager: Manager,
     limits: Arc<Limits>,
     pool: Arc<Mutex<Pool<Manager>>>,
+    /// How many pools there were before this one.
+    earlier: Arc<AtomicU64>,
 }
 
 impl Connections {
     /// A pool of [`Limit::PoolSize`] connections, which are made when they are needed.
     pub fn new(manager: Manager, limits: Arc<Limits>) -> Connections {
         let pool = Arc::new(Mutex::new(manager.clone().pool(&limits)));
-        Connections { manager, limits, pool }
+        Connections { manager, limits, pool, earlier: Arc::default() }
     }
 
     fn pool(&self) -> Pool<Manager> {
@@ -55,12 +58,18 @@ impl Connections {
         idle == 0 && u64::from(made) >= self.limits.get(Limit::PoolSize)
     }
 
-    /// Follows a change of [`Limit::PoolSize`]. A connection that is in use is closed when it comes
-    /// back.
-    pub fn resize(&self) {
+    /// Which pool it is: what an earlier one has said isn't about this one.
+    pub fn number(&self) -> u64 {
+        self.earlier.load(Ordering::Acquire)
+    }
+
+    /// Begins with a new pool: its size has changed, or no connection of the old one is of use. One
+    /// that is in use is closed when it comes back.
+    pub fn renew(&self) {
         let pool = self.manager.clone().pool(&self.limits);
         let old =
             std::mem::replace(&mut *self.pool.lock().unwrap_or_else(PoisonError::into_inner), pool);
+        self.earlier.fetch_add(1, Ordering::Release);
         // To say goodbye to a database takes a moment that the main thread doesn't have.
         let _ = std::thread::Builder::new().name("wt-retire".into()).spawn(|| drop(old));
     }

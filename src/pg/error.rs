@@ -101,8 +101,7 @@ pub fn classify_connect(reason: &str) -> Trouble {
     }
 }
 
-/// The connection is of no more use: shut down, starting up, dropped, broken, or to a server that
-/// is a standby now.
+/// The connection is of no more use: shut down, starting up, dropped or broken.
 fn is_connection(code: &SqlState) -> bool {
     code.code().starts_with("08")
         || matches!(
@@ -114,7 +113,6 @@ fn is_connection(code: &SqlState) -> bool {
                 | &SqlState::TOO_MANY_CONNECTIONS
                 | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
                 | &SqlState::IDLE_SESSION_TIMEOUT
-                | &SqlState::READ_ONLY_SQL_TRANSACTION
         )
 }
 

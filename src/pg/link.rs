@@ -23,6 +23,9 @@ const START_MAX: u64 = 1 << 20;
 /// What it may answer to one statement.
 const ANSWER_MAX: u64 = 1 << 30;
 
+/// How the error of a silent database begins.
+pub const SILENCE: &str = "the database said nothing";
+
 /// Silence is measured in so many steps. A step passes only while somebody waits, so neither an idle
 /// connection nor a server that was stopped for a while is taken for a silent database.
 const STEPS: u32 = 4;
@@ -160,7 +163,7 @@ impl Patient {
         while self.step.as_mut().poll(cx).is_ready() {
             self.silent += 1;
             if self.silent > STEPS {
-                let text = format!("the database said nothing within {} ms", limit.as_millis());
+                let text = format!("{SILENCE} within {} ms", limit.as_millis());
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
             }
             self.step.as_mut().reset(Instant::now() + limit / STEPS);

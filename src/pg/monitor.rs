@@ -50,15 +50,23 @@ impl Monitor {
     /// One attempt: connects, and reads the catalog where that was not done. `Err` when the
     /// document does not fit the tables.
     pub fn attempt(&self) -> Result<(), ConfigError> {
+        if self.finds_the_way()? {
+            self.shared.health.report_up();
+        }
+        Ok(())
+    }
+
+    /// False when the database is away.
+    fn finds_the_way(&self) -> Result<bool, ConfigError> {
         let mut session = match self.manager.open() {
             Ok(session) => session,
             Err(ConnectError::Document(error)) => {
                 self.catalog.refuse(&error);
                 return Err(error);
             }
-            Err(error @ ConnectError::Away(_)) => {
+            Err(error) => {
                 self.away(&error.to_string());
-                return Ok(());
+                return Ok(false);
             }
         };
         if self.catalog.mappings().is_err() {
@@ -71,12 +79,11 @@ impl Monitor {
                 Err(CatalogError::Mapping(error)) => return Err(error),
                 Err(error @ CatalogError::Database(_)) => {
                     self.away(&error.to_string());
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
-        self.shared.health.report_up();
-        Ok(())
+        Ok(true)
     }
 
     fn away(&self, reason: &str) {
@@ -92,6 +99,7 @@ impl Monitor {
         let mut pause = PROBE_PAUSE;
         // Since when the database is away, and whether the log says so; it did at load.
         let mut outage = (!health.is_up()).then(|| (Instant::now(), true));
+        let mut is_read_only = health.takes_no_writes();
         let (mut watched, mut trimmed) = (Instant::now(), None);
         // The feed's connection: it must not wait for the workers'.
         let mut session = None;
@@ -108,11 +116,25 @@ impl Monitor {
             }
             session = None;
             if outage.is_none() {
+                is_read_only = health.takes_no_writes();
                 outage = Some((Instant::now(), self.log_outage()));
+            } else if health.takes_no_writes() && !is_read_only {
+                // It was away, as the log says, and has come back like this.
+                is_read_only = true;
+                self.log_reason("");
+                outage = outage.map(|(since, _)| (since, true));
             }
             let before = self.catalog.mappings().err().flatten();
-            pause = match self.attempt() {
-                Ok(()) => PROBE_PAUSE,
+            pause = match self.finds_the_way() {
+                Ok(true) => {
+                    // The pool may pause after a failure, and would tell it once more.
+                    if health.takes_no_writes() {
+                        connections.renew();
+                    }
+                    health.report_up();
+                    PROBE_PAUSE
+                }
+                Ok(false) => PROBE_PAUSE,
                 Err(error) => {
                     if before != Some(error.to_string()) {
                         (self.log)(&format!("{error}; writes are refused until it fits"));
@@ -159,14 +181,22 @@ impl Monitor {
     /// False when it is too early to say the same again.
     fn log_outage(&mut self) -> bool {
         let Some(more) = self.outages.admit(Instant::now()) else { return false };
-        let reason = self.shared.health.away().map(|(_, reason)| reason).unwrap_or_default();
-        let more = more_since(more, "outages");
+        self.log_reason(&more_since(more, "outages"));
+        true
+    }
+
+    fn log_reason(&self, more: &str) {
+        let health = &self.shared.health;
+        let reason = health.away().map(|(_, reason)| reason).unwrap_or_default();
+        let (what, until) = match health.takes_no_writes() {
+            true => ("the database takes no writes", "it takes them"),
+            false => ("the database is away", "it is back"),
+        };
         (self.log)(&format!(
-            "the database is away: {reason}; writes are answered with WTDOWN until it is back, \
-             and it is tried every {} ms{more}",
+            "{what}: {reason}; writes are answered with WTDOWN until {until}, and it is tried every \
+             {} ms{more}",
             PROBE_PAUSE.as_millis(),
         ));
-        true
     }
 
     /// A table whose statements still work may have changed all the same: a trigger, a constraint.

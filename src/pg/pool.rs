@@ -13,6 +13,8 @@ use super::dsn;
 use super::error::explain;
 use super::history::History;
 use super::link::{Dial, Patience};
+use super::read_only;
+use super::servers::{in_order, without_hosts, Address, Failures, Server};
 use super::session::{Mark, Session};
 use super::settings::SessionSettings;
 use super::tls::{Mode, Tls};
@@ -46,6 +48,7 @@ impl Drop for Counted {
 #[derive(Clone)]
 pub struct Manager {
     pg: Arc<postgres::Config>,
+    servers: Arc<Vec<Server>>,
     limits: Arc<Limits>,
     /// The server is a Unix socket: there is no TLS, and no silence of a network.
     is_local: bool,
@@ -75,14 +78,29 @@ pub enum ConnectError {
     /// The database could not be reached.
     #[error("{0}")]
     Away(String),
+    /// The server was reached, and has refused the connection.
+    #[error("{0}")]
+    Answered(String),
+    /// Each of the servers takes no writes.
+    #[error("{0}")]
+    ReadOnly(String),
     /// It refuses what the document says of its sessions.
     #[error("{0}")]
     Document(ConfigError),
 }
 
+impl ConnectError {
+    fn new(text: String, error: &postgres::Error) -> ConnectError {
+        match error.as_db_error() {
+            Some(_) => ConnectError::Answered(text),
+            None => ConnectError::Away(text),
+        }
+    }
+}
+
 impl From<postgres::Error> for ConnectError {
     fn from(error: postgres::Error) -> Self {
-        ConnectError::Away(explain(&error))
+        ConnectError::new(explain(&error), &error)
     }
 }
 
@@ -120,6 +138,7 @@ impl Manager {
                 "sslnegotiation=direct: expected sslmode=require, verify-ca or verify-full";
             return Err(ConfigError::at("url", problem));
         }
+        let servers = Server::all(&pg).map_err(|problem| ConfigError::at("url", problem))?;
         let is_local = pg.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
         // [`Dial`] does the rest.
         pg.ssl_mode(if is_local { SslMode::Disable } else { SslMode::Require });
@@ -127,11 +146,9 @@ impl Manager {
         if pg.get_application_name().is_none() {
             pg.application_name("writethrough");
         }
-        pg.keepalives_idle(Duration::from_secs(10));
-        pg.keepalives_interval(Duration::from_secs(5));
-        pg.keepalives_retries(3);
         Ok(Manager {
             pg: Arc::new(pg),
+            servers: Arc::new(servers),
             limits,
             is_local,
             tls: Tls::new(tls)?.map(Arc::new),
@@ -193,25 +210,53 @@ impl Manager {
         session.mark.term == self.terms.now()
     }
 
+    /// Tries one address after the other.
     fn attempt(&self) -> Result<Session, ConnectError> {
+        let mut failures = Failures::default();
+        for (at, server) in in_order(&self.pg, &self.servers).iter().enumerate() {
+            let addresses = match server.addresses() {
+                Ok(addresses) => in_order(&self.pg, &addresses),
+                Err(why) => {
+                    failures.add(at, String::new(), ConnectError::Away(why));
+                    continue;
+                }
+            };
+            for address in addresses {
+                match self.attempt_at(&address) {
+                    Err(error) => failures.add(at, address.to_string(), error),
+                    done => return done,
+                }
+            }
+        }
+        Err(failures.into_error())
+    }
+
+    fn attempt_at(&self, address: &Address) -> Result<Session, ConnectError> {
         let patience = Patience::new(self.limits.connect_timeout());
         // The term of before: what is made meanwhile is of no use in a later one.
         let term = self.terms.now();
         let mark = Mark { term, tag: self.terms.tag(term), has_journal: self.has_journal };
-        let client = self.dial(&patience)?;
+        let mut client = self.dial(self.config_for(address), &patience)?;
+        if let Some(why) = read_only::why(&mut client)? {
+            return Err(ConnectError::ReadOnly(read_only::text(&address.to_string(), &why)));
+        }
         let session = Session::set_up(client, &self.limits, patience, &self.settings, mark)?;
         self.history.note(&session.backend.history);
         Ok(session)
     }
 
-    fn dial(&self, patience: &Arc<Patience>) -> Result<Client, ConnectError> {
+    fn dial(
+        &self,
+        config: postgres::Config,
+        patience: &Arc<Patience>,
+    ) -> Result<Client, ConnectError> {
         if self.is_local {
-            return Ok(PostgresConnectionManager::new(self.current(), NoTls).connect()?);
+            return Ok(PostgresConnectionManager::new(config, NoTls).connect()?);
         }
         let dial = |tls, is_optional| {
             let (is_direct, patience) = (self.is_direct, patience.clone());
             let dial = Dial { tls, is_optional, is_direct, patience };
-            PostgresConnectionManager::new(self.current(), dial).connect()
+            PostgresConnectionManager::new(config.clone(), dial).connect()
         };
         let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
         let connector = tls.connector().map_err(ConnectError::Away)?;
@@ -222,16 +267,23 @@ impl Manager {
         };
         let why = explain_tls(&error, tls.options());
         if !is_optional || !is_about_tls(&error) {
-            return Err(ConnectError::Away(why));
+            return Err(ConnectError::new(why, &error));
         }
         // `prefer` asks for no more than TLS where it works: libpq, too, tries without it.
-        let without = |e| ConnectError::Away(format!("{why}; and without TLS: {}", explain(&e)));
-        dial(None, true).map_err(without)
+        dial(None, true).map_err(|error| {
+            ConnectError::new(format!("{why}; and without TLS: {}", explain(&error)), &error)
+        })
     }
 
-    /// How to connect, with the time limits of now.
-    fn current(&self) -> postgres::Config {
-        let mut pg = self.pg.as_ref().clone();
+    /// How to connect to an address, with the time limits of now.
+    fn config_for(&self, address: &Address) -> postgres::Config {
+        let mut pg = without_hosts(&self.pg);
+        address.add_to(&mut pg);
+        self.pg.get_application_name().map(|name| pg.application_name(name));
+        self.pg.get_options().map(|options| pg.options(options));
+        pg.keepalives_idle(Duration::from_secs(10));
+        pg.keepalives_interval(Duration::from_secs(5));
+        pg.keepalives_retries(3);
         pg.connect_timeout(self.limits.connect_timeout());
         pg.tcp_user_timeout(self.limits.timeout().max(Duration::from_secs(5)));
         pg

@@ -12,6 +12,7 @@ use super::error::{explain, is_missing};
 use super::history;
 use super::link::Patience;
 use super::pool::ConnectError;
+use super::read_only;
 use super::settings::SessionSettings;
 use crate::batch::Form;
 use crate::config::ConfigError;
@@ -163,6 +164,12 @@ impl Session {
         Ok(())
     }
 
+    /// Why the session can't write: it learns of it when the server becomes a standby, or when its
+    /// configuration says so. `None` when it can.
+    pub fn why_read_only(&mut self) -> Result<Option<String>, postgres::Error> {
+        read_only::why(&mut self.client)
+    }
+
     /// The connection goes back to the pool.
     pub fn used(&mut self) {
         self.last_used = Instant::now();
@@ -252,7 +259,7 @@ fn answer_limit(limits: &Limits) -> Duration {
 }
 
 /// A cell of the only row.
-fn cell(answers: &[SimpleQueryMessage], at: usize) -> Option<&str> {
+pub fn cell(answers: &[SimpleQueryMessage], at: usize) -> Option<&str> {
     answers.iter().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => row.get(at),
         _ => None,

@@ -12,7 +12,7 @@ use super::pool::{too_late, Manager};
 use super::{resolve, transaction};
 use crate::batch::Form;
 use crate::engine::{claim, Fate, Lost, Outcome, Permit, Row, Store, Trouble};
-use crate::failure::Refusal;
+use crate::failure::{is_read_only, Refusal};
 use crate::limits::Limits;
 use crate::mapping::Mapping;
 
@@ -40,6 +40,7 @@ impl PgStore {
         }
         let until = Instant::now() + self.connections.limit();
         loop {
+            let pool = self.connections.number();
             let reason = match self.connections.get(POOL_SLICE) {
                 Ok(mut session) => {
                     let is_of_now = self.connections.is_of_now(&session);
@@ -52,6 +53,10 @@ impl PgStore {
                 }
                 Err(error) => error.to_string(),
             };
+            // What kept the old pool from connecting may be over.
+            if self.connections.number() != pool {
+                continue;
+            }
             // The pool goes on trying; its last error is known before its time is up.
             let cause = reason.strip_prefix("timed out waiting for connection: ");
             let is_late = Instant::now() >= until && !self.connections.are_all_used();
@@ -98,6 +103,18 @@ impl Store for PgStore {
             Trouble::Lost(_) | Trouble::Retry(_) => {
                 session.retire();
                 return Err(trouble);
+            }
+            Trouble::Refused(refusal) if is_read_only(&refusal.sqlstate) => {
+                match session.why_read_only() {
+                    // Only what a trigger or a foreign table writes to is.
+                    Ok(None) => Trouble::Refused(refusal),
+                    // All others may be so, too. A new connection finds the server that takes writes.
+                    Ok(Some(_)) | Err(_) => {
+                        session.retire();
+                        self.connections.renew();
+                        return Err(Trouble::Retry(refusal.to_string()));
+                    }
+                }
             }
             Trouble::Conflict(_) => {
                 // The statement itself may be what is out of date.

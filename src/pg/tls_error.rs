@@ -7,6 +7,7 @@ use postgres::error::SqlState;
 use rustls::{AlertDescription, CertificateError, Error};
 
 use super::error::explain;
+use super::link::SILENCE;
 use super::tls::{Roots, TlsOptions};
 
 /// Why no connection was made. It names the options of the URL that have to do with it.
@@ -39,7 +40,10 @@ pub fn explain_tls(error: &postgres::Error, options: &TlsOptions) -> String {
 /// may go.
 pub fn is_about_tls(error: &postgres::Error) -> bool {
     let refused = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
-    refused || cause(error).is_some() || explain(error).contains("TLS handshake")
+    let text = explain(error);
+    // Who says nothing says nothing without TLS either, and the next address has no time left then.
+    let is_silent = text.contains(SILENCE);
+    refused || cause(error).is_some() || (text.contains("TLS handshake") && !is_silent)
 }
 
 /// rustls' own error.
