@@ -136,10 +136,32 @@ impl Class {
     }
 }
 
-/// The database answers, and takes no writes: nothing is won by waiting for it.
-pub fn is_read_only(reason: &str) -> bool {
-    reason.starts_with(READ_ONLY)
+/// What keeps writes from the database, as its reason says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// It can't be reached.
+    Away,
+    /// It answers, and takes no writes.
+    ReadOnly,
+    /// It is reached through a pooler that shares its sessions.
+    Pooled,
 }
+
+impl Outage {
+    /// For this reason.
+    pub fn of(reason: &str) -> Outage {
+        match reason {
+            _ if reason.starts_with(READ_ONLY) => Outage::ReadOnly,
+            _ if reason.starts_with(POOLED) => Outage::Pooled,
+            _ => Outage::Away,
+        }
+    }
+}
+
+/// Why a session is not used that other programs get, too.
+pub const POOLED: &str =
+    "a pooler shares this session: pool_mode=session is needed (PgBouncer), or a \
+                          URL that names PostgreSQL itself";
 
 /// The SQLSTATE of a write to a server, or in a session, that takes none.
 pub const READ_ONLY: &str = "25006";
@@ -176,7 +198,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Failure::Refused(refusal) => write!(f, "WTERR {refusal}"),
-            Failure::Down(reason) if is_read_only(reason) => {
+            Failure::Down(reason) if Outage::of(reason) != Outage::Away => {
                 write!(f, "WTDOWN {reason}; nothing was written")
             }
             Failure::Down(reason) => write!(f, "WTDOWN {reason}"),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::failure::is_read_only;
+use crate::failure;
 use crate::limits::Limits;
 
 /// Whether the database can be reached.
@@ -19,8 +19,8 @@ struct Outage {
     /// When it began; long ago when the database was never reached.
     since: Option<Instant>,
     reason: String,
-    /// It answers, and takes no writes: there is no grace.
-    is_read_only: bool,
+    /// Where it answers, there is no grace: nothing is won by waiting.
+    kind: failure::Outage,
     closed: bool,
     /// The probe is asked to look at once.
     nudged: bool,
@@ -36,7 +36,7 @@ impl Health {
             outage: Mutex::new(Outage {
                 since: None,
                 reason,
-                is_read_only: false,
+                kind: failure::Outage::Away,
                 closed: false,
                 nudged: false,
             }),
@@ -61,7 +61,7 @@ impl Health {
         }
         let outage = self.outage();
         let long = outage.since.is_none_or(|since| since.elapsed() >= self.limits.grace());
-        (long || outage.is_read_only).then(|| outage.reason.clone())
+        (long || outage.kind != failure::Outage::Away).then(|| outage.reason.clone())
     }
 
     /// How long the database has been away, and why. `None`: it is up; the time is `None` when it
@@ -74,9 +74,9 @@ impl Health {
         Some((outage.since.map(|since| since.elapsed()), outage.reason.clone()))
     }
 
-    /// True while the database answers, and takes no writes.
-    pub fn takes_no_writes(&self) -> bool {
-        !self.is_up() && self.outage().is_read_only
+    /// What keeps writes from the database, while it is not up.
+    pub fn kind(&self) -> failure::Outage {
+        self.outage().kind
     }
 
     /// The database was reached.
@@ -94,7 +94,7 @@ impl Health {
             outage.since = Some(Instant::now());
         }
         outage.reason = reason.to_string();
-        outage.is_read_only = is_read_only(reason);
+        outage.kind = failure::Outage::of(reason);
         self.changed.notify_all();
         was_up
     }
@@ -132,7 +132,7 @@ impl Health {
     /// Waits until the database is up, or its grace is over, or there is none. True when it is up.
     pub fn wait_for_return(&self) -> bool {
         let mut outage = self.outage();
-        while !outage.closed && !self.is_up() && !outage.is_read_only {
+        while !outage.closed && !self.is_up() && outage.kind == failure::Outage::Away {
             let over = outage.since.map(|since| since + self.limits.grace());
             let left = over.map(|over| over.saturating_duration_since(Instant::now()));
             match left.filter(|left| !left.is_zero()) {

@@ -11,6 +11,7 @@ use super::{commands, completion, leftovers, options, sessions, sync};
 use crate::args;
 use crate::config::ConfigError;
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Terms};
+use crate::failure::Outage;
 use crate::limits::{Limit, Limits};
 use crate::pg::catalog::Catalog;
 use crate::pg::connections::Connections;
@@ -89,11 +90,12 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;
     if let Some(reason) = shared.health.refusal() {
-        let what = match shared.health.takes_no_writes() {
-            true => "takes no writes",
-            false => "can't be reached",
+        let what = match shared.health.kind() {
+            Outage::ReadOnly => "the database takes no writes:",
+            Outage::Pooled => "the database can't be used:",
+            Outage::Away => "the database can't be reached:",
         };
-        log(Level::Warning, &format!("the database {what}: {reason}; trying again"));
+        log(Level::Warning, &format!("{what} {reason}; trying again"));
     }
     register(ctx)?;
     let inbox = Arc::new(Inbox::new(completion::schedule));

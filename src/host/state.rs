@@ -25,7 +25,7 @@ use crate::change::{Action, Bytes};
 use crate::command::{CacheOnly, KeptChange, Named, Reply};
 use crate::config::{Config, Unmapped};
 use crate::engine::{Claim, Engine, Job, JobId, Progress, Settled, Shared, Stage, Term};
-use crate::failure::{is_read_only, Failure};
+use crate::failure::{Failure, Outage};
 use crate::mapping::Mapping;
 use crate::pg::catalog::Catalog;
 use crate::pg::connections::Connections;
@@ -246,7 +246,7 @@ impl Module {
             Some(Failure::Refused(refusal)) => stats.refuse(refusal.class()),
             Some(Failure::Down(reason)) => {
                 stats.down.add(1);
-                stats.read_only.add(usize::from(is_read_only(reason)));
+                stats.read_only.add(usize::from(Outage::of(reason) == Outage::ReadOnly));
             }
             Some(Failure::TimedOut(_)) => stats.timed_out.add(1),
             Some(Failure::Busy(_)) => stats.busy.add(1),

@@ -63,6 +63,12 @@ impl Connections {
         self.earlier.load(Ordering::Acquire)
     }
 
+    /// A session was not ours alone: the next one is looked at again.
+    pub fn distrust(&self) {
+        self.manager.distrust();
+        self.renew();
+    }
+
     /// Begins with a new pool: its size has changed, or no connection of the old one is of use. One
     /// that is in use is closed when it comes back.
     pub fn renew(&self) {

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{sleep, Instant, Sleep};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::greeting::{Greeting, Told};
+
 /// What a server may say before a connection is set up, in bytes. Its parameters take about 500.
 const START_MAX: u64 = 1 << 20;
 
@@ -73,6 +75,8 @@ pub struct Dial {
     pub is_direct: bool,
     /// How long it waits.
     pub patience: Arc<Patience>,
+    /// Where it says what the server has told of itself.
+    pub told: Told,
 }
 
 /// One attempt of a [`Dial`].
@@ -84,7 +88,12 @@ pub struct Attempt {
 type Tls = <MakeRustlsConnect as MakeTlsConnect<Patient>>::Stream;
 
 /// A stream that `postgres` reads and writes.
-pub enum Link {
+pub struct Link {
+    stream: Stream,
+    greeting: Greeting,
+}
+
+enum Stream {
     /// Without TLS.
     Plain(Patient),
     /// With TLS.
@@ -98,7 +107,8 @@ impl MakeTlsConnect<Socket> for Dial {
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Attempt> {
         let (tls, patience) = (self.tls.clone(), self.patience.clone());
-        let dial = Dial { tls, patience, is_optional: self.is_optional, is_direct: self.is_direct };
+        let (is_optional, is_direct) = (self.is_optional, self.is_direct);
+        let dial = Dial { tls, patience, is_optional, is_direct, told: self.told.clone() };
         Ok(Attempt { dial, host: host.to_string() })
     }
 }
@@ -112,19 +122,25 @@ impl TlsConnect<Socket> for Attempt {
         let Attempt { dial, host } = self;
         Box::pin(async move {
             let mut stream = Patient::new(socket, dial.patience);
-            let Some(mut tls) = dial.tls else { return Ok(Link::Plain(stream)) };
+            let greeting = Greeting::new(dial.told);
+            let Some(mut tls) = dial.tls else {
+                return Ok(Link { stream: Stream::Plain(stream), greeting });
+            };
             if !dial.is_direct {
                 // SSLRequest: its length and its code.
                 stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await?;
                 match stream.read_u8().await? {
                     b'S' => {}
-                    b'N' if dial.is_optional => return Ok(Link::Plain(stream)),
+                    b'N' if dial.is_optional => {
+                        return Ok(Link { stream: Stream::Plain(stream), greeting });
+                    }
                     b'N' => return Err(io::Error::other("server does not support TLS")),
                     _ => return Err(io::Error::other("no PostgreSQL server answers there")),
                 }
             }
             let Ok(attempt) = MakeTlsConnect::<Patient>::make_tls_connect(&mut tls, &host);
-            Ok(Link::Tls(Box::new(attempt.connect(stream).await?)))
+            let stream = Stream::Tls(Box::new(attempt.connect(stream).await?));
+            Ok(Link { stream, greeting })
         })
     }
 }
@@ -228,42 +244,49 @@ impl AsyncWrite for Patient {
 /// The same call on whatever the link is.
 macro_rules! pass {
     ($link:expr, $call:ident $(, $argument:expr)*) => {
-        match $link.get_mut() {
-            Link::Plain(stream) => Pin::new(stream).$call($($argument),*),
-            Link::Tls(stream) => Pin::new(stream.as_mut()).$call($($argument),*),
+        match &mut $link.stream {
+            Stream::Plain(stream) => Pin::new(stream).$call($($argument),*),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).$call($($argument),*),
         }
     };
 }
 
 impl AsyncRead for Link {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context,
         buf: &mut ReadBuf,
     ) -> Poll<io::Result<()>> {
-        pass!(self, poll_read, cx, buf)
+        let before = buf.filled().len();
+        let poll = pass!(self, poll_read, cx, buf);
+        self.greeting.read(&buf.filled()[before..]);
+        poll
     }
 }
 
 impl AsyncWrite for Link {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         pass!(self, poll_write, cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
         pass!(self, poll_flush, cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
         pass!(self, poll_shutdown, cx)
     }
 }
 
 impl TlsStream for Link {
     fn channel_binding(&self) -> ChannelBinding {
-        match self {
-            Link::Plain(_) => ChannelBinding::none(),
-            Link::Tls(stream) => stream.channel_binding(),
+        match &self.stream {
+            Stream::Plain(_) => ChannelBinding::none(),
+            Stream::Tls(stream) => stream.channel_binding(),
         }
     }
 }

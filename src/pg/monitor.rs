@@ -12,6 +12,7 @@ use super::pool::{ConnectError, Manager};
 use super::session::Session;
 use crate::config::ConfigError;
 use crate::engine::Shared;
+use crate::failure::Outage;
 use crate::throttle::{more_since, Throttle};
 
 /// The pause between two probes.
@@ -99,7 +100,7 @@ impl Monitor {
         let mut pause = PROBE_PAUSE;
         // Since when the database is away, and whether the log says so; it did at load.
         let mut outage = (!health.is_up()).then(|| (Instant::now(), true));
-        let mut is_read_only = health.takes_no_writes();
+        let mut told = health.kind();
         let (mut watched, mut trimmed) = (Instant::now(), None);
         // The feed's connection: it must not wait for the workers'.
         let mut session = None;
@@ -116,11 +117,11 @@ impl Monitor {
             }
             session = None;
             if outage.is_none() {
-                is_read_only = health.takes_no_writes();
+                told = health.kind();
                 outage = Some((Instant::now(), self.log_outage()));
-            } else if health.takes_no_writes() && !is_read_only {
+            } else if health.kind() != told && health.kind() != Outage::Away {
                 // It was away, as the log says, and has come back like this.
-                is_read_only = true;
+                told = health.kind();
                 self.log_reason("");
                 outage = outage.map(|(since, _)| (since, true));
             }
@@ -128,12 +129,14 @@ impl Monitor {
             pause = match self.finds_the_way() {
                 Ok(true) => {
                     // The pool may pause after a failure, and would tell it once more.
-                    if health.takes_no_writes() {
+                    if health.kind() != Outage::Away {
                         connections.renew();
                     }
                     health.report_up();
                     PROBE_PAUSE
                 }
+                // That is no moment's matter, and to look takes two connections.
+                Ok(false) if health.kind() == Outage::Pooled => RECHECK_PAUSE,
                 Ok(false) => PROBE_PAUSE,
                 Err(error) => {
                     if before != Some(error.to_string()) {
@@ -188,14 +191,16 @@ impl Monitor {
     fn log_reason(&self, more: &str) {
         let health = &self.shared.health;
         let reason = health.away().map(|(_, reason)| reason).unwrap_or_default();
-        let (what, until) = match health.takes_no_writes() {
-            true => ("the database takes no writes", "it takes them"),
-            false => ("the database is away", "it is back"),
+        let (what, until) = match health.kind() {
+            Outage::ReadOnly => ("the database takes no writes:", "it takes them"),
+            Outage::Pooled => ("the database can't be used:", "it can be"),
+            Outage::Away => ("the database is away:", "it is back"),
         };
+        let pause = if health.kind() == Outage::Pooled { RECHECK_PAUSE } else { PROBE_PAUSE };
         (self.log)(&format!(
-            "{what}: {reason}; writes are answered with WTDOWN until {until}, and it is tried every \
+            "{what} {reason}; writes are answered with WTDOWN until {until}, and it is tried every \
              {} ms{more}",
-            PROBE_PAUSE.as_millis(),
+            pause.as_millis(),
         ));
     }
 

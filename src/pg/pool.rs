@@ -11,8 +11,10 @@ use r2d2_postgres::PostgresConnectionManager;
 
 use super::dsn;
 use super::error::explain;
+use super::greeting::Told;
 use super::history::History;
 use super::link::{Dial, Patience};
+use super::pooler::{self, Known, Nature};
 use super::read_only;
 use super::servers::{in_order, without_hosts, Address, Failures, Server};
 use super::session::{Mark, Session};
@@ -49,6 +51,8 @@ impl Drop for Counted {
 pub struct Manager {
     pg: Arc<postgres::Config>,
     servers: Arc<Vec<Server>>,
+    /// At which addresses a pooler was looked for.
+    known: Arc<Known>,
     limits: Arc<Limits>,
     /// The server is a Unix socket: there is no TLS, and no silence of a network.
     is_local: bool,
@@ -84,6 +88,9 @@ pub enum ConnectError {
     /// Each of the servers takes no writes.
     #[error("{0}")]
     ReadOnly(String),
+    /// A pooler gives our sessions to other programs, too.
+    #[error("{0}")]
+    Pooled(String),
     /// It refuses what the document says of its sessions.
     #[error("{0}")]
     Document(ConfigError),
@@ -149,6 +156,7 @@ impl Manager {
         Ok(Manager {
             pg: Arc::new(pg),
             servers: Arc::new(servers),
+            known: Arc::default(),
             limits,
             is_local,
             tls: Tls::new(tls)?.map(Arc::new),
@@ -236,26 +244,53 @@ impl Manager {
         // The term of before: what is made meanwhile is of no use in a later one.
         let term = self.terms.now();
         let mark = Mark { term, tag: self.terms.tag(term), has_journal: self.has_journal };
-        let mut client = self.dial(self.config_for(address), &patience)?;
-        if let Some(why) = read_only::why(&mut client)? {
-            return Err(ConnectError::ReadOnly(read_only::text(&address.to_string(), &why)));
+        let name = address.to_string();
+        let nature = match self.known.get(&name) {
+            Some(nature) => nature,
+            None => {
+                let config = self.config_for(address);
+                let nature = pooler::look(|| self.dial(&config, &patience))?;
+                self.known.learn(&name, nature);
+                nature
+            }
+        };
+        let (mut client, told) = self.dial(&self.set_in(self.config_for(address)), &patience)?;
+        let is_direct = nature == Nature::Direct;
+        if is_direct && !pooler::is_direct(&told, pooler::process(&mut client)?) {
+            self.known.forget();
+            let text = format!("another server than before answers at {name}");
+            return Err(ConnectError::Away(text));
         }
-        let session = Session::set_up(client, &self.limits, patience, &self.settings, mark)?;
+        if let Some(why) = read_only::why(&mut client)? {
+            return Err(ConnectError::ReadOnly(read_only::text(&name, &why)));
+        }
+        let mut session = Session::set_up(client, &self.limits, patience, &self.settings, mark)?;
+        session.is_direct = is_direct;
         self.history.note(&session.backend.history);
         Ok(session)
     }
 
     fn dial(
         &self,
-        config: postgres::Config,
+        config: &postgres::Config,
         patience: &Arc<Patience>,
+    ) -> Result<(Client, Told), ConnectError> {
+        let told = Told::default();
+        self.client(config, patience, &told).map(|client| (client, told))
+    }
+
+    fn client(
+        &self,
+        config: &postgres::Config,
+        patience: &Arc<Patience>,
+        told: &Told,
     ) -> Result<Client, ConnectError> {
         if self.is_local {
-            return Ok(PostgresConnectionManager::new(config, NoTls).connect()?);
+            return Ok(PostgresConnectionManager::new(config.clone(), NoTls).connect()?);
         }
         let dial = |tls, is_optional| {
             let (is_direct, patience) = (self.is_direct, patience.clone());
-            let dial = Dial { tls, is_optional, is_direct, patience };
+            let dial = Dial { tls, is_optional, is_direct, patience, told: told.clone() };
             PostgresConnectionManager::new(config.clone(), dial).connect()
         };
         let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
@@ -275,12 +310,22 @@ impl Manager {
         })
     }
 
+    /// What the URL sets in a session: not before it is known whose session it is.
+    fn set_in(&self, mut pg: postgres::Config) -> postgres::Config {
+        self.pg.get_application_name().map(|name| pg.application_name(name));
+        self.pg.get_options().map(|options| pg.options(options));
+        pg
+    }
+
+    /// A session was taken for ours, and isn't.
+    pub fn distrust(&self) {
+        self.known.forget();
+    }
+
     /// How to connect to an address, with the time limits of now.
     fn config_for(&self, address: &Address) -> postgres::Config {
         let mut pg = without_hosts(&self.pg);
         address.add_to(&mut pg);
-        self.pg.get_application_name().map(|name| pg.application_name(name));
-        self.pg.get_options().map(|options| pg.options(options));
         pg.keepalives_idle(Duration::from_secs(10));
         pg.keepalives_interval(Duration::from_secs(5));
         pg.keepalives_retries(3);

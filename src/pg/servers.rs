@@ -146,6 +146,7 @@ impl Failures {
         let is_read_only = all.iter().all(|host| read_only.contains(host));
         let rank = |error: &ConnectError| match error {
             ConnectError::Document(_) => 0,
+            ConnectError::Pooled(_) => 1,
             ConnectError::ReadOnly(_) if is_read_only => 2,
             ConnectError::Answered(_) => 3,
             ConnectError::Away(_) | ConnectError::ReadOnly(_) => 4,
@@ -164,6 +165,7 @@ impl Failures {
         let text = texts.join("; ");
         match self.tried.into_iter().next().map(|(_, _, error)| error) {
             Some(ConnectError::Document(error)) => ConnectError::Document(error),
+            Some(ConnectError::Pooled(_)) => ConnectError::Pooled(text),
             Some(ConnectError::ReadOnly(_)) if is_read_only => ConnectError::ReadOnly(text),
             Some(ConnectError::Answered(_)) => ConnectError::Answered(text),
             _ => ConnectError::Away(text),

@@ -61,6 +61,8 @@ pub struct Session {
     pub settings: Arc<SessionSettings>,
     /// Whose it is.
     pub mark: Mark,
+    /// There is no pooler in between.
+    pub is_direct: bool,
     /// It leaves the pool: it doesn't answer, the server is of no use any more, or its buffers have
     /// grown past [`BUFFERS_MAX`] and stay so.
     spent: bool,
@@ -99,6 +101,7 @@ impl Session {
             backend,
             settings: settings.clone(),
             mark,
+            is_direct: false,
             spent: false,
         })
     }

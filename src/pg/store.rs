@@ -12,7 +12,7 @@ use super::pool::{too_late, Manager};
 use super::{resolve, transaction};
 use crate::batch::Form;
 use crate::engine::{claim, Fate, Lost, Outcome, Permit, Row, Store, Trouble};
-use crate::failure::{is_read_only, Refusal};
+use crate::failure::{Refusal, READ_ONLY};
 use crate::limits::Limits;
 use crate::mapping::Mapping;
 
@@ -104,7 +104,15 @@ impl Store for PgStore {
                 session.retire();
                 return Err(trouble);
             }
-            Trouble::Refused(refusal) if is_read_only(&refusal.sqlstate) => {
+            // Somebody else's session, then. None of it was done: it names what isn't there, or is.
+            Trouble::Refused(refusal) | Trouble::Conflict(refusal)
+                if !session.is_direct && is_other_session(&refusal) =>
+            {
+                session.retire();
+                self.connections.distrust();
+                return Err(Trouble::Retry(refusal.to_string()));
+            }
+            Trouble::Refused(refusal) if refusal.sqlstate == READ_ONLY => {
                 match session.why_read_only() {
                     // Only what a trigger or a foreign table writes to is.
                     Ok(None) => Trouble::Refused(refusal),
@@ -159,6 +167,11 @@ fn unfit(mapping: &Mapping, form: &Form) -> Option<String> {
             info.name, info.type_name,
         )
     })
+}
+
+/// A statement that this session has prepared is unknown in it, or one is there that it hasn't.
+fn is_other_session(refusal: &Refusal) -> bool {
+    ["26000", "42P05"].contains(&&*refusal.sqlstate)
 }
 
 /// A client is about to be told, or the statement itself is what is wrong.

@@ -89,6 +89,7 @@ mod one_by_one;
 mod outage;
 mod paused;
 mod persistence;
+mod pooler;
 mod read_only;
 mod replication;
 mod retry;

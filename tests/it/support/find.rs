@@ -40,6 +40,12 @@ pub fn module() -> PathBuf {
         .unwrap_or_else(|| panic!("no {file} near {exe:?}: run cargo build, or set WT_MODULE"))
 }
 
+/// PgBouncer, which Debian has where only root looks.
+pub fn pgbouncer() -> Option<PathBuf> {
+    in_path("pgbouncer")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/pgbouncer")).filter(|file| file.is_file()))
+}
+
 /// A program that `scripts/monitoring` has unpacked, or that is installed.
 pub fn monitoring_program(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
