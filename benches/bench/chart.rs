@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::groups::CLIENTS;
 use crate::panel::{text, Panel, Scale};
 use crate::rounds::Summary;
+
+/// The clients of the chart.
+pub const CLIENTS: [usize; 6] = [1, 4, 16, 64, 256, 1024];
 
 /// One contestant, measured with several numbers of clients, or values of an option.
 pub struct Line {

@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::cpu::{Cpu, Watch};
 use crate::pgwire;
 use crate::random::Random;
+use crate::scan::Scan;
 use crate::shapes::IDS;
 
 /// What an operation of a client is made of: a request to each of these, one after the other.
@@ -54,13 +55,6 @@ pub struct Run {
     pub errors: u64,
     pub error: Option<String>,
     pub cpu: Option<Cpu>,
-}
-
-/// Whether an answer is complete.
-pub enum Scan {
-    Partial,
-    /// With its error, if it is one.
-    Done(Option<String>),
 }
 
 struct Socket {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::chart::Line;
+use crate::chart::{Line, CLIENTS};
 use crate::cluster::Cluster;
 use crate::contestants::{batches, bench, blocking, direct, dual, load, others, plain, staged};
 use crate::cpu::Watch;
@@ -15,8 +15,6 @@ use crate::report;
 use crate::rounds::{interleave, Contestant, Pace, Summary};
 use crate::shapes::Shape;
 
-/// The clients of the chart.
-pub const CLIENTS: [usize; 6] = [1, 4, 16, 64, 256, 1024];
 /// A client that has a connection to PostgreSQL of its own: as many as a server may have.
 const CONNECTIONS_MAX: usize = 256;
 

@@ -20,6 +20,7 @@ mod proxy;
 mod random;
 mod report;
 mod rounds;
+mod scan;
 mod shapes;
 mod support;
 mod targets;

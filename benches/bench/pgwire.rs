@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::drive::Scan;
+use crate::scan::Scan;
 
 /// Starts a session (trusted) and prepares `sql`.
 pub fn open(stream: &mut TcpStream, sql: &str) {
