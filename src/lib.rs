@@ -7,29 +7,12 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod args;
-pub mod batch;
-pub mod certain;
-pub mod change;
 pub mod command;
 pub mod config;
-pub mod disclosure;
 pub mod engine;
-pub mod failure;
 #[cfg(feature = "host")]
 mod host;
-pub mod key;
-pub mod limits;
-pub mod literal;
-pub mod mapping;
-pub mod mixed;
+pub mod model;
 pub mod pg;
-pub mod range;
-pub mod rewrite;
-pub mod settings;
-pub mod shape;
+pub mod plan;
 pub mod sql;
-pub mod suggest;
-pub mod suspects;
-pub mod table;
-pub mod throttle;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use writethrough::args;
+use writethrough::config::args;
 
 fuzz_target!(|bytes: &[u8]| {
     let words: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();

@@ -2,12 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use writethrough::change::Action;
+use writethrough::command::rewrite::{self, Rewrite};
 use writethrough::command::{self, Named, Reply, Write};
-use writethrough::mapping::Mapping;
-use writethrough::rewrite::{self, Rewrite};
-use writethrough::table::{Table, TableColumn};
-use writethrough::{key, literal};
+use writethrough::model::change::Action;
+use writethrough::model::mapping::Mapping;
+use writethrough::model::table::{Index, Table, TableColumn};
+use writethrough::model::{input_syntax, key};
 
 fn mapping(unmapped: &str) -> Mapping {
     let column = |name: &str| TableColumn { name: name.into(), ..TableColumn::default() };
@@ -15,7 +15,14 @@ fn mapping(unmapped: &str) -> Mapping {
         name: "t".into(),
         columns: ["id", "part", "a", "b", "c"].map(column).to_vec(),
         primary_key: vec![0, 1],
-        unique: vec![vec![0, 1]],
+        indexes: vec![Index {
+            key: vec![0, 1],
+            columns: Some(vec![0, 1]),
+            is_unique: true,
+            is_arbiter: true,
+            is_exact: true,
+            is_builtin: true,
+        }],
         ..Table::default()
     };
     let config = format!(r#"{{"table":"t","unmapped":"{unmapped}"}}"#);
@@ -73,6 +80,6 @@ fuzz_target!(|bytes: &[u8]| {
         command::uuid(fields());
     }
     argv.iter().for_each(|word| {
-        literal::is_text(word);
+        input_syntax::is_text(word);
     });
 });

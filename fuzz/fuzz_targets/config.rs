@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use writethrough::config::limits::Limits;
 use writethrough::config::Config;
 
 fuzz_target!(|document: &str| {
@@ -9,7 +10,8 @@ fuzz_target!(|document: &str| {
         Ok(config) => {
             assert!(config.pool_size > 0 && config.batch_max > 0 && config.queue_max > 0);
             assert!(!config.mappings.is_empty() && !config.prefix.is_empty());
-            assert!(!config.timeout().is_zero() && !config.sync_timeout().is_zero());
+            let limits = Limits::new(&config);
+            assert!(!limits.timeout().is_zero() && !limits.sync_timeout().is_zero());
             let _ = config.resolve_url(|name| Some(format!("p@:/?#%{name}")));
             for mapping in &config.mappings {
                 assert!(!mapping.name().is_empty());

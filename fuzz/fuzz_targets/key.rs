@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use writethrough::key::{has_prefix, id_parts, parse, staged, Show};
+use writethrough::model::key::{has_prefix, id_parts, parse, staged, Show};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, rest)) = bytes.split_first() else { return };

@@ -3,14 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 // What the model names `crate::…`.
-use writethrough::{batch, change, literal, mapping, range, table};
+use writethrough::{model, plan};
 
-#[path = "../../src/batch_model.rs"]
-mod model;
+#[path = "../../src/plan/batch_model.rs"]
+mod simple;
 
 fuzz_target!(|bytes: &[u8]| {
     let bytes = &bytes[..bytes.len().min(256)];
-    if let Err(problem) = model::check(model::decode(bytes)) {
+    if let Err(problem) = simple::check(simple::decode(bytes)) {
         panic!("{problem}");
     }
 });

@@ -1,6 +1,6 @@
 //! What a command asks for, in terms of the mapping.
 
-use crate::change::{Action, Bytes};
+use crate::model::change::{Action, Bytes};
 
 /// A write, in terms of the mapping.
 #[derive(Debug, PartialEq, Eq)]

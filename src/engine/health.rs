@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::failure;
-use crate::limits::Limits;
+use crate::config::limits::Limits;
+use crate::model::failure;
 
 /// Whether the database can be reached.
 pub struct Health {

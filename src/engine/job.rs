@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::claim::Claim;
-use super::lost::Doubt;
+use super::in_doubt::Doubt;
 use super::progress::Progress;
 use super::term::Term;
-use crate::batch;
-use crate::change::Change;
-use crate::failure::Failure;
-use crate::mapping::Mapping;
+use crate::model::change::Change;
+use crate::model::failure::Failure;
+use crate::model::mapping::Mapping;
+use crate::plan::batch;
 
 /// Identifies a write between the worker and the server's main thread.
 pub type JobId = u64;

@@ -4,14 +4,15 @@ pub mod claim;
 #[cfg(debug_assertions)]
 mod failpoint;
 pub mod health;
+pub mod in_doubt;
 pub mod job;
-pub mod lost;
-mod parked;
+mod lock_wait;
+pub mod percentiles;
 pub mod progress;
 mod queue;
-pub mod recent;
 pub mod stats;
 pub mod term;
+pub mod throttle;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,16 +20,16 @@ use std::thread::JoinHandle;
 
 pub use claim::Claim;
 pub use health::Health;
+pub use in_doubt::{Backend, Fate, Lost};
 pub use job::{Answer, Completions, Image, Job, JobId, Limited, Row, RowState, Settled};
-pub use lost::{Backend, Fate, Lost};
 pub use progress::{Progress, Stage};
 pub use stats::Stats;
 pub use term::{Demoted, Permit, Tag, Term, Terms};
 
-use crate::batch::Form;
-use crate::failure::{Failure, Refusal};
-use crate::limits::{Limit, Limits};
-use crate::mapping::{Mapping, Mappings};
+use crate::config::limits::{Limit, Limits};
+use crate::model::failure::{Failure, Refusal};
+use crate::model::mapping::{Mapping, Mappings};
+use crate::plan::batch::Form;
 use queue::Queue;
 
 /// A database, as one worker sees it.

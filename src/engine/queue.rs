@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::job::Job;
-use super::parked::Parked;
+use super::lock_wait::Parked;
 
 /// Values in one batch, in bytes, at most: a statement's parameters are one message of less than
 /// 1 GB. A single larger write still goes, alone.

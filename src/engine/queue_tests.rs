@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::change::{Action, Change};
 use crate::engine::job::{Completions, Settled};
 use crate::engine::Terms;
-use crate::mapping::tests::{resolve, users};
+use crate::model::change::{Action, Change};
+use crate::model::mapping::tests::{resolve, users};
 
 struct Nobody;
 

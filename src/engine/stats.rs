@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::recent::Recent;
-use crate::failure::Class;
+use super::percentiles::Recent;
+use crate::model::failure::Class;
 
 /// A number that many threads change.
 #[derive(Default, Debug)]

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Job, Trouble};
-use crate::batch::Form;
+use super::Job;
+use super::Trouble;
+use crate::plan::batch::Form;
 
 /// One time as a master, or as a follower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use super::job::{Completions, Job, Row, RowState};
 use super::queue::Queue;
-use super::{Shared, Stage, Store, Term, Trouble};
-use crate::batch::{plan, Form, Group};
-use crate::failure::{Failure, Refusal};
-use crate::limits::Limit;
-use crate::mapping::Mappings;
+use super::Shared;
+use super::Stage;
+use super::Store;
+use super::Term;
+use super::Trouble;
+use crate::config::limits::Limit;
+use crate::model::failure::{Failure, Refusal};
+use crate::model::mapping::Mappings;
+use crate::plan::batch::{plan, Form, Group};
 
 mod answers;
-mod doubts;
+mod in_doubt;
 mod outcome;
 mod parts;
 mod terms;

@@ -1,10 +1,10 @@
 use super::*;
-use crate::change::{Action, Change};
+use crate::config::limits::Limits;
 use crate::config::Config;
 use crate::engine::{Backend, Fate, Health, Image, Lost, Outcome, Permit, Settled, Stats, Terms};
-use crate::limits::Limits;
-use crate::mapping::tests::{resolve, users};
-use crate::mapping::{Mapping, Mappings};
+use crate::model::change::{Action, Change};
+use crate::model::mapping::tests::{resolve, users};
+use crate::model::mapping::{Mapping, Mappings};
 use std::sync::Mutex;
 
 /// What a statement is answered with, by a script.

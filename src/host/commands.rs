@@ -2,14 +2,21 @@
 
 use std::ffi::{c_int, CStr};
 
-use super::admit::{not_ready, refuse};
+use super::cache::verify;
 use super::ffi::Run::{self, Read, Write};
+use super::ffi::Value;
 use super::ffi::{Args, Command, KeySpec, OnLoad, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
-use super::state::module;
-use super::value::Value;
-use super::{admin, deletion, migrate, reload, report, transfer, verify, write};
+use super::module::state::module;
+use super::operator::refresh;
+use super::operator::reload;
+use super::operator::report;
+use super::write::admit::{not_ready, refuse};
+use super::write::command;
+use super::write::deletion;
+use super::write::migrate;
+use super::write::transfer;
 use crate::command::{hdel, hincrby, hsetnx};
-use crate::failure::Failure;
+use crate::model::failure::Failure;
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
@@ -57,28 +64,28 @@ macro_rules! commands {
 commands! {
     Hset c"wt.hset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HSET on a staged key: sets columns of its row in PostgreSQL",
-        Write(|ctx, args| write::hset(ctx, args, c"HSET"));
+        Write(|ctx, args| command::hset(ctx, args, c"HSET"));
     Hmset c"wt.hmset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HMSET on a staged key: sets columns of its row in PostgreSQL",
-        Write(|ctx, args| write::hset(ctx, args, c"HMSET"));
+        Write(|ctx, args| command::hset(ctx, args, c"HMSET"));
     HsetNx c"wt.hsetnx", SET, 4, &[key(1, KEY_UPDATE)],
         c"HSETNX on a staged key: sets the column where it is NULL or the row is missing",
-        Write(|ctx, args| write::run(ctx, args, c"HSETNX", |mapping, _, args| {
+        Write(|ctx, args| command::run(ctx, args, c"HSETNX", |mapping, _, args| {
             hsetnx(mapping, args.get(2), args.get(3))
         }));
     HincrBy c"wt.hincrby", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBY on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| write::run(ctx, args, c"HINCRBY", |mapping, _, args| {
+        Write(|ctx, args| command::run(ctx, args, c"HINCRBY", |mapping, _, args| {
             hincrby(mapping, args.get(2), args.get(3), true)
         }));
     HincrByFloat c"wt.hincrbyfloat", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBYFLOAT on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| write::run(ctx, args, c"HINCRBYFLOAT", |mapping, _, args| {
+        Write(|ctx, args| command::run(ctx, args, c"HINCRBYFLOAT", |mapping, _, args| {
             hincrby(mapping, args.get(2), args.get(3), false)
         }));
     Hdel c"wt.hdel", (c"write fast", c"write hash fast"), -3, &[key(1, KEY_UPDATE)],
         c"HDEL on a staged key: sets columns of its row in PostgreSQL to NULL",
-        Write(|ctx, args| write::run(ctx, args, c"HDEL", |mapping, _, args| hdel(mapping, args.from(2))));
+        Write(|ctx, args| command::run(ctx, args, c"HDEL", |mapping, _, args| hdel(mapping, args.from(2))));
     Del c"wt.del", (c"write", c"keyspace write slow"), -2, &[keys(KEY_UPDATE)],
         c"DEL with staged keys: deletes their rows in PostgreSQL and the cached keys",
         Write(|ctx, args| deletion::run(ctx, args, c"DEL"));
@@ -115,7 +122,7 @@ commands! {
         Read(|_, _| Some(report::mappings()));
     Refresh c"wt.refresh", ADMIN, -2, &[keys(KEY_UPDATE)],
         c"Loads rows from PostgreSQL into their cached keys, and evicts keys without a row",
-        Read(admin::refresh);
+        Read(refresh::refresh);
     Verify c"wt.verify", ADMIN, -2, &[],
         c"Compares the cached keys of a mapping with the table, and repairs them",
         Read(verify::run);

@@ -4,24 +4,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::cache::in_sync;
+use super::cache::leftovers;
+use super::cache::sessions;
+use super::commands;
 use super::ffi::{self, log, Event, Level, OnLoad};
-use super::inbox::Inbox;
-use super::state::{module, MainThread, Module};
-use super::{commands, completion, leftovers, options, sessions, sync};
-use crate::args;
+use super::module::inbox::Inbox;
+use super::module::state::{module, MainThread, Module};
+use super::operator::options;
+use super::write::completion;
+use crate::config::args;
+use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
+use crate::engine::throttle::Throttle;
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Terms};
-use crate::failure::Outage;
-use crate::limits::{Limit, Limits};
+use crate::model::failure::Outage;
 use crate::pg::catalog::Catalog;
-use crate::pg::connections::Connections;
-use crate::pg::dsn::shows_password;
-use crate::pg::feed::Feed;
-use crate::pg::history::History;
+use crate::pg::connect::connections::Connections;
+use crate::pg::connect::dsn::shows_password;
+use crate::pg::connect::pool::Manager;
+use crate::pg::connect::timeline::History;
+use crate::pg::journal::reader::Feed;
 use crate::pg::monitor::Monitor;
-use crate::pg::pool::Manager;
-use crate::pg::store::PgStore;
-use crate::throttle::Throttle;
+use crate::pg::statement::store::PgStore;
 
 /// The version in MODULE LIST: major × 10000 + minor × 100 + patch.
 pub const VERSION: i32 = {
@@ -65,7 +70,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let document = Mutex::new(config.clone());
     let url = config.resolve_url(|name| std::env::var(name).ok())?;
     let limits = Arc::new(Limits::new(&config));
-    let history = Arc::new(History::new(sync::history_changed));
+    let history = Arc::new(History::new(in_sync::history_changed));
     let session = config.session.clone();
     let terms = Arc::new(Terms::new(!ffi::server_flags().is_replica()));
     let manager =
@@ -77,8 +82,8 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         terms: terms.clone(),
         limits: limits.clone(),
     });
-    let catalog = Arc::new(Catalog::new(config.mappings.clone(), sync::reshaped));
-    let feed = Arc::new(Feed::new(config.journal, terms, sync::news_arrived));
+    let catalog = Arc::new(Catalog::new(config.mappings.clone(), in_sync::reshaped));
+    let feed = Arc::new(Feed::new(config.journal, terms, in_sync::news_arrived));
     let monitor = Monitor {
         manager: manager.clone(),
         catalog: catalog.clone(),
@@ -149,7 +154,7 @@ fn loaded() {
     module.is_loaded.store(true, Ordering::Relaxed);
     // A one-shot runs no commands.
     ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
-    sync::doubt();
+    in_sync::doubt();
     sessions::watch();
 }
 
@@ -213,11 +218,11 @@ pub fn event(event: Event) {
             let epoch = state.epoch;
             state.jobs.values_mut().for_each(|pending| pending.epoch = epoch);
             drop(state);
-            sync::doubt();
+            in_sync::doubt();
         }
         Event::Promoted => {
             module.shared.terms.promote();
-            sync::doubt();
+            in_sync::doubt();
         }
         Event::Demoted => {
             module.shared.terms.demote();

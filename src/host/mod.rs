@@ -1,51 +1,23 @@
 //! The Redis side: where the server calls the module.
 
-mod acknowledge;
-mod admin;
-mod admit;
-mod cache_only;
+mod cache;
 mod commands;
-mod complaints;
-mod completion;
-mod deadlines;
-mod deletion;
-mod elsewhere;
 mod ffi;
-mod flight;
-mod gather;
-mod inbox;
-mod kept_change;
-mod latency;
-mod leftovers;
 mod lifecycle;
-mod loaded_twice;
-mod merge;
-mod migrate;
-mod misspelt;
-mod options;
-mod overtaken;
-mod patience;
-mod position;
-mod refresh;
-mod reload;
-mod report;
-mod rights;
-mod sessions;
-mod staging;
-mod state;
-mod sync;
-mod transfer;
-mod value;
-mod verify;
+mod module;
+mod operator;
 mod write;
 
 use std::ffi::{c_int, CStr};
 
+use cache::{leftovers, sessions};
 use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
-use state::module;
+use module::state::module;
+use operator::{loaded_twice, report};
+use write::{elsewhere, migrate, misspelt, overtaken};
 
-use crate::key;
-use crate::rewrite::{self, Rewrite};
+use crate::command::rewrite::{self, Rewrite};
+use crate::model::key;
 
 /// The module's answers to the server's calls.
 struct Server;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, CatalogError};
-use super::connections::Connections;
-use super::feed::Feed;
+use super::connect::connections::Connections;
+use super::connect::pool::{ConnectError, Manager};
+use super::connect::session::Session;
 use super::journal;
-use super::pool::{ConnectError, Manager};
-use super::session::Session;
+use super::journal::reader::Feed;
 use crate::config::ConfigError;
+use crate::engine::throttle::{more_since, Throttle};
 use crate::engine::Shared;
-use crate::failure::Outage;
-use crate::throttle::{more_since, Throttle};
+use crate::model::failure::Outage;
 
 /// The pause between two probes.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);

@@ -7,9 +7,9 @@ mod names;
 mod steps;
 mod upsert;
 
-use crate::batch::Form;
-use crate::mapping::{Column, Mapping};
-use crate::table::TableColumn;
+use crate::model::mapping::{Column, Mapping};
+use crate::model::table::TableColumn;
+use crate::plan::batch::Form;
 use names::{as_text, join, Names};
 
 /// `"quoted"`.
@@ -161,12 +161,12 @@ fn key_columns(mapping: &Mapping) -> impl Iterator<Item = &Column> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::tests::{column, resolve};
-    use crate::table::Table;
+    use crate::model::mapping::tests::{column, resolve};
+    use crate::model::table::Table;
 
     /// A table of an integer key, whose text says all.
     fn users() -> Table {
-        let mut table = crate::mapping::tests::users();
+        let mut table = crate::model::mapping::tests::users();
         table.columns[0].is_identity = true;
         table
     }

@@ -1,8 +1,10 @@
 //! The names and expressions that the statements are made of.
 
-use super::{key_columns, quote, Shape};
-use crate::mapping::Mapping;
-use crate::table::TableColumn;
+use super::key_columns;
+use super::quote;
+use super::Shape;
+use crate::model::mapping::Mapping;
+use crate::model::table::TableColumn;
 
 /// The names and expressions that the statements are made of. `i` is the input, `t` the table.
 pub struct Names<'a> {

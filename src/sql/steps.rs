@@ -5,8 +5,9 @@
 //! and added where it is not.
 
 use super::upsert::{plain_insert, set_all};
-use super::{Names, Step};
-use crate::batch::Form;
+use super::Names;
+use super::Step;
+use crate::plan::batch::Form;
 
 /// The statement of a step. Its rows hold every column, then for [`Form::Fill`] whether the column
 /// was empty, then, unless it only looks, the transaction's number.

@@ -1,7 +1,9 @@
 //! The shapes of a statement that changes rows, whether they are there or not.
 
-use super::{join, Names, Text};
-use crate::mixed::bit;
+use super::join;
+use super::Names;
+use super::Text;
+use crate::plan::mixed::bit;
 
 /// `INSERT … ON CONFLICT DO UPDATE`: the fastest.
 pub fn insert_first(names: &Names, columns: &[usize]) -> Text {

@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::outcome::{added_later, settle_all};
 use super::parts::singly;
 use super::Worker;
-use crate::batch::{by_form, Form, Group};
-use crate::change::Action;
 use crate::engine::job::{Job, Row, RowState};
 use crate::engine::{Outcome, Stage};
-use crate::failure::Failure;
+use crate::model::change::Action;
+use crate::model::failure::Failure;
+use crate::plan::batch::{by_form, Form, Group};
 
 impl Worker {
     /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.

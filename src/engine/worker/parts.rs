@@ -1,9 +1,9 @@
 //! A statement taken apart.
 
 use super::super::job::{Job, Row};
-use crate::batch::{by_form, Group};
-use crate::failure::Refusal;
-use crate::suspects::suspects;
+use crate::model::failure::Refusal;
+use crate::plan::bad_row::suspects;
+use crate::plan::batch::{by_form, Group};
 
 /// A statement to run.
 pub struct Part {

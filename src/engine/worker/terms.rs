@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::engine::{Demoted, Job, Permit, Shared};
-use crate::failure::Failure;
+use crate::model::failure::Failure;
 
 impl Worker {
     /// What the statements of this turn need.

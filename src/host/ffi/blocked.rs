@@ -7,8 +7,9 @@ use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redis_module::raw;
 
-use super::{guard, Ctx};
-use crate::host::value::Value;
+use super::guard;
+use super::Ctx;
+use super::Value;
 
 impl Ctx {
     /// Makes the client wait. `None` when the server will not have it.

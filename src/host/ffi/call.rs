@@ -7,8 +7,11 @@ use std::ptr::{null, null_mut, NonNull};
 
 use redis_module::raw;
 
-use super::{Args, Ctx, Str, Writable};
-use crate::host::value::Value;
+use super::Args;
+use super::Ctx;
+use super::Str;
+use super::Value;
+use super::Writable;
 
 impl Ctx {
     /// Runs a command that changes nothing: the server refuses one that would.

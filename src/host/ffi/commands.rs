@@ -4,8 +4,12 @@ use std::ffi::{c_int, CStr};
 
 use redis_module::raw;
 
-use super::{guard, Args, Ctx, OnLoad, Writable};
-use crate::host::value::Value;
+use super::guard;
+use super::Args;
+use super::Ctx;
+use super::OnLoad;
+use super::Value;
+use super::Writable;
 
 /// A command of the module's.
 pub trait Command {

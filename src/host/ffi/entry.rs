@@ -9,8 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use redis_module::raw;
 
+use super::guard;
 use super::string::bytes;
-use super::{guard, Ctx, OnLoad, Str};
+use super::Ctx;
+use super::OnLoad;
+use super::Str;
 use crate::host::Server;
 
 /// What the server asks of a module. One implementation: the host.

@@ -4,8 +4,12 @@ use std::ffi::{c_char, c_int, c_void, CStr};
 
 use redis_module::raw;
 
+use super::guard;
 use super::string::bytes;
-use super::{guard, Ctx, Filtered, Info, OnLoad};
+use super::Ctx;
+use super::Filtered;
+use super::Info;
+use super::OnLoad;
 
 /// What the server tells the module of. One implementation: the host.
 pub trait Host {

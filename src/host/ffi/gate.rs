@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::flags::{avoid_replica_traffic, server_flags};
 use super::Ctx;
-use crate::host::value::Value;
+use super::Value;
 
 /// When to ask again at a gate that is [`Closed::Paused`].
 pub const ASK_AGAIN: Duration = Duration::from_millis(5);

@@ -6,7 +6,9 @@ use std::ptr::{null, NonNull};
 
 use redis_module::raw;
 
-use super::{Ctx, Str, Writable};
+use super::Ctx;
+use super::Str;
+use super::Writable;
 
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod options;
 mod reply;
 mod string;
 mod timers;
+mod value;
 
 pub use blocked::Blocked;
 pub use call::Reply;
@@ -41,6 +42,7 @@ pub use log::{log, Level};
 pub use options::Options;
 pub use string::{Args, Str};
 pub use timers::{stoppable_timer, timer, wake, Timer};
+pub use value::Value;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 

@@ -5,8 +5,10 @@ use std::ptr::null_mut;
 
 use redis_module::raw;
 
+use super::guard;
 use super::string::bytes;
-use super::{guard, OnLoad, Str};
+use super::OnLoad;
+use super::Str;
 
 /// The module's options in the server's configuration, by their names without `writethrough.`. One
 /// implementation: the host.

@@ -3,7 +3,7 @@
 use redis_module::raw;
 
 use super::Ctx;
-use crate::host::value::Value;
+use super::Value;
 
 impl Ctx {
     pub(super) fn reply(&self, value: &Value) {

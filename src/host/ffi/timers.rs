@@ -8,7 +8,8 @@ use std::time::Duration;
 use redis_module::raw;
 
 use super::context::DETACHED;
-use super::{guard, Ctx};
+use super::guard;
+use super::Ctx;
 
 /// Asks the main thread to call `callback` from its event loop, soon. Any thread may call it.
 pub fn wake(callback: fn()) {

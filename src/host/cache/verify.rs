@@ -1,0 +1,261 @@
+//! WT.VERIFY: the cache held against the table, in order with the writes on their way.
+//!
+//! A turn looks at some keys of the data set and reads their rows through the workers. A row
+//! arrives in its key's order, so what is cached then is what the row must be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::in_sync;
+use super::leftovers::escape_glob;
+use crate::command::{self, Reply, Write};
+use crate::config::Unmapped;
+use crate::engine::{Answer, Image, RowState, Settled};
+use crate::host::ffi::Value;
+use crate::host::ffi::{self, Args, Blocked, Closed, Ctx, Kind, Str, Writable};
+use crate::host::module::state::{module, Module, Pending, Waiter};
+use crate::host::write::admit::{self, not_ready, refuse};
+use crate::host::write::merge::{self, Before};
+use crate::host::write::pending;
+use crate::model::failure::Failure;
+use crate::model::mapping::Mapping;
+
+/// Keys looked at in one turn.
+const TURN: &[u8] = b"500";
+
+/// Differing keys that the answer names.
+const SHOWN: usize = 10;
+
+/// A verification that is running.
+pub struct Verify {
+    mapping: Arc<Mapping>,
+    repair: bool,
+    sample: usize,
+    client: Option<Blocked>,
+    cursor: Option<Vec<u8>>,
+    outstanding: usize,
+    checked: usize,
+    differing: usize,
+    repaired: usize,
+    keys: Vec<Vec<u8>>,
+    failure: Option<Failure>,
+}
+
+impl Verify {
+    /// For WT.STATUS.
+    pub fn progress(&self) -> String {
+        format!("{}: {} checked, {} differing", self.mapping.name, self.checked, self.differing)
+    }
+
+    fn report(&self) -> Value {
+        let number = |n: usize| Value::Integer(n as i64);
+        Value::Map(vec![
+            ("mapping".into(), Value::text(&*self.mapping.name)),
+            ("checked".into(), number(self.checked)),
+            ("equal".into(), number(self.checked - self.differing)),
+            ("differing".into(), number(self.differing)),
+            ("repaired".into(), number(self.repaired)),
+            ("keys".into(), Value::List(self.keys.iter().cloned().map(Value::Bytes).collect())),
+        ])
+    }
+}
+
+/// `WT.VERIFY name [REPAIR] [SAMPLE n]`.
+pub fn run(ctx: &Ctx, args: Args) -> Option<Value> {
+    let Some(module) = module() else { return Some(not_ready()) };
+    // What is to be repaired waits for the end of a pause.
+    if let Err(closed @ Closed::Following) = ctx.writable() {
+        return Some(closed.into());
+    }
+    match start(ctx, module, args) {
+        Ok(()) => None,
+        Err(failure) => Some(refuse(module, &failure)),
+    }
+}
+
+fn start(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
+    let input = |problem: &str| Failure::Input(problem.to_string());
+    let (mut repair, mut sample) = (false, usize::MAX);
+    let mut options = args.from(2);
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"REPAIR") {
+            repair = true;
+        } else if option.eq_ignore_ascii_case(b"SAMPLE") {
+            let n = options.next().and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
+            sample = n.filter(|n| *n > 0).ok_or_else(|| input("SAMPLE needs a number of keys"))?;
+        } else {
+            return Err(input("expected WT.VERIFY name [REPAIR] [SAMPLE n]"));
+        }
+    }
+    let mapping = admit::named(&*admit::mappings(module)?, args.get(1))?;
+    admit::in_our_database(ctx, module)?;
+    admit::ready(module)?;
+    if module.state().verify.is_some() {
+        return Err(input("a verification is running; see WT.STATUS"));
+    }
+    let blocked = match ctx.flags().cannot_block() {
+        true => None,
+        false => ctx.block(),
+    };
+    let client =
+        blocked.ok_or_else(|| input("WT.VERIFY can't wait in a transaction or a script"))?;
+    module.state().verify = Some(Verify {
+        mapping,
+        repair,
+        sample,
+        client: Some(client),
+        cursor: Some(b"0".to_vec()),
+        outstanding: 0,
+        checked: 0,
+        differing: 0,
+        repaired: 0,
+        keys: Vec::new(),
+        failure: None,
+    });
+    ffi::timer(Duration::ZERO, turn);
+    Ok(())
+}
+
+/// A timer: the next keys, or the end.
+fn turn(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    let (mapping, cursor, room) = {
+        let mut state = module.state();
+        let Some(verify) = &mut state.verify else { return };
+        let room = verify.sample - verify.checked;
+        match verify.cursor.take() {
+            Some(cursor) if room > 0 && verify.failure.is_none() => {
+                (verify.mapping.clone(), cursor, room)
+            }
+            _ => {
+                let end = state.verify.take();
+                drop(state);
+                return end.map_or((), finish);
+            }
+        }
+    };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        fail(module, Failure::Down("this server is no master".into()));
+        return ffi::timer(Duration::ZERO, turn);
+    }
+    let pattern = [escape_glob(mapping.name.as_bytes()), b":*".to_vec()].concat();
+    let words = [&cursor[..], b"MATCH", &pattern, b"COUNT", TURN, b"TYPE", b"hash"].map(Str::new);
+    let reply = ctx.read(c"SCAN", &words.each_ref());
+    let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
+    let found = reply.element(1);
+    let is_ours = |key: &&[u8]| command::check_id(&mapping, &key[mapping.name.len() + 1..]).is_ok();
+    let keys: Vec<&[u8]> = found.texts().into_iter().filter(is_ours).take(room).collect();
+    {
+        let mut state = module.state();
+        let Some(verify) = &mut state.verify else { return };
+        verify.outstanding = keys.len();
+        verify.cursor = (!next.is_empty() && next != b"0").then_some(next);
+    }
+    if keys.is_empty() {
+        return ffi::timer(Duration::ZERO, turn);
+    }
+    for key in keys {
+        pending::submit(module, &mapping, key, Write::read(Reply::Done), Waiter::Verify, None);
+    }
+}
+
+/// A row has arrived: is it what is cached?
+pub fn compare(
+    ctx: &Writable,
+    module: &Module,
+    target: &Str,
+    settled: &Settled,
+    pendings: &[Option<Pending>],
+    before: &Before,
+) {
+    let image = match &settled.state {
+        RowState::Present(image) => Some(image),
+        RowState::Absent => None,
+        // The database refuses the id: such a key stands for no row.
+        _ if settled.answers.iter().all(|(_, answer)| is_no_id(answer)) => None,
+        // It failed; `done` says so.
+        _ => return,
+    };
+    // Evicted meanwhile: what is not cached is not wrong.
+    if ctx.open(target).kind() == Kind::Empty || is_equal(ctx, target, &settled.mapping, image) {
+        return;
+    }
+    let waits = |waiter: fn(&Waiter) -> bool| pendings.iter().flatten().any(|p| waiter(&p.waiter));
+    let mut repair = waits(|waiter| matches!(waiter, Waiter::Sync));
+    let mut state = module.state();
+    if repair {
+        state.repaired();
+    }
+    if let Some(verify) =
+        state.verify.as_mut().filter(|_| waits(|waiter| matches!(waiter, Waiter::Verify)))
+    {
+        verify.differing += 1;
+        if verify.keys.len() < SHOWN {
+            verify.keys.push(settled.target.to_vec());
+        }
+        repair |= verify.repair;
+        verify.repaired += usize::from(repair);
+    }
+    drop(state);
+    match image {
+        Some(image) if repair => {
+            let target = (target, &*settled.target);
+            merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
+        }
+        None if repair => {
+            let called = ctx.call(c"UNLINK", &[target]);
+            in_sync::check(module, &settled.target, &called);
+        }
+        _ => {}
+    }
+}
+
+fn is_no_id(answer: &Answer) -> bool {
+    matches!(answer, Err(Failure::Refused(_)))
+}
+
+fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -> bool {
+    let Some(image) = image else { return false };
+    let reply = ctx.read(c"HGETALL", &[target]);
+    let texts = reply.texts();
+    let mut cached: BTreeMap<&[u8], &[u8]> =
+        texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let mut columns = mapping.columns.iter().enumerate();
+    let same = columns.all(|(c, column)| match &column.field {
+        Some(field) => cached.remove(&field[..]) == image.get(c),
+        None => true,
+    });
+    same && (cached.is_empty() || mapping.unmapped == Unmapped::Keep)
+}
+
+/// One row is done with; the last of a turn starts the next one.
+pub fn done(module: &Module, failure: Option<Failure>) {
+    if let Some(failure) = failure.filter(|f| !matches!(f, Failure::Refused(_))) {
+        fail(module, failure);
+    }
+    let mut state = module.state();
+    let Some(verify) = &mut state.verify else { return };
+    verify.checked += 1;
+    verify.outstanding -= 1;
+    if verify.outstanding == 0 {
+        drop(state);
+        ffi::timer(Duration::ZERO, turn);
+    }
+}
+
+fn fail(module: &Module, failure: Failure) {
+    if let Some(verify) = &mut module.state().verify {
+        verify.failure.get_or_insert(failure);
+    }
+}
+
+fn finish(mut verify: Verify) {
+    let value = match &verify.failure {
+        Some(failure) => Value::from(failure),
+        None => verify.report(),
+    };
+    if let Some(client) = verify.client.take() {
+        client.answer(value);
+    }
+}

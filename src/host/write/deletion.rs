@@ -1,0 +1,48 @@
+//! DEL and UNLINK with staged keys among their arguments.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+
+use super::admit::{self, not_ready, refuse};
+use super::command::{mark, no_permission, wrong_arity};
+use super::pending;
+use super::several::Then;
+use crate::command::Write;
+use crate::host::ffi::Value;
+use crate::host::ffi::{Args, Writable};
+use crate::host::module::state::module;
+use crate::model::key;
+
+/// Deletes the rows of the staged keys, each in its own transaction; when all have succeeded, the
+/// plain keys too. The answer counts rows and keys, or is the first refusal.
+pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
+    let Some(module) = module() else { return Some(not_ready()) };
+    if args.len() < 2 {
+        return Some(wrong_arity(plain));
+    }
+    let prefix = module.config.prefix.as_bytes();
+    let (mut writes, mut seen) = (Vec::new(), HashSet::new());
+    let mut then = Then { command: plain, keys: Vec::new() };
+    for name in args.from(1).filter(|name| seen.insert(*name)) {
+        if !key::has_prefix(prefix, name) {
+            then.keys.push(name.to_vec());
+            continue;
+        }
+        match admit::staged(ctx, module, name) {
+            Ok((mapping, staged)) => {
+                writes.push((mapping, staged.target.to_vec(), Write::delete()));
+            }
+            Err(failure) => return Some(refuse(module, &failure)),
+        }
+    }
+    let names = args.strings(1);
+    // As the server does: one selector of the user's has to allow them all.
+    if !ctx.may_run(plain, &names) {
+        let name = names.iter().find(|name| !ctx.may_run(plain, &[name])).unwrap_or(&names[0]);
+        return Some(no_permission(plain, name.as_bytes()));
+    }
+    let stage = |target: &[u8]| {
+        mark(ctx, module, &key::staged(prefix, target), plain);
+    };
+    pending::send_all(ctx, module, writes, stage, then)
+}

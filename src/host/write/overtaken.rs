@@ -1,0 +1,96 @@
+//! Cluster: keys that were written here while their slot was arriving. What comes from the other node
+//! under such a name is old, and goes again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::host::ffi::{self, Closed, Ctx, Str, ASK_AGAIN};
+use crate::host::module::state::{module, Module};
+
+/// How often it is looked whether the slots have arrived.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Final keys that may still come from another node.
+#[derive(Default)]
+pub struct Overtaken {
+    keys: HashSet<Arc<[u8]>>,
+    /// A timer is set that looks after them.
+    is_watched: bool,
+    /// Those that came, to be removed. While there are any, a timer is set.
+    came: Vec<Vec<u8>>,
+}
+
+impl Overtaken {
+    /// The key was written, and is not in the data set, since its slot is moving.
+    pub fn add(&mut self, key: Arc<[u8]>) {
+        if !std::mem::replace(&mut self.is_watched, true) {
+            ffi::timer(LOOK, look);
+        }
+        self.keys.insert(key);
+    }
+
+    /// The key is written once more.
+    pub fn forget(&mut self, key: &[u8]) {
+        self.keys.remove(key);
+    }
+}
+
+/// A plain key has come by RESTORE.
+pub fn arrived(module: &Module, key: &[u8]) {
+    let mut state = module.state();
+    let overtaken = &mut state.overtaken;
+    if overtaken.keys.remove(key) {
+        if overtaken.came.is_empty() {
+            ffi::timer(Duration::ZERO, remove);
+        }
+        overtaken.came.push(key.to_vec());
+    }
+}
+
+/// A timer: removes what came.
+fn remove(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    let gate = ctx.writable();
+    if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
+        return ffi::timer(ASK_AGAIN, remove);
+    }
+    let came = std::mem::take(&mut module.state().overtaken.came);
+    if let Some(ctx) = gate.ok().filter(|ctx| ctx.select(module.config.db)) {
+        module.apply(|| came.iter().for_each(|key| ctx.remove(&Str::new(key))));
+    }
+}
+
+/// A timer: forgets the keys of slots that are not arriving any more.
+fn look(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    let arriving = arriving_slots(ctx);
+    let is_arriving = |key: &Arc<[u8]>| {
+        let slot = ctx.read(c"CLUSTER", &[&Str::new(b"KEYSLOT"), &Str::new(key)]).integer();
+        arriving.contains(&slot)
+    };
+    let mut keys = std::mem::take(&mut module.state().overtaken.keys);
+    match arriving.is_empty() {
+        true => keys.clear(),
+        false => keys.retain(is_arriving),
+    }
+    let is_watched = !keys.is_empty();
+    if is_watched {
+        ffi::timer(LOOK, look);
+    }
+    let overtaken = &mut module.state().overtaken;
+    (overtaken.keys, overtaken.is_watched) = (keys, is_watched);
+}
+
+/// The slots that this node is importing: `[93-<-<node>]` in its line of CLUSTER NODES.
+fn arriving_slots(ctx: &Ctx) -> HashSet<i64> {
+    let reply = ctx.read(c"CLUSTER", &[&Str::new(b"NODES")]);
+    let text = reply.text();
+    let nodes = String::from_utf8_lossy(text);
+    let myself = nodes.lines().find(|line| {
+        line.split(' ').nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"))
+    });
+    let words = myself.unwrap_or_default().split(' ');
+    let slot = |word: &str| word.strip_prefix('[')?.split_once("-<-")?.0.parse().ok();
+    words.filter_map(slot).collect()
+}

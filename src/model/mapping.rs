@@ -1,0 +1,252 @@
+//! A mapping checked against the table: which field is which column, and what the planner must
+//! know of the columns.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use super::certain;
+use super::shape::Shape;
+use super::table::{Kind, Table, TableColumn};
+use crate::config::suggest;
+use crate::config::{ConfigError, MappingConfig, Unmapped};
+use crate::plan::batch::Form;
+
+/// One mapped table. Column numbers are indexes of [`Mapping::columns`].
+#[derive(Debug)]
+pub struct Mapping {
+    /// Distinguishes two readings of the catalog: statements are prepared for one of them.
+    pub version: u64,
+    /// The part of the key before the first `:`.
+    pub name: String,
+    /// Schema and name of the table, unquoted.
+    pub table: (String, String),
+    /// What the table is looked up by, quoted.
+    pub relation: String,
+    /// Changes when the table does.
+    pub fingerprint: String,
+    /// What gives its values their text; the catalog's reading fills it in.
+    pub shape: Shape,
+    /// The key's columns first, then the other mapped ones.
+    pub columns: Vec<Column>,
+    /// How many of `columns` are the key.
+    pub key_len: usize,
+    /// What happens to a field that is not mapped.
+    pub unmapped: Unmapped,
+    /// Seconds that the final key lives after a write.
+    pub ttl: Option<u64>,
+    /// The key has a unique index, so that `ON CONFLICT` can name it.
+    pub has_arbiter: bool,
+    /// A plain table, whose rows are its own: not those of a view or of partitions.
+    pub is_table: bool,
+    /// Every single write is seen by a trigger, rule or policy.
+    pub watched: bool,
+    /// What a statement returns is not yet what the table holds: a trigger comes after it.
+    pub reread: bool,
+    /// See [`certain::row`].
+    pub is_certain: bool,
+    /// See [`certain::sharing`].
+    pub shares: bool,
+    /// See [`certain::merging`].
+    pub merges: bool,
+    fields: HashMap<Vec<u8>, usize>,
+    /// What the catalog says, and which of its columns `columns` are.
+    catalog: (Table, Vec<usize>),
+}
+
+/// One mapped column.
+#[derive(Debug)]
+pub struct Column {
+    /// The hash field, absent for a key column that no field is mapped to.
+    pub field: Option<Vec<u8>>,
+    /// What the catalog says.
+    pub info: TableColumn,
+    /// See [`certain::replacing`].
+    pub replaces: bool,
+    /// See [`certain::adding`].
+    pub adds: bool,
+}
+
+/// All mappings, by their names.
+#[derive(Debug, Default)]
+pub struct Mappings {
+    list: Vec<Arc<Mapping>>,
+    by_name: HashMap<Vec<u8>, usize>,
+}
+
+impl Mappings {
+    /// The mappings in the order of the document; their names are distinct.
+    pub fn new(list: Vec<Arc<Mapping>>) -> Mappings {
+        let names = list.iter().enumerate();
+        let by_name = names.map(|(i, m)| (m.name.clone().into_bytes(), i)).collect();
+        Mappings { list, by_name }
+    }
+
+    /// The mapping of this name.
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Mapping>> {
+        self.by_name.get(name).map(|i| &self.list[*i])
+    }
+
+    /// All of them, in the order of the document.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Mapping>> {
+        self.list.iter()
+    }
+}
+
+impl Mapping {
+    /// Checks `config` (the document's `mappings[index]`) against the table.
+    pub fn resolve(
+        index: usize,
+        config: &MappingConfig,
+        table: &Table,
+    ) -> Result<Mapping, ConfigError> {
+        let resolver = Resolver { path: format!("mappings[{index}]"), config, table };
+        let key = resolver.key()?;
+        let fields = resolver.fields()?;
+        // The key first; a field may be mapped to a key column.
+        let mut picked: Vec<usize> = key.clone();
+        picked.extend(fields.iter().map(|(_, c)| *c).filter(|c| !key.contains(c)));
+        let columns = picked
+            .iter()
+            .map(|&c| Column {
+                field: fields.iter().find(|(_, f)| *f == c).map(|(name, _)| name.clone()),
+                info: table.columns[c].clone(),
+                replaces: certain::replacing(table, c),
+                adds: certain::adding(table, c).is_some(),
+            })
+            .collect::<Vec<_>>();
+        static VERSIONS: AtomicU64 = AtomicU64::new(0);
+        Ok(Mapping {
+            version: VERSIONS.fetch_add(1, Ordering::Relaxed),
+            name: config.name().to_string(),
+            table: (table.schema.clone(), table.name.clone()),
+            relation: table.relation.clone(),
+            fingerprint: table.fingerprint.clone(),
+            shape: Shape::default(),
+            key_len: key.len(),
+            unmapped: config.unmapped,
+            ttl: config.ttl,
+            has_arbiter: certain::has_arbiter(table, &key),
+            is_table: table.kind == Kind::Table,
+            watched: table.watched,
+            reread: table.reread,
+            is_certain: certain::row(table, &key),
+            shares: certain::sharing(table),
+            merges: certain::merging(table),
+            fields: columns
+                .iter()
+                .enumerate()
+                .filter_map(|(i, column)| Some((column.field.clone()?, i)))
+                .collect(),
+            columns,
+            catalog: (table.clone(), picked),
+        })
+    }
+
+    /// The statement runs in a transaction of its own: it must not be done twice, or what it has done
+    /// to which row is to be known before the COMMIT.
+    pub fn needs_transaction(&self, form: &Form) -> bool {
+        form.is_once() || (!self.is_certain && !form.only_looks())
+    }
+
+    /// See [`certain::inserting_first`].
+    pub fn inserts_first(&self, columns: &[usize]) -> bool {
+        let (table, picked) = &self.catalog;
+        let named: Vec<usize> = columns.iter().map(|&c| picked[c]).collect();
+        certain::inserting_first(table, &picked[..self.key_len], &named)
+    }
+
+    /// The column of a hash field. `hint` is looked at first: clients name fields in an order.
+    pub fn column_of(&self, field: &[u8], hint: usize) -> Option<usize> {
+        match self.columns.get(hint) {
+            Some(column) if column.field.as_deref() == Some(field) => Some(hint),
+            _ => self.fields.get(field).copied(),
+        }
+    }
+
+    /// The names of the key's columns.
+    pub fn key_columns(&self) -> impl Iterator<Item = &str> {
+        self.columns[..self.key_len].iter().map(|c| c.info.name.as_str())
+    }
+
+    /// The hash fields, for suggestions.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter_map(|c| std::str::from_utf8(c.field.as_deref()?).ok())
+    }
+}
+
+struct Resolver<'a> {
+    path: String,
+    config: &'a MappingConfig,
+    table: &'a Table,
+}
+
+impl Resolver<'_> {
+    fn column(&self, path: String, name: &str) -> Result<usize, ConfigError> {
+        self.table.columns.iter().position(|c| c.name == name).ok_or_else(|| {
+            let near = suggest::among(name, self.table.columns.iter().map(|c| c.name.as_str()));
+            let table = &self.config.table;
+            ConfigError::at(path, format!("table {table:?} has no column {name:?}{near}"))
+        })
+    }
+
+    fn key(&self) -> Result<Vec<usize>, ConfigError> {
+        let path = format!("{}.key", self.path);
+        let mut key = Vec::new();
+        for name in &self.config.key {
+            let column = self.column(path.clone(), name)?;
+            if key.contains(&column) {
+                return Err(ConfigError::at(path, format!("names column {name:?} twice")));
+            }
+            key.push(column);
+        }
+        if key.is_empty() {
+            key.clone_from(&self.table.primary_key);
+        }
+        let table = &self.config.table;
+        if key.is_empty() {
+            return Err(ConfigError::at(
+                path,
+                format!("table {table:?} has no primary key; name the key's columns here"),
+            ));
+        }
+        if self.table.kind != Kind::View && !certain::has_arbiter(self.table, &key) {
+            return Err(ConfigError::at(
+                path,
+                format!(
+                    "table {table:?} has no unique index on ({}); a staged key must name one row",
+                    self.config.key.join(", ")
+                ),
+            ));
+        }
+        Ok(key)
+    }
+
+    /// Hash fields with their columns, in the order of the table's columns.
+    fn fields(&self) -> Result<Vec<(Vec<u8>, usize)>, ConfigError> {
+        let Some(fields) = &self.config.fields else {
+            let all = self.table.columns.iter().enumerate();
+            return Ok(all.map(|(i, c)| (c.name.clone().into_bytes(), i)).collect());
+        };
+        let mut found: Vec<(Vec<u8>, usize)> = Vec::with_capacity(fields.len());
+        for (field, name) in fields {
+            let path = format!("{}.fields.{field}", self.path);
+            let column = self.column(path.clone(), name)?;
+            if let Some((other, _)) = found.iter().find(|(_, c)| *c == column) {
+                let other = String::from_utf8_lossy(other);
+                return Err(ConfigError::at(
+                    path,
+                    format!("column {name:?} is the column of field {other:?} already"),
+                ));
+            }
+            found.push((field.clone().into_bytes(), column));
+        }
+        found.sort_by_key(|(_, column)| *column);
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+#[allow(missing_docs)]
+#[path = "mapping_tests.rs"]
+pub mod tests;

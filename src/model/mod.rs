@@ -1,0 +1,12 @@
+//! What the module knows of a row: its table and mapping, keys, changes, values and failures.
+
+pub mod certain;
+pub mod change;
+pub mod disclosure;
+pub mod failure;
+pub mod input_syntax;
+pub mod key;
+pub mod mapping;
+pub mod range;
+pub mod shape;
+pub mod table;

@@ -1,0 +1,173 @@
+//! From the monitor to the main thread: which keys the database may hold in another state than the
+//! data set.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::engine::{Tag, Term, Terms};
+use crate::model::mapping::Mappings;
+use crate::pg::catalog::shape;
+use crate::pg::connect::earlier_sessions::Earlier;
+use crate::pg::connect::session::Session;
+use crate::pg::journal::{self, Entries, Position};
+
+/// How often the journal is read.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is asked whether the statements and sessions of others have ended.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Nobody signs with it.
+const NOBODY: i64 = i64::MIN;
+
+/// What the main thread reads.
+#[derive(Debug)]
+pub enum News {
+    /// These final keys were changed by others; then this is the data set's position.
+    Changed(Vec<Vec<u8>>, Position),
+    /// Any key may have changed. Without a journal there is no position.
+    Unknown(Option<Position>),
+}
+
+/// The exchange. The main thread starts it, the monitor serves it.
+pub struct Feed {
+    has_journal: bool,
+    /// What this process signs its entries in the journal with.
+    terms: Arc<Terms>,
+    notify: fn(),
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    asked: Asked,
+    /// Counts starts: an answer to an earlier one is of no use.
+    start: u64,
+    news: Option<News>,
+}
+
+#[derive(Default, Clone)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// What changed since then, once nothing of before is on its way any more.
+    Since(Option<Position>, Before),
+    /// What changes from now on.
+    Following(Position),
+}
+
+/// What may be on its way from before.
+#[derive(Clone)]
+enum Before {
+    /// The sessions with these tags are to be ended, for this term.
+    Known(Vec<Tag>, Term),
+    /// They were told to end.
+    Ended(Earlier),
+}
+
+impl Feed {
+    /// `notify` is called, by the monitor, when there are news.
+    pub fn new(has_journal: bool, terms: Arc<Terms>, notify: fn()) -> Feed {
+        Feed { has_journal, terms, notify, inner: Mutex::default() }
+    }
+
+    /// True when there is a journal.
+    pub fn has_journal(&self) -> bool {
+        self.has_journal
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks what has changed since the data set's position, and what changes afterwards. First the
+    /// sessions with these tags are ended.
+    pub fn start(&self, from: Option<Position>, tags: Vec<Tag>) {
+        self.ask(Asked::Since(from, Before::Known(tags, self.terms.now())));
+    }
+
+    /// Asks for nothing any more.
+    pub fn stop(&self) {
+        self.ask(Asked::Nothing);
+    }
+
+    fn ask(&self, asked: Asked) {
+        let mut inner = self.lock();
+        let start = inner.start + 1;
+        *inner = Inner { asked, start, news: None };
+    }
+
+    /// Takes the news.
+    pub fn take(&self) -> Option<News> {
+        self.lock().news.take()
+    }
+
+    /// When the monitor should serve it next; `None`: nobody asks.
+    pub fn pause(&self) -> Option<Duration> {
+        match self.lock().asked {
+            Asked::Nothing => None,
+            Asked::Since(..) => Some(SETTLE_PAUSE),
+            Asked::Following(_) => Some(FOLLOW_PAUSE),
+        }
+    }
+
+    /// Asks the database.
+    pub fn serve(&self, session: &mut Session, mappings: &Mappings) -> Result<(), postgres::Error> {
+        let (asked, start) = {
+            let inner = self.lock();
+            if inner.news.is_some() {
+                return Ok(());
+            }
+            (inner.asked.clone(), inner.start)
+        };
+        let (from, except) = match asked {
+            Asked::Nothing => return Ok(()),
+            // The data set has what this server itself writes.
+            Asked::Following(position) => (Some(position), self.terms.tag(self.terms.now())),
+            Asked::Since(from, before) => {
+                let earlier = match before {
+                    Before::Ended(earlier) => earlier,
+                    Before::Known(tags, term) => {
+                        let earlier = Earlier::end(session, tags)?;
+                        self.terms.open(term);
+                        earlier
+                    }
+                };
+                if !earlier.is_gone(session)? {
+                    self.answer(start, Asked::Since(from, Before::Ended(earlier)), None);
+                    return Ok(());
+                }
+                // What is cached may have other texts than rows have now.
+                let shape = shape::of_all(mappings, &session.settings);
+                (from.filter(|from| from.shape == shape), NOBODY)
+            }
+        };
+        if !self.has_journal() {
+            self.answer(start, Asked::Nothing, Some(News::Unknown(None)));
+            return Ok(());
+        }
+        let Some((entries, position)) = journal::read(session, except, from.as_ref(), mappings)?
+        else {
+            return Ok(());
+        };
+        let following = Asked::Following(position.clone());
+        let news = match entries {
+            Entries::Changed(keys) => News::Changed(keys, position),
+            Entries::Unknown => News::Unknown(Some(position)),
+        };
+        self.answer(start, following, Some(news));
+        Ok(())
+    }
+
+    fn answer(&self, start: u64, asked: Asked, news: Option<News>) {
+        let mut inner = self.lock();
+        if inner.start != start {
+            return;
+        }
+        inner.asked = asked;
+        inner.news = news;
+        if inner.news.is_some() {
+            (self.notify)();
+        }
+    }
+}

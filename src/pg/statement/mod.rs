@@ -1,0 +1,8 @@
+//! Statements that run: in a transaction or alone, what they return, and what became of a lost one.
+
+pub mod resolve;
+pub mod returned;
+pub mod steps;
+pub mod store;
+pub mod transaction;
+pub mod wire;

@@ -1,0 +1,67 @@
+//! A row whose every statement somebody sees: changed where it is there, added where it is not.
+
+use super::returned::{step, Returned};
+use super::transaction::read;
+use crate::engine::{Permit, Row};
+use crate::model::mapping::Mapping;
+use crate::pg::connect::session::Session;
+use crate::pg::error::SendError;
+use crate::plan::batch::Form;
+use crate::sql::Step;
+
+/// Runs the form's steps for the only row, in a transaction that is begun here.
+pub fn run(
+    session: &mut Session,
+    permit: &Permit,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+) -> Result<Returned, SendError> {
+    let error = match once(session, permit, mapping, form, rows, form.added().is_some()) {
+        Err(error) if error.is_refusal() => error,
+        result => return result,
+    };
+    // Somebody may have added the row between the two statements, or keep it from being changed:
+    // where it is there, it is not to be added, and that is not why the write is refused.
+    session.client.batch_execute("ROLLBACK")?;
+    match read(session, mapping, rows)?.only() {
+        Some(_) => once(session, permit, mapping, form, rows, false),
+        None => Err(error),
+    }
+}
+
+fn once(
+    session: &mut Session,
+    permit: &Permit,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+    may_add: bool,
+) -> Result<Returned, SendError> {
+    session.client.batch_execute("BEGIN")?;
+    let mut run = |name| step(session, permit, mapping, form, name, rows);
+    let returned = match form {
+        Form::Fill(_) => {
+            let found = run(Step::Look)?;
+            // The cell behind the columns: is it empty?
+            match found.only().map(|row| row.get(mapping.columns.len())) {
+                Some(Some(b"true")) => run(Step::Change)?,
+                Some(_) => found,
+                None if found.is_nothing() && may_add => run(Step::Add)?,
+                None => found,
+            }
+        }
+        _ => {
+            let changed = run(Step::Change)?;
+            match changed.is_nothing() && may_add {
+                true => run(Step::Add)?,
+                false => changed,
+            }
+        }
+    };
+    let is_changed = returned.only().is_some() && !form.only_looks();
+    if is_changed && session.has_journal() {
+        step(session, permit, mapping, form, Step::Note, rows)?;
+    }
+    Ok(returned)
+}

@@ -1,0 +1,191 @@
+//! One worker's view of the database: a pooled connection for each batch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use r2d2::PooledConnection;
+
+use super::resolve;
+use super::transaction;
+use crate::config::limits::Limits;
+use crate::engine::{claim, Fate, Lost, Outcome, Permit, Row, Store, Trouble};
+use crate::model::failure::{Refusal, READ_ONLY};
+use crate::model::mapping::Mapping;
+use crate::pg::catalog::Catalog;
+use crate::pg::connect::connections::Connections;
+use crate::pg::connect::pool::{too_late, Manager};
+use crate::pg::error::{classify_connect, explain};
+use crate::plan::batch::Form;
+
+/// How often the pool is asked why there is no connection yet.
+const POOL_SLICE: Duration = Duration::from_millis(50);
+
+/// A [`Store`] on the pool.
+pub struct PgStore {
+    connections: Connections,
+    limits: Arc<Limits>,
+    catalog: Arc<Catalog>,
+    session: Option<PooledConnection<Manager>>,
+}
+
+impl PgStore {
+    /// A store that has no connection yet.
+    pub fn new(connections: Connections, limits: Arc<Limits>, catalog: Arc<Catalog>) -> PgStore {
+        PgStore { connections, limits, catalog, session: None }
+    }
+
+    /// The batch's connection, or one from the pool that is alive.
+    fn connect(&mut self) -> Result<PooledConnection<Manager>, Trouble> {
+        if let Some(session) = self.session.take() {
+            return Ok(session);
+        }
+        let until = Instant::now() + self.connections.limit();
+        loop {
+            let pool = self.connections.number();
+            let reason = match self.connections.get(POOL_SLICE) {
+                Ok(mut session) => {
+                    let is_of_now = self.connections.is_of_now(&session);
+                    if is_of_now && session.is_alive() && session.follow().is_ok() {
+                        return Ok(session);
+                    }
+                    // A dead one, or one of an earlier term, leaves the pool when it is dropped.
+                    session.retire();
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            // What kept the old pool from connecting may be over.
+            if self.connections.number() != pool {
+                continue;
+            }
+            // The pool goes on trying; its last error is known before its time is up.
+            let cause = reason.strip_prefix("timed out waiting for connection: ");
+            let is_late = Instant::now() >= until && !self.connections.are_all_used();
+            if let Some(cause) = cause {
+                return Err(classify_connect(cause));
+            }
+            if is_late {
+                return Err(Trouble::Down(too_late(self.limits.connect_timeout())));
+            }
+        }
+    }
+}
+
+impl Store for PgStore {
+    fn apply(
+        &mut self,
+        permit: &Permit,
+        mapping: &Mapping,
+        form: &Form,
+        rows: &[Row],
+    ) -> Result<Vec<Outcome>, Trouble> {
+        if let Some(mappings) = self.catalog.successors(mapping) {
+            return Err(Trouble::Stale(mappings));
+        }
+        let mut session = self.connect()?;
+        if let Some(problem) = unfit(mapping, form) {
+            let newer = self.catalog.newer(&mut session, mapping);
+            self.session = Some(session);
+            return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
+        }
+        if claim::send(rows).is_err() {
+            self.session = Some(session);
+            return Err(Trouble::GivenUp);
+        }
+        let trouble = match transaction::apply(&mut session, permit, mapping, form, rows) {
+            Ok(outcomes) => {
+                self.session = Some(session);
+                return Ok(outcomes);
+            }
+            Err(trouble) => trouble,
+        };
+        let trouble = match trouble {
+            // The connection leaves the pool when it is dropped.
+            Trouble::Lost(_) | Trouble::Retry(_) => {
+                session.retire();
+                return Err(trouble);
+            }
+            // Somebody else's session, then. None of it was done: it names what isn't there, or is.
+            Trouble::Refused(refusal) | Trouble::Conflict(refusal)
+                if !session.is_direct && is_other_session(&refusal) =>
+            {
+                session.retire();
+                self.connections.distrust();
+                return Err(Trouble::Retry(refusal.to_string()));
+            }
+            Trouble::Refused(refusal) if refusal.sqlstate == READ_ONLY => {
+                match session.why_read_only() {
+                    // Only what a trigger or a foreign table writes to is.
+                    Ok(None) => Trouble::Refused(refusal),
+                    // All others may be so, too. A new connection finds the server that takes writes.
+                    Ok(Some(_)) | Err(_) => {
+                        session.retire();
+                        self.connections.renew();
+                        return Err(Trouble::Retry(refusal.to_string()));
+                    }
+                }
+            }
+            Trouble::Conflict(_) => {
+                // The statement itself may be what is out of date.
+                session.forget_statements();
+                trouble
+            }
+            // Before a client is told, make sure that it is not we who are out of date.
+            trouble if is_final(&trouble, rows) => {
+                match self.catalog.newer(&mut session, mapping) {
+                    Ok(Some(mappings)) => Trouble::Stale(mappings),
+                    _ => trouble,
+                }
+            }
+            other => other,
+        };
+        self.session = Some(session);
+        Err(trouble)
+    }
+
+    fn resolve(&mut self, lost: &Lost, mapping: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
+        let mut session = self.connect()?;
+        let fate = resolve::fate(&mut session, lost, mapping, rows)
+            .map_err(|error| Trouble::Down(explain(&error)))?;
+        self.session = Some(session);
+        Ok(fate)
+    }
+
+    fn release(&mut self) {
+        if let Some(mut session) = self.session.take() {
+            session.used();
+        }
+    }
+}
+
+/// Why no row can take such a statement.
+fn unfit(mapping: &Mapping, form: &Form) -> Option<String> {
+    let Form::Add(column) = form else { return None };
+    let info = &mapping.columns[*column].info;
+    (!info.numeric).then(|| {
+        format!(
+            "column {:?} is of type {}; a number can be added to a numeric column only",
+            info.name, info.type_name,
+        )
+    })
+}
+
+/// A statement that this session has prepared is unknown in it, or one is there that it hasn't.
+fn is_other_session(refusal: &Refusal) -> bool {
+    ["26000", "42P05"].contains(&&*refusal.sqlstate)
+}
+
+/// A client is about to be told, or the statement itself is what is wrong.
+fn is_final(trouble: &Trouble, rows: &[Row]) -> bool {
+    match trouble {
+        Trouble::Refused(refusal) => rows.len() == 1 || !names_a_row(refusal),
+        Trouble::Unfit(_) => true,
+        _ => false,
+    }
+}
+
+/// Class 22 and 23 are about a row's values, and PL/pgSQL's about what a trigger thinks of it; all
+/// others are about the statement.
+fn names_a_row(refusal: &Refusal) -> bool {
+    ["22", "23", "P0"].contains(&refusal.sqlstate.get(..2).unwrap_or_default())
+}

@@ -1,0 +1,5 @@
+//! From writes to statements: which writes share one, which become one, which row of one is bad.
+
+pub mod bad_row;
+pub mod batch;
+pub mod mixed;
