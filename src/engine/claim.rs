@@ -69,7 +69,10 @@ pub fn send(rows: &[Row]) -> Result<(), GivenUp> {
     let all = || rows.iter().flat_map(|row| &row.members);
     for (at, job) in all().enumerate() {
         if !job.claim.send() {
-            all().take(at).filter(|job| job.unsure.is_none()).for_each(|job| job.claim.take_back());
+            all()
+                .take(at)
+                .filter(|job| job.in_doubt.is_none())
+                .for_each(|job| job.claim.take_back());
             return Err(GivenUp);
         }
     }

@@ -24,8 +24,8 @@ pub struct Backend {
     pub pid: i32,
     /// When it was started.
     pub started: String,
-    /// Which history the database told (see `pg::history`); empty for a standby.
-    pub history: String,
+    /// The timeline of the database (see `pg::connect::timeline`); empty for a standby.
+    pub timeline: String,
     /// Another one after each crash of the server: what had not reached the disk is gone, and
     /// numbers of transactions are given again.
     pub period: String,
@@ -42,7 +42,7 @@ pub struct Transaction {
 
 /// What became of a lost statement.
 #[derive(Debug)]
-pub enum Fate {
+pub enum Resolution {
     /// It was committed, with these outcomes.
     Committed(Vec<Outcome>),
     /// It was not.
@@ -54,18 +54,18 @@ pub enum Fate {
 }
 
 /// What the writes of a lost statement have in common until they are settled.
-pub struct Doubt {
+pub struct InDoubt {
     /// The statement.
     pub lost: Lost,
     is_over: AtomicBool,
     shared: Arc<Shared>,
 }
 
-impl Doubt {
+impl InDoubt {
     /// It counts as unsettled until it is dropped.
-    pub fn new(shared: &Arc<Shared>, lost: Lost) -> Doubt {
+    pub fn new(shared: &Arc<Shared>, lost: Lost) -> InDoubt {
         shared.stats.unsettled.add(1);
-        Doubt { lost, is_over: AtomicBool::new(false), shared: shared.clone() }
+        InDoubt { lost, is_over: AtomicBool::new(false), shared: shared.clone() }
     }
 
     /// The statement has ended: its rows can be read, and written, again.
@@ -73,19 +73,19 @@ impl Doubt {
         self.is_over.store(true, Ordering::Release);
     }
 
-    /// True after [`Doubt::end`].
+    /// True after [`InDoubt::end`].
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
     }
 }
 
-impl std::fmt::Debug for Doubt {
+impl std::fmt::Debug for InDoubt {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         self.lost.fmt(f)
     }
 }
 
-impl Drop for Doubt {
+impl Drop for InDoubt {
     fn drop(&mut self) {
         self.shared.stats.unsettled.sub(1);
     }

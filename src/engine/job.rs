@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::claim::Claim;
-use super::in_doubt::Doubt;
+use super::in_doubt::InDoubt;
 use super::progress::Progress;
 use super::term::Term;
 use crate::model::change::Change;
@@ -29,7 +29,7 @@ pub struct Job {
     /// What it waits for, with the other writes of its row.
     pub progress: Progress,
     /// A statement with this write was lost: it may be committed.
-    pub unsure: Option<Arc<Doubt>>,
+    pub in_doubt: Option<Arc<InDoubt>>,
     /// How often it was tried in vain.
     pub tries: u32,
     /// Who has the say over it.
@@ -76,7 +76,7 @@ pub struct Settled {
     /// came back.
     pub as_written: bool,
     /// A first try may have done before what this one found done.
-    pub unsure: bool,
+    pub in_doubt: bool,
 }
 
 /// A write's answer: what later writes of the same statement have added to the number that it
@@ -152,7 +152,7 @@ impl Job {
             deadline,
             term,
             progress: Progress::default(),
-            unsure: None,
+            in_doubt: None,
             tries: 0,
             claim: Arc::default(),
             limit: Limited::default(),
@@ -201,7 +201,7 @@ impl Drop for Ticket {
                 answers: vec![(self.id, Err(failure))],
                 state: RowState::Unknown,
                 as_written: false,
-                unsure: true,
+                in_doubt: true,
             }]);
         }
     }

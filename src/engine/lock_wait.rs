@@ -13,7 +13,7 @@ const MOST_DOUBLINGS: u32 = 5;
 
 /// The writes set aside, by key, each key's in order.
 #[derive(Default)]
-pub struct Parked {
+pub struct LockWaits {
     lines: HashMap<Arc<[u8]>, Line>,
 }
 
@@ -22,9 +22,9 @@ struct Line {
     retry: Instant,
 }
 
-impl Parked {
+impl LockWaits {
     /// Sets writes aside, behind those of the same key that are aside already.
-    pub fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
+    pub fn add(&mut self, jobs: impl IntoIterator<Item = Job>) {
         for mut job in jobs {
             let line = self.lines.entry(job.change.target.clone()).or_insert_with(|| {
                 let pause = FIRST_PAUSE * (1 << job.tries.min(MOST_DOUBLINGS));

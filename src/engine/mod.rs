@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 pub use claim::Claim;
 pub use health::Health;
-pub use in_doubt::{Backend, Fate, Lost};
+pub use in_doubt::{Backend, Lost, Resolution};
 pub use job::{Answer, Completions, Image, Job, JobId, Limited, Row, RowState, Settled};
 pub use progress::{Progress, Stage};
 pub use stats::Stats;
@@ -43,11 +43,16 @@ pub trait Store: Send {
         mapping: &Mapping,
         form: &Form,
         rows: &[Row],
-    ) -> Result<Vec<Outcome>, Trouble>;
+    ) -> Result<Vec<Outcome>, StoreError>;
 
     /// Finds out what became of a statement for these rows whose connection was lost, and makes sure
     /// that it does nothing any more.
-    fn resolve(&mut self, lost: &Lost, mapping: &Mapping, rows: &[Row]) -> Result<Fate, Trouble>;
+    fn resolve(
+        &mut self,
+        lost: &Lost,
+        mapping: &Mapping,
+        rows: &[Row],
+    ) -> Result<Resolution, StoreError>;
 
     /// The batch is done: the connection may serve others.
     fn release(&mut self);
@@ -59,7 +64,7 @@ pub type Outcome = Result<Option<Image>, Failure>;
 
 /// Why a whole statement did nothing, or may have done nothing.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum StoreError {
     /// The database refused it: one of its rows is bad.
     Refused(Refusal),
     /// A conflict with another transaction; the same statement may succeed now.
@@ -135,15 +140,15 @@ impl Engine {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.retain(|worker| !worker.is_finished());
         let mut result = Ok(());
-        for seat in self.queue.resize(wanted) {
+        for slot in self.queue.resize(wanted) {
             let (queue, shared) = (self.queue.clone(), self.shared.clone());
             let (completions, store) = (self.completions.clone(), (self.new_store)());
-            let worker = worker::Worker::new(seat, queue, shared, completions, store);
-            let thread = std::thread::Builder::new().name(format!("wt-worker-{seat}"));
+            let worker = worker::Worker::new(slot, queue, shared, completions, store);
+            let thread = std::thread::Builder::new().name(format!("wt-worker-{slot}"));
             match thread.spawn(|| worker.run()) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
-                    self.queue.vacate(seat);
+                    self.queue.vacate(slot);
                     result = Err(error);
                 }
             }

@@ -16,7 +16,7 @@ const SLOT_SECONDS: u64 = 10;
 const SLOTS: usize = 7;
 
 /// A histogram of the last 60 to 70 seconds.
-pub struct Recent {
+pub struct Percentiles {
     start: Instant,
     slots: [Slot; SLOTS],
 }
@@ -39,18 +39,18 @@ pub struct Summary {
     pub max: u64,
 }
 
-impl Default for Recent {
-    fn default() -> Recent {
+impl Default for Percentiles {
+    fn default() -> Percentiles {
         let slot = |_| Slot {
             turn: AtomicU64::new(0),
             max: AtomicU64::new(0),
             counts: [const { AtomicU32::new(0) }; BUCKETS],
         };
-        Recent { start: Instant::now(), slots: std::array::from_fn(slot) }
+        Percentiles { start: Instant::now(), slots: std::array::from_fn(slot) }
     }
 }
 
-impl Recent {
+impl Percentiles {
     fn turn(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.start).as_secs() / SLOT_SECONDS + 1
     }
@@ -134,21 +134,21 @@ mod tests {
 
     #[test]
     fn quantiles_of_the_last_minute() {
-        let recent = Recent::default();
-        let at = |seconds| recent.start + Duration::from_secs(seconds);
-        assert_eq!(recent.summary(at(0)), Summary::default());
-        (1..=100).for_each(|value| recent.record(at(1), value));
-        assert_eq!(recent.summary(at(2)), Summary { p50: 51, p99: 99, max: 100 });
-        recent.record(at(50), 1_000_000);
-        assert_eq!(recent.summary(at(59)).max, 1_000_000);
-        assert_eq!(recent.summary(at(59)).p50, 51);
+        let percentiles = Percentiles::default();
+        let at = |seconds| percentiles.start + Duration::from_secs(seconds);
+        assert_eq!(percentiles.summary(at(0)), Summary::default());
+        (1..=100).for_each(|value| percentiles.record(at(1), value));
+        assert_eq!(percentiles.summary(at(2)), Summary { p50: 51, p99: 99, max: 100 });
+        percentiles.record(at(50), 1_000_000);
+        assert_eq!(percentiles.summary(at(59)).max, 1_000_000);
+        assert_eq!(percentiles.summary(at(59)).p50, 51);
         // The first slot is forgotten, then used again.
         assert_eq!(
-            recent.summary(at(75)),
+            percentiles.summary(at(75)),
             Summary { p50: 1_000_000, p99: 1_000_000, max: 1_000_000 }
         );
-        recent.record(at(76), 7);
-        assert_eq!(recent.summary(at(76)).p50, 7);
-        assert_eq!(recent.summary(at(200)), Summary::default());
+        percentiles.record(at(76), 7);
+        assert_eq!(percentiles.summary(at(76)).p50, 7);
+        assert_eq!(percentiles.summary(at(200)), Summary::default());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::job::Job;
-use super::lock_wait::Parked;
+use super::lock_wait::LockWaits;
 
 /// Values in one batch, in bytes, at most: a statement's parameters are one message of less than
 /// 1 GB. A single larger write still goes, alone.
@@ -25,7 +25,7 @@ const WORTH_A_START: usize = 32;
 const WORTH_A_WORKER: usize = 128;
 
 /// How long writes wait for a running statement to end before another worker takes them.
-const PATIENCE: Duration = Duration::from_millis(1);
+const LINGER: Duration = Duration::from_millis(1);
 
 /// Where statements take longer than this besides their rows (a database a network away, a slow
 /// disk), writes don't wait for one to end. A database on this machine stays below, busy or not.
@@ -35,7 +35,7 @@ const FAR: Duration = Duration::from_micros(1500);
 pub struct Queue {
     state: Mutex<State>,
     /// Where each worker waits.
-    seats: Vec<Condvar>,
+    slots: Vec<Condvar>,
     /// Writes have come since the last [`Queue::wake`].
     unannounced: AtomicBool,
 }
@@ -43,17 +43,17 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    parked: Parked,
-    /// How many workers there shall be. One whose seat is past that leaves after its batch.
+    lock_waits: LockWaits,
+    /// How many workers there shall be. One whose slot is past that leaves after its batch.
     wanted: usize,
-    /// Which seats are taken.
-    seated: Vec<bool>,
+    /// Which slots are taken.
+    taken_slots: Vec<bool>,
     /// How many workers are at work.
     busy: usize,
     /// The others. The last one to become idle is woken first, so that few connections are used
     /// again and again.
     idle: Vec<usize>,
-    /// An idle worker watches for the end of [`PATIENCE`].
+    /// An idle worker watches for the end of [`LINGER`].
     watched: bool,
     /// Counts batches.
     taken: u64,
@@ -84,32 +84,32 @@ impl State {
 }
 
 impl Queue {
-    /// A queue with so many seats and no workers yet.
-    pub fn new(seats: usize) -> Queue {
-        let state = State { seated: vec![false; seats], ..State::default() };
-        let seats = (0..seats).map(|_| Condvar::new()).collect();
-        Queue { state: Mutex::new(state), seats, unannounced: AtomicBool::new(false) }
+    /// A queue with so many slots and no workers yet.
+    pub fn new(slots: usize) -> Queue {
+        let state = State { taken_slots: vec![false; slots], ..State::default() };
+        let slots = (0..slots).map(|_| Condvar::new()).collect();
+        Queue { state: Mutex::new(state), slots, unannounced: AtomicBool::new(false) }
     }
 
-    /// There shall be so many workers, one at least. Returns the seats that need a worker now; who
+    /// There shall be so many workers, one at least. Returns the slots that need a worker now; who
     /// is too many leaves when its batch is done.
     pub fn resize(&self, wanted: usize) -> Vec<usize> {
         let mut state = self.lock();
         state.wanted = wanted;
-        let empty: Vec<usize> = (0..wanted).filter(|&seat| !state.seated[seat]).collect();
-        for &seat in &empty {
-            state.seated[seat] = true;
+        let empty: Vec<usize> = (0..wanted).filter(|&slot| !state.taken_slots[slot]).collect();
+        for &slot in &empty {
+            state.taken_slots[slot] = true;
         }
-        // A worker comes to its seat as if from work.
+        // A worker comes to its slot as if from work.
         state.busy += empty.len();
-        state.idle.iter().for_each(|&seat| self.seats[seat].notify_one());
+        state.idle.iter().for_each(|&slot| self.slots[slot].notify_one());
         empty
     }
 
-    /// Nobody comes to this seat after all.
-    pub fn vacate(&self, seat: usize) {
+    /// Nobody comes to this slot after all.
+    pub fn vacate(&self, slot: usize) {
         let mut state = self.lock();
-        state.seated[seat] = false;
+        state.taken_slots[slot] = false;
         state.busy -= 1;
     }
 
@@ -154,17 +154,17 @@ impl Queue {
         let idle = state.idle.last().copied();
         // Who is woken wants the lock.
         drop(state);
-        if let Some(seat) = idle {
-            self.seats[seat].notify_one();
+        if let Some(slot) = idle {
+            self.slots[slot].notify_one();
         }
     }
 
-    /// The worker `seat` has done its batch; its statements take `round_trip` besides their rows.
+    /// The worker `slot` has done its batch; its statements take `round_trip` besides their rows.
     /// Takes what waits, at most `most` writes, into the empty `batch`; waits for the first. False
     /// when the worker shall leave: the queue is closed and empty, or there are too many workers.
     pub fn take(
         &self,
-        seat: usize,
+        slot: usize,
         round_trip: Duration,
         most: usize,
         batch: &mut Vec<Job>,
@@ -174,17 +174,17 @@ impl Queue {
         state.busy -= 1;
         // Who comes from work takes what waits, be it little.
         if state.jobs.is_empty() {
-            state = self.rest(seat, state);
+            state = self.rest(slot, state);
         }
-        if seat >= state.wanted {
-            state.seated[seat] = false;
+        if slot >= state.wanted {
+            state.taken_slots[slot] = false;
             // Somebody else looks after what waits.
             self.rouse(state);
             return false;
         }
         state.busy += 1;
         state.taken += 1;
-        state.parked.due(Instant::now(), batch);
+        state.lock_waits.due(Instant::now(), batch);
         state.drain(most, batch);
         // This batch may take long, and no further write may come to announce what it has left.
         self.call(state);
@@ -192,70 +192,70 @@ impl Queue {
     }
 
     /// Waits until there is work that is worth a worker.
-    fn rest<'a>(&'a self, seat: usize, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.idle.push(seat);
-        while !state.closed && seat < state.wanted {
-            let (now, retry) = (Instant::now(), state.parked.next_retry());
+    fn rest<'a>(&'a self, slot: usize, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.idle.push(slot);
+        while !state.closed && slot < state.wanted {
+            let (now, retry) = (Instant::now(), state.lock_waits.next_retry());
             let is_watching = !state.jobs.is_empty();
             if retry.is_some_and(|retry| retry <= now) || (is_watching && state.is_worth_a_worker())
             {
                 break;
             }
             state.watched |= is_watching;
-            let patience = is_watching.then(|| now + PATIENCE);
-            let (until, taken) = (patience.into_iter().chain(retry).min(), state.taken);
-            state = self.wait(seat, state, until);
+            let linger = is_watching.then(|| now + LINGER);
+            let (until, taken) = (linger.into_iter().chain(retry).min(), state.taken);
+            state = self.wait(slot, state, until);
             if is_watching {
                 state.watched = false;
-                let is_over = patience.is_some_and(|over| over <= Instant::now());
+                let is_over = linger.is_some_and(|over| over <= Instant::now());
                 if is_over && state.taken == taken && !state.jobs.is_empty() {
                     break;
                 }
             }
         }
-        state.idle.retain(|idle| *idle != seat);
+        state.idle.retain(|idle| *idle != slot);
         state
     }
 
     fn wait<'a>(
         &self,
-        seat: usize,
+        slot: usize,
         state: MutexGuard<'a, State>,
         until: Option<Instant>,
     ) -> MutexGuard<'a, State> {
-        let seat = &self.seats[seat];
+        let slot = &self.slots[slot];
         match until {
-            None => seat.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => slot.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now());
-                seat.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                slot.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
             }
         }
     }
 
     /// Sets writes of one row aside, since somebody else has locked it. Later ones go behind them.
-    pub fn park(&self, jobs: impl IntoIterator<Item = Job>) {
+    pub fn set_aside(&self, jobs: impl IntoIterator<Item = Job>) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
             // Their tickets answer.
             return jobs.into_iter().for_each(drop);
         }
-        state.parked.park(jobs);
+        state.lock_waits.add(jobs);
         // Who parks them may be long at work.
         self.rouse(state);
     }
 
     /// No more writes are taken; the workers end when they have done those that wait.
     pub fn close(&self) {
-        let parked = {
+        let lock_waits = {
             let mut state = self.lock();
             state.closed = true;
-            std::mem::take(&mut state.parked)
+            std::mem::take(&mut state.lock_waits)
         };
         // Their tickets answer.
-        drop(parked);
-        self.seats.iter().for_each(Condvar::notify_one);
+        drop(lock_waits);
+        self.slots.iter().for_each(Condvar::notify_one);
     }
 }
 

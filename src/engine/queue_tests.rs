@@ -20,17 +20,17 @@ fn job(id: u64, user: u32) -> Job {
     Job::new(id, change, Instant::now() + Duration::from_secs(60), term, Arc::new(Nobody))
 }
 
-/// A queue with so many workers, and seats for more.
+/// A queue with so many workers, and slots for more.
 fn queue(workers: usize) -> Queue {
     let queue = Queue::new(5);
     assert_eq!(queue.resize(workers), (0..workers).collect::<Vec<_>>());
     queue
 }
 
-/// Takes a batch in a seat; the numbers of its writes.
-fn take(queue: &Queue, seat: usize, round_trip: Duration) -> Vec<u64> {
+/// Takes a batch in a slot; the numbers of its writes.
+fn take(queue: &Queue, slot: usize, round_trip: Duration) -> Vec<u64> {
     let mut batch = Vec::new();
-    queue.take(seat, round_trip, 10, &mut batch);
+    queue.take(slot, round_trip, 10, &mut batch);
     batch.iter().map(Job::id).collect()
 }
 
@@ -112,9 +112,9 @@ fn a_row_set_aside_comes_back_by_itself() {
     let mut batch = Vec::new();
     assert!(queue.take(0, Duration::ZERO, 10, &mut batch));
     std::thread::scope(|scope| {
-        // An idle worker takes it, though the one that parked it never comes back.
+        // An idle worker takes it, though the one that set it aside never comes back.
         let idle = scope.spawn(|| take(&queue, 1, Duration::ZERO));
-        queue.park(batch);
+        queue.set_aside(batch);
         assert_eq!(idle.join().unwrap(), [1, 2]);
     });
 }
@@ -136,9 +136,9 @@ fn who_is_too_many_leaves_after_the_batch() {
     assert_eq!(take(&queue, 2, Duration::ZERO), [1]);
     queue.push([job(2, 2)]);
     assert!(queue.resize(2).is_empty());
-    assert!(!queue.take(2, Duration::ZERO, 10, &mut Vec::new()), "the last seat goes");
+    assert!(!queue.take(2, Duration::ZERO, 10, &mut Vec::new()), "the last slot goes");
     assert_eq!(take(&queue, 1, Duration::ZERO), [2], "its work is done by others");
-    assert_eq!(queue.resize(4), [2, 3], "seats that are free");
+    assert_eq!(queue.resize(4), [2, 3], "slots that are free");
     // Who was to leave and has not noticed yet stays.
     queue.resize(1);
     assert!(queue.resize(2).is_empty());

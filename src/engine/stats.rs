@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::percentiles::Recent;
+use super::percentiles::Percentiles;
 use crate::model::failure::Class;
 
 /// A number that many threads change.
@@ -76,7 +76,7 @@ pub struct Stats {
     /// How long clients waited for a committed write, in microseconds.
     pub write: Timing,
     /// Rows in a committed statement.
-    pub statement_rows: Recent,
+    pub statement_rows: Percentiles,
     last_error: Mutex<String>,
 }
 
@@ -84,7 +84,7 @@ pub struct Stats {
 #[derive(Default)]
 pub struct Timing {
     /// The last minute, in microseconds.
-    pub recent: Recent,
+    pub percentiles: Percentiles,
     /// The sum since the module was loaded, in microseconds.
     pub total: Counter,
     /// The longest since somebody has asked, in microseconds.
@@ -95,7 +95,7 @@ impl Timing {
     /// Something ended `now`.
     pub fn record(&self, now: Instant, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.recent.record(now, took);
+        self.percentiles.record(now, took);
         self.total.0.fetch_add(took, Relaxed);
         if took > self.peak.load(Relaxed) {
             self.peak.fetch_max(took, Relaxed);

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Job;
-use super::Trouble;
+use super::StoreError;
 use crate::plan::batch::Form;
 
 /// One time as a master, or as a follower.
@@ -138,9 +138,9 @@ impl Permit<'_> {
     }
 }
 
-impl From<Demoted> for Trouble {
-    fn from(_: Demoted) -> Trouble {
-        Trouble::Demoted
+impl From<Demoted> for StoreError {
+    fn from(_: Demoted) -> StoreError {
+        StoreError::Demoted
     }
 }
 

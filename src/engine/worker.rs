@@ -11,8 +11,8 @@ use super::queue::Queue;
 use super::Shared;
 use super::Stage;
 use super::Store;
+use super::StoreError;
 use super::Term;
-use super::Trouble;
 use crate::config::limits::Limit;
 use crate::model::failure::{Failure, Refusal};
 use crate::model::mapping::Mappings;
@@ -44,7 +44,7 @@ const TRIES_AT_ONCE: u32 = 2;
 
 /// One of the queue's workers.
 pub struct Worker {
-    seat: usize,
+    slot: usize,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     completions: Arc<dyn Completions>,
@@ -58,23 +58,23 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The worker of a seat at the queue, which writes to `store`.
+    /// The worker of a slot at the queue, which writes to `store`.
     pub fn new(
-        seat: usize,
+        slot: usize,
         queue: Arc<Queue>,
         shared: Arc<Shared>,
         completions: Arc<dyn Completions>,
         store: Box<dyn Store>,
     ) -> Worker {
         let (term, aside, round_trip) = (shared.terms.now(), HashSet::new(), Duration::ZERO);
-        Worker { seat, queue, shared, completions, store, term, aside, round_trip }
+        Worker { slot, queue, shared, completions, store, term, aside, round_trip }
     }
 
     /// Works until the queue is closed. A panic answers the clients of its batch (their tickets
     /// are dropped) and ends nothing else.
     pub fn run(mut self) {
         let mut batch = Vec::new();
-        while self.queue.take(self.seat, self.round_trip, self.batch_max(), &mut batch) {
+        while self.queue.take(self.slot, self.round_trip, self.batch_max(), &mut batch) {
             let jobs = std::mem::take(&mut batch);
             self.shared.stats.waiting.sub(jobs.len());
             self.aside.clear();
@@ -93,7 +93,7 @@ impl Worker {
     fn turn(&mut self, jobs: Vec<Job>) {
         self.await_opening();
         self.term = self.shared.terms.now();
-        let jobs = self.settle_doubts(jobs);
+        let jobs = self.settle_in_doubt(jobs);
         let jobs = self.drop_late(jobs);
         let jobs = self.drop_expired(jobs);
         let jobs = match self.shared.health.refusal() {
@@ -134,7 +134,7 @@ impl Worker {
         if !self.aside.is_empty() {
             let is_behind = |row: &mut Row| self.aside.contains(&row.change().target);
             let behind: Vec<Row> = group.rows.extract_if(.., is_behind).collect();
-            self.park(behind.into_iter().flat_map(|row| row.members));
+            self.set_aside(behind.into_iter().flat_map(|row| row.members));
         }
         if group.rows.is_empty() {
             return Some(Vec::new());
@@ -170,11 +170,13 @@ impl Worker {
     }
 
     /// Returns what is to be run in place of a statement that did nothing, or may have.
-    fn handle(&mut self, trouble: Trouble, part: Part) -> Vec<Part> {
+    fn handle(&mut self, trouble: StoreError, part: Part) -> Vec<Part> {
         self.count(&trouble);
         let stage = match &trouble {
-            Trouble::Locked if part.group.rows.len() == 1 => Some(Stage::Locked),
-            Trouble::Down(_) | Trouble::Retry(_) | Trouble::Lost(_) => Some(Stage::Unconnected),
+            StoreError::Locked if part.group.rows.len() == 1 => Some(Stage::Locked),
+            StoreError::Down(_) | StoreError::Retry(_) | StoreError::Lost(_) => {
+                Some(Stage::Unconnected)
+            }
             _ => None,
         };
         if let Some(stage) = stage {
@@ -182,22 +184,22 @@ impl Worker {
         }
         release_claims(&trouble, &part.group);
         let left = match trouble {
-            Trouble::Refused(refusal) => return self.isolate(part, refusal),
-            Trouble::Unfit(problem) => {
+            StoreError::Refused(refusal) => return self.isolate(part, refusal),
+            StoreError::Unfit(problem) => {
                 self.fail(members(part.group), &Failure::Input(problem));
                 Vec::new()
             }
-            Trouble::Apart => return parts(rows_apart(part.group)),
-            Trouble::Locked if part.group.rows.len() > 1 => halves(part.group).into(),
-            Trouble::Locked => {
-                self.park(members(part.group));
+            StoreError::Apart => return parts(rows_apart(part.group)),
+            StoreError::Locked if part.group.rows.len() > 1 => halves(part.group).into(),
+            StoreError::Locked => {
+                self.set_aside(members(part.group));
                 Vec::new()
             }
-            Trouble::Conflict(refusal) => {
+            StoreError::Conflict(refusal) => {
                 self.shared.stats.set_last_error(describe(&refusal));
                 self.again(part.group)
             }
-            Trouble::Canceled => {
+            StoreError::Canceled => {
                 let failure = Failure::TimedOut(
                     "the database canceled the statement when its time was up; nothing was written"
                         .into(),
@@ -205,47 +207,47 @@ impl Worker {
                 self.fail(members(part.group), &failure);
                 Vec::new()
             }
-            Trouble::Down(reason) => {
+            StoreError::Down(reason) => {
                 self.report_down(&reason);
                 if self.shared.health.wait_for_return() {
                     self.again(part.group)
                 } else {
-                    let unsure = self.give_up(members(part.group), &reason);
-                    self.park(unsure);
+                    let in_doubt = self.give_up(members(part.group), &reason);
+                    self.set_aside(in_doubt);
                     Vec::new()
                 }
             }
-            Trouble::Demoted => {
+            StoreError::Demoted => {
                 self.fail_demoted(members(part.group));
                 Vec::new()
             }
-            Trouble::GivenUp => plan(self.drop_expired(members(part.group))),
-            Trouble::Stale(mappings) => plan(self.adopt(members(part.group), &mappings)),
-            Trouble::Retry(reason) => {
+            StoreError::GivenUp => plan(self.drop_expired(members(part.group))),
+            StoreError::Stale(mappings) => plan(self.adopt(members(part.group), &mappings)),
+            StoreError::Retry(reason) => {
                 self.shared.stats.set_last_error(reason);
                 self.again(part.group)
             }
-            Trouble::Lost(lost) => self.lost(part.group, lost),
+            StoreError::Lost(lost) => self.lost(part.group, lost),
         };
         parts(left)
     }
 
-    fn count(&self, trouble: &Trouble) {
+    fn count(&self, trouble: &StoreError) {
         let stats = &self.shared.stats;
         match trouble {
-            Trouble::Conflict(_) => stats.conflicts.add(1),
-            Trouble::Locked => stats.locked.add(1),
-            Trouble::Canceled => stats.canceled.add(1),
-            Trouble::Lost(_) => stats.lost.add(1),
-            Trouble::Down(_) => stats.unconnected.add(1),
+            StoreError::Conflict(_) => stats.conflicts.add(1),
+            StoreError::Locked => stats.locked.add(1),
+            StoreError::Canceled => stats.canceled.add(1),
+            StoreError::Lost(_) => stats.lost.add(1),
+            StoreError::Down(_) => stats.unconnected.add(1),
             // A refused write is counted when its client is answered.
-            Trouble::Refused(_)
-            | Trouble::Unfit(_)
-            | Trouble::Apart
-            | Trouble::Stale(_)
-            | Trouble::Retry(_)
-            | Trouble::Demoted
-            | Trouble::GivenUp => {}
+            StoreError::Refused(_)
+            | StoreError::Unfit(_)
+            | StoreError::Apart
+            | StoreError::Stale(_)
+            | StoreError::Retry(_)
+            | StoreError::Demoted
+            | StoreError::GivenUp => {}
         }
     }
 
@@ -287,7 +289,7 @@ impl Worker {
         let mut jobs = members(group);
         let tries = jobs.iter().map(|job| job.tries).max().unwrap_or(0);
         if tries >= TRIES_AT_ONCE {
-            self.park(jobs);
+            self.set_aside(jobs);
             return Vec::new();
         }
         jobs.iter_mut().for_each(|job| job.tries += 1);
@@ -300,9 +302,9 @@ impl Worker {
         self.shared.health.report_down(reason);
     }
 
-    fn park(&mut self, jobs: impl IntoIterator<Item = Job>) {
+    fn set_aside(&mut self, jobs: impl IntoIterator<Item = Job>) {
         let (waiting, aside) = (&self.shared.stats.waiting, &mut self.aside);
-        self.queue.park(jobs.into_iter().inspect(|job| {
+        self.queue.set_aside(jobs.into_iter().inspect(|job| {
             waiting.add(1);
             if !aside.contains(&job.change.target) {
                 aside.insert(job.change.target.clone());
@@ -312,9 +314,9 @@ impl Worker {
 }
 
 /// After a statement that has done nothing, its writes can be given up again.
-fn release_claims(trouble: &Trouble, group: &Group<Job>) {
-    if !matches!(trouble, Trouble::Lost(_) | Trouble::GivenUp) {
-        jobs_of(group).filter(|job| job.unsure.is_none()).for_each(|job| job.claim.take_back());
+fn release_claims(trouble: &StoreError, group: &Group<Job>) {
+    if !matches!(trouble, StoreError::Lost(_) | StoreError::GivenUp) {
+        jobs_of(group).filter(|job| job.in_doubt.is_none()).for_each(|job| job.claim.take_back());
     }
 }
 

@@ -22,11 +22,11 @@ fn demoted() -> Result<i64, Failure> {
 /// Whatever is left of a statement when the server is demoted: it is not sent.
 #[test]
 fn a_turn_ends_with_its_term() {
-    let troubles: [fn() -> Option<Trouble>; 5] = [
-        || Some(Trouble::Locked),
-        || Some(Trouble::Conflict(Refusal::default())),
-        || Some(Trouble::Retry("57P01".into())),
-        || Some(Trouble::Demoted),
+    let troubles: [fn() -> Option<StoreError>; 5] = [
+        || Some(StoreError::Locked),
+        || Some(StoreError::Conflict(Refusal::default())),
+        || Some(StoreError::Retry("57P01".into())),
+        || Some(StoreError::Demoted),
         // It is refused for its bad row.
         || None,
     ];
@@ -58,7 +58,7 @@ fn later_writes_of_a_row_end_with_the_term() {
 fn a_lost_write_of_an_earlier_term_is_not_sent_again() {
     let mut bench = Bench::new();
     bench.write(1, "demote", LONG);
-    bench.will_lose([Fate::Running, Fate::Ended]);
+    bench.will_lose([Resolution::Running, Resolution::Ended]);
     let answers = bench.run();
     assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
     assert_eq!(bench.statements.lock().unwrap().len(), 1);
@@ -79,7 +79,7 @@ fn a_term_stays_closed_while_the_database_is_away() {
     let mut bench = Bench::new();
     bench.shared.health.report_down("away");
     bench.write(1, "a", LONG);
-    bench.will(Trouble::Down("away".into()));
+    bench.will(StoreError::Down("away".into()));
     assert_eq!(bench.run(), [(1, Err(Failure::Down("away".into())), false)]);
     assert!(!bench.shared.terms.wait_until_open(Duration::ZERO));
 }

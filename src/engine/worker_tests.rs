@@ -1,23 +1,25 @@
 use super::*;
 use crate::config::limits::Limits;
 use crate::config::Config;
-use crate::engine::{Backend, Fate, Health, Image, Lost, Outcome, Permit, Settled, Stats, Terms};
+use crate::engine::{
+    Backend, Health, Image, Lost, Outcome, Permit, Resolution, Settled, Stats, Terms,
+};
 use crate::model::change::{Action, Change};
 use crate::model::mapping::tests::{resolve, users};
 use crate::model::mapping::{Mapping, Mappings};
 use std::sync::Mutex;
 
 /// What a statement is answered with, by a script.
-type Answers = Arc<Mutex<VecDeque<Result<(), Trouble>>>>;
+type Answers = Arc<Mutex<VecDeque<Result<(), StoreError>>>>;
 
 /// What became of lost statements, by a script; they have ended when it is empty.
-type Fates = Arc<Mutex<VecDeque<Result<Fate, Trouble>>>>;
+type Fates = Arc<Mutex<VecDeque<Result<Resolution, StoreError>>>>;
 
 /// Says what the script says; a row whose username is "bad" is refused, "named…" by an error that
 /// says so, "panic" panics, and "demote" demotes the server while the statement runs.
 struct Scripted {
     answers: Answers,
-    fates: Fates,
+    resolutions: Fates,
     statements: Arc<Mutex<Vec<Vec<String>>>>,
     shared: Arc<Shared>,
 }
@@ -29,7 +31,7 @@ impl Store for Scripted {
         mapping: &Mapping,
         _: &Form,
         rows: &[Row],
-    ) -> Result<Vec<Outcome>, Trouble> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         permit.to_write()?;
         let ids = rows.iter().map(|r| String::from_utf8_lossy(&r.change().target).into_owned());
         self.statements.lock().unwrap().push(ids.collect());
@@ -49,18 +51,18 @@ impl Store for Scripted {
                 false => format!("invalid: \"{}\"", String::from_utf8_lossy(name)),
             };
             let sqlstate = "23514".to_string();
-            return Err(Trouble::Refused(Refusal { sqlstate, message, ..Refusal::default() }));
+            return Err(StoreError::Refused(Refusal { sqlstate, message, ..Refusal::default() }));
         }
         let mut image = Image::default();
         mapping.columns.iter().for_each(|_| image.push(None));
         Ok(rows.iter().map(|_| Ok(Some(image.clone()))).collect())
     }
 
-    fn resolve(&mut self, _: &Lost, _: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
-        let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Ok(Fate::Ended))?;
+    fn resolve(&mut self, _: &Lost, _: &Mapping, rows: &[Row]) -> Result<Resolution, StoreError> {
+        let fate = self.resolutions.lock().unwrap().pop_front().unwrap_or(Ok(Resolution::Ended))?;
         // While it runs, short times go by and long ones don't.
         let left = rows.first().map(|row| row.members[0].deadline - Instant::now());
-        if let (Fate::Running, Some(left)) = (&fate, left.filter(|left| *left < LONG / 2)) {
+        if let (Resolution::Running, Some(left)) = (&fate, left.filter(|left| *left < LONG / 2)) {
             std::thread::sleep(left);
         }
         Ok(fate)
@@ -89,7 +91,7 @@ struct Bench {
     mapping: Arc<Mapping>,
     shared: Arc<Shared>,
     answers: Answers,
-    fates: Fates,
+    resolutions: Fates,
     statements: Arc<Mutex<Vec<Vec<String>>>>,
     collected: Arc<Collected>,
     jobs: Vec<Job>,
@@ -111,31 +113,31 @@ impl Bench {
                 limits,
             }),
             answers: Answers::default(),
-            fates: Fates::default(),
+            resolutions: Fates::default(),
             statements: Arc::default(),
             collected: Arc::default(),
             jobs: Vec::new(),
         }
     }
 
-    fn write(&mut self, user: u32, name: &str, patience: Duration) {
+    fn write(&mut self, user: u32, name: &str, timeout: Duration) {
         let action = Action::Upsert(vec![(1, name.as_bytes().into())]);
         let change = Change::new(&self.mapping, format!("users:{user}").as_bytes(), action);
         let id = self.jobs.len() as u64 + 1;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let term = self.shared.terms.now();
         self.jobs.push(Job::new(id, change, deadline, term, self.collected.clone()));
     }
 
-    fn will(&self, trouble: Trouble) {
+    fn will(&self, trouble: StoreError) {
         self.answers.lock().unwrap().push_back(Err(trouble));
     }
 
     /// The connection of the next statement is lost, and this comes out, one look after the other.
-    fn will_lose(&self, fates: impl IntoIterator<Item = Fate>) {
+    fn will_lose(&self, resolutions: impl IntoIterator<Item = Resolution>) {
         let (reason, backend) = ("reset".to_string(), Arc::new(Backend::default()));
-        self.will(Trouble::Lost(Lost { reason, backend, commit: None }));
-        self.fates.lock().unwrap().extend(fates.into_iter().map(Ok));
+        self.will(StoreError::Lost(Lost { reason, backend, commit: None }));
+        self.resolutions.lock().unwrap().extend(resolutions.into_iter().map(Ok));
     }
 
     /// Runs the worker until every write has its answer; sorted by number.
@@ -146,9 +148,9 @@ impl Bench {
         self.shared.stats.waiting.add(count);
         queue.push(self.jobs.drain(..));
         queue.wake();
-        let (answers, fates) = (self.answers.clone(), self.fates.clone());
+        let (answers, resolutions) = (self.answers.clone(), self.resolutions.clone());
         let (statements, shared) = (self.statements.clone(), self.shared.clone());
-        let store = Scripted { answers, fates, statements, shared };
+        let store = Scripted { answers, resolutions, statements, shared };
         let worker = Worker::new(
             0,
             queue.clone(),
@@ -213,9 +215,9 @@ fn a_bad_row_that_the_error_names_is_left_out_at_once() {
 fn a_conflict_and_a_lost_connection_are_tried_again() {
     let mut bench = Bench::new();
     bench.write(1, "a", LONG);
-    bench.will(Trouble::Conflict(Refusal::default()));
-    bench.will(Trouble::Retry("57P01".into()));
-    bench.will_lose([Fate::Running, Fate::Ended]);
+    bench.will(StoreError::Conflict(Refusal::default()));
+    bench.will(StoreError::Retry("57P01".into()));
+    bench.will_lose([Resolution::Running, Resolution::Ended]);
     assert_eq!(bench.run(), [(1, Ok(0), false)]);
     assert_eq!(bench.shared.stats.retries.get(), 3);
     assert_eq!(bench.shared.stats.unsettled.get(), 0);
@@ -226,18 +228,18 @@ fn why_a_lost_write_is_in_doubt_is_told() {
     let mut bench = Bench::new();
     bench.write(1, "a", LONG);
     bench.will_lose([]);
-    let refused = Err(Trouble::Retry("53300 too many connections".into()));
-    bench.fates.lock().unwrap().push_back(refused);
+    let refused = Err(StoreError::Retry("53300 too many connections".into()));
+    bench.resolutions.lock().unwrap().push_back(refused);
     assert_eq!(bench.run(), [(1, Ok(0), false)]);
     assert_eq!(bench.shared.stats.last_error(), "53300 too many connections");
 }
 
 /// What comes of an increment whose connection is lost, and how many statements it took.
-fn lost_increment(fates: Vec<Fate>, patience: Duration) -> (Vec<Answered>, usize) {
+fn lost_increment(resolutions: Vec<Resolution>, timeout: Duration) -> (Vec<Answered>, usize) {
     let mut bench = Bench::new();
-    bench.write(1, "a", patience);
+    bench.write(1, "a", timeout);
     bench.jobs[0].change.action = Action::Add(3, b"1"[..].into());
-    bench.will_lose(fates);
+    bench.will_lose(resolutions);
     let answers = bench.run();
     assert_eq!(bench.shared.stats.unsettled.get(), 0);
     let statements = bench.statements.lock().unwrap().len();
@@ -247,15 +249,15 @@ fn lost_increment(fates: Vec<Fate>, patience: Duration) -> (Vec<Answered>, usize
 #[test]
 fn a_lost_increment_is_answered_by_what_became_of_it() {
     let image = || vec![Ok(Some(Image::default()))];
-    let committed = lost_increment(vec![Fate::Running, Fate::Committed(image())], LONG);
+    let committed = lost_increment(vec![Resolution::Running, Resolution::Committed(image())], LONG);
     assert_eq!(committed, (vec![(1, Ok(0), false)], 1), "it is not done again");
-    let not_committed = lost_increment(vec![Fate::NotCommitted], LONG);
+    let not_committed = lost_increment(vec![Resolution::NotCommitted], LONG);
     assert_eq!(not_committed, (vec![(1, Ok(0), false)], 2), "it is done again");
 }
 
 #[test]
 fn an_increment_is_never_repeated_blindly() {
-    let (answers, statements) = lost_increment(vec![Fate::Ended], LONG);
+    let (answers, statements) = lost_increment(vec![Resolution::Ended], LONG);
     assert!(matches!(&answers[..], [(1, Err(Failure::TimedOut(_)), true)]), "{answers:?}");
     assert_eq!(statements, 1);
 }
@@ -263,7 +265,7 @@ fn an_increment_is_never_repeated_blindly() {
 /// Its row is read when it has ended, not before: it may change it until then.
 #[test]
 fn what_is_not_known_in_time_is_read_when_it_has_ended() {
-    let running = || vec![Fate::Running, Fate::Running, Fate::Running];
+    let running = || vec![Resolution::Running, Resolution::Running, Resolution::Running];
     let (answers, statements) = lost_increment(running(), Duration::from_secs(3));
     assert_eq!((answers, statements), (vec![(1, Ok(0), false)], 2));
 }
@@ -274,8 +276,8 @@ fn a_locked_row_waits_aside_and_keeps_its_order() {
     bench.write(1, "a", LONG);
     bench.write(2, "b", LONG);
     // Together, then the half with the row alone, then once more.
-    bench.will(Trouble::Locked);
-    bench.will(Trouble::Locked);
+    bench.will(StoreError::Locked);
+    bench.will(StoreError::Locked);
     assert_eq!(bench.run(), [(1, Ok(0), false), (2, Ok(0), false)]);
     let statements = bench.statements.lock().unwrap().clone();
     assert_eq!(
@@ -288,7 +290,7 @@ fn a_locked_row_waits_aside_and_keeps_its_order() {
 fn what_was_never_sent_is_refused_when_the_database_is_away() {
     let mut bench = Bench::new();
     bench.write(1, "a", LONG);
-    bench.will(Trouble::Down("refused".into()));
+    bench.will(StoreError::Down("refused".into()));
     assert_eq!(bench.run(), [(1, Err(Failure::Down("refused".into())), false)]);
     assert!(!bench.shared.health.is_up());
 }

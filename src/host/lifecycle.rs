@@ -23,8 +23,8 @@ use crate::pg::catalog::Catalog;
 use crate::pg::connect::connections::Connections;
 use crate::pg::connect::dsn::shows_password;
 use crate::pg::connect::pool::Manager;
-use crate::pg::connect::timeline::History;
-use crate::pg::journal::reader::Feed;
+use crate::pg::connect::timeline::Timeline;
+use crate::pg::journal::reader::JournalReader;
 use crate::pg::monitor::Monitor;
 use crate::pg::statement::store::PgStore;
 
@@ -45,7 +45,7 @@ pub const VERSION: i32 = {
 
 /// How long a shutdown waits for statements that are running, and a load that is taken back for
 /// its threads.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The server keeps a module's arguments, and writes them back to redis.conf: they can't be hidden.
 const PASSWORD_SHOWN: &str = "the load arguments hold the database's password, and MODULE LIST, \
@@ -70,11 +70,11 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let document = Mutex::new(config.clone());
     let url = config.resolve_url(|name| std::env::var(name).ok())?;
     let limits = Arc::new(Limits::new(&config));
-    let history = Arc::new(History::new(in_sync::history_changed));
+    let timeline = Arc::new(Timeline::new(in_sync::timeline_changed));
     let session = config.session.clone();
     let terms = Arc::new(Terms::new(!ffi::server_flags().is_replica()));
     let manager =
-        Manager::new(limits.clone(), &url, history, session, terms.clone(), config.journal)?;
+        Manager::new(limits.clone(), &url, timeline, session, terms.clone(), config.journal)?;
     options::register(ctx, &mut config, &limits, &manager.shown())?;
     let shared = Arc::new(Shared {
         health: Health::new(limits.clone()),
@@ -83,12 +83,12 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         limits: limits.clone(),
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone(), in_sync::reshaped));
-    let feed = Arc::new(Feed::new(config.journal, terms, in_sync::news_arrived));
+    let journal_reader = Arc::new(JournalReader::new(config.journal, terms, in_sync::news_arrived));
     let monitor = Monitor {
         manager: manager.clone(),
         catalog: catalog.clone(),
         shared: shared.clone(),
-        feed: feed.clone(),
+        journal_reader: journal_reader.clone(),
         log: |line| log(Level::Warning, line),
         outages: Throttle::default(),
     };
@@ -138,7 +138,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         engine,
         connections,
         manager,
-        feed,
+        journal_reader,
         monitor,
         is_loaded: AtomicBool::new(false),
         main,
@@ -154,7 +154,7 @@ fn loaded() {
     module.is_loaded.store(true, Ordering::Relaxed);
     // A one-shot runs no commands.
     ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
-    in_sync::doubt();
+    in_sync::check_all();
     sessions::watch();
 }
 
@@ -218,15 +218,15 @@ pub fn event(event: Event) {
             let epoch = state.epoch;
             state.jobs.values_mut().for_each(|pending| pending.epoch = epoch);
             drop(state);
-            in_sync::doubt();
+            in_sync::check_all();
         }
         Event::Promoted => {
             module.shared.terms.promote();
-            in_sync::doubt();
+            in_sync::check_all();
         }
         Event::Demoted => {
             module.shared.terms.demote();
-            module.feed.stop();
+            module.journal_reader.stop();
         }
         Event::Replicated => sessions::replicated(module),
         Event::Shutdown => {
@@ -242,7 +242,7 @@ pub fn event(event: Event) {
 fn close(module: &Module, is_done: impl Fn() -> bool) -> bool {
     module.engine.close();
     module.shared.health.close();
-    let until = Instant::now() + SHUTDOWN_PATIENCE;
+    let until = Instant::now() + SHUTDOWN_TIMEOUT;
     while !is_done() {
         if Instant::now() >= until {
             return false;

@@ -38,7 +38,7 @@ pub fn merging(table: &Table) -> bool {
 /// looks at it.
 pub fn replacing(table: &Table, column: usize) -> bool {
     let info = &table.columns[column];
-    let is_stored = match info.literal {
+    let is_stored = match info.input {
         InputSyntax::Unknown => false,
         InputSyntax::Text(_) | InputSyntax::Ascii(_) | InputSyntax::Bytes => info.is_toasted,
         _ => true,
@@ -54,7 +54,7 @@ pub fn replacing(table: &Table, column: usize) -> bool {
 /// column is NULL, so 0 must be one of the numbers.
 pub fn adding(table: &Table, column: usize) -> Option<Range> {
     let info = &table.columns[column];
-    let InputSyntax::Integer(low, high) = info.literal else { return None };
+    let InputSyntax::Integer(low, high) = info.input else { return None };
     if !merging(table) || !indexes_take_any(table, column) {
         return None;
     }
@@ -125,7 +125,7 @@ fn keeps(column: &TableColumn, range: Range) -> bool {
 /// value matters.
 fn indexes_take_any(table: &Table, column: usize) -> bool {
     let is_small = matches!(
-        table.columns[column].literal,
+        table.columns[column].input,
         InputSyntax::Integer(..)
             | InputSyntax::Boolean
             | InputSyntax::Date

@@ -5,7 +5,7 @@ use crate::model::mapping::tests::{column, unique, users};
 fn table(n: TableColumn) -> Table {
     let mut table = users();
     let literal = InputSyntax::Integer(i32::MIN.into(), i32::MAX.into());
-    table.columns.push(TableColumn { literal, is_toasted: false, ..n });
+    table.columns.push(TableColumn { input: literal, is_toasted: false, ..n });
     table
 }
 

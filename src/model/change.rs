@@ -147,7 +147,7 @@ fn replace(
     for (c, value) in later {
         let at = merged.binary_search_by_key(c, |(c, _)| *c).ok()?;
         let (column, before) = (&mapping.columns[*c], &mut merged[at].1);
-        if before != value && !(column.replaces && column.info.literal.accepts(before)) {
+        if before != value && !(column.replaces && column.info.input.accepts(before)) {
             return None;
         }
         *before = value.clone();
@@ -165,7 +165,7 @@ fn add(column: &Column, a: &[u8], b: &[u8]) -> Option<Bytes> {
 
 /// An increment of a whole-number column as a number.
 pub fn increment(column: &Column, value: &[u8]) -> Option<i64> {
-    let is_whole = matches!(column.info.literal, input_syntax::InputSyntax::Integer(..));
+    let is_whole = matches!(column.info.input, input_syntax::InputSyntax::Integer(..));
     std::str::from_utf8(value).ok().filter(|_| is_whole)?.parse().ok()
 }
 

@@ -9,7 +9,7 @@ pub fn column(name: &str) -> TableColumn {
         cast: "text".into(),
         type_name: "text".into(),
         base: "text".into(),
-        literal: InputSyntax::Text(None),
+        input: InputSyntax::Text(None),
         verbatim: true,
         is_identity: true,
         is_toasted: true,
@@ -22,7 +22,7 @@ pub fn column(name: &str) -> TableColumn {
 pub fn users() -> Table {
     let id = TableColumn {
         cast: "integer".into(),
-        literal: InputSyntax::Integer(i32::MIN.into(), i32::MAX.into()),
+        input: InputSyntax::Integer(i32::MIN.into(), i32::MAX.into()),
         verbatim: false,
         not_null: true,
         default: DefaultValue::Other,
@@ -30,7 +30,7 @@ pub fn users() -> Table {
     };
     let dob = TableColumn {
         cast: "date".into(),
-        literal: InputSyntax::Date,
+        input: InputSyntax::Date,
         verbatim: false,
         ..column("dob")
     };

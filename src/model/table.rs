@@ -100,7 +100,7 @@ pub struct TableColumn {
     /// The type as a person reads it, with its modifier.
     pub type_name: String,
     /// Which literals the type is known to accept.
-    pub literal: InputSyntax,
+    pub input: InputSyntax,
     /// The type is `bytea`: any bytes, sent and read as they are.
     pub bytea: bool,
     /// The type prints every text as it was given (`text`, `varchar` without a length).

@@ -9,7 +9,7 @@ use super::connect::connections::Connections;
 use super::connect::pool::{ConnectError, Manager};
 use super::connect::session::Session;
 use super::journal;
-use super::journal::reader::Feed;
+use super::journal::reader::JournalReader;
 use crate::config::ConfigError;
 use crate::engine::throttle::{more_since, Throttle};
 use crate::engine::Shared;
@@ -40,7 +40,7 @@ pub struct Monitor {
     /// Where it says whether the database can be reached.
     pub shared: Arc<Shared>,
     /// Where it tells which keys have changed.
-    pub feed: Arc<Feed>,
+    pub journal_reader: Arc<JournalReader>,
     /// Tells the operator what changed.
     pub log: fn(&str),
     /// Seldom enough.
@@ -71,7 +71,7 @@ impl Monitor {
             }
         };
         if self.catalog.mappings().is_err() {
-            let ready = match self.feed.has_journal() {
+            let ready = match self.journal_reader.has_journal() {
                 true => journal::create(&mut session.client),
                 false => Ok(()),
             };
@@ -102,13 +102,16 @@ impl Monitor {
         let mut outage = (!health.is_up()).then(|| (Instant::now(), true));
         let mut told = health.kind();
         let (mut watched, mut trimmed) = (Instant::now(), None);
-        // The feed's connection: it must not wait for the workers'.
+        // The journal_reader's connection: it must not wait for the workers'.
         let mut session = None;
-        while health.wait_to_probe(pause, self.feed.pause().unwrap_or(WATCH_PAUSE)) {
+        while health.wait_to_probe(pause, self.journal_reader.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
                 // First what writes may wait for: a connection of the workers' may be to a process
                 // that is stopped.
-                session = self.feed.pause().and_then(|_| self.serve(session.take(), &mut trimmed));
+                session = self
+                    .journal_reader
+                    .pause()
+                    .and_then(|_| self.serve(session.take(), &mut trimmed));
                 if watched.elapsed() >= WATCH_PAUSE {
                     watched = Instant::now();
                     self.watch(&connections);
@@ -161,16 +164,16 @@ impl Monitor {
     fn serve(&self, session: Option<Session>, trimmed: &mut Option<Instant>) -> Option<Session> {
         let mappings = self.catalog.mappings().ok()?;
         let mut session = session.or_else(|| self.manager.open().ok())?;
-        if self.feed.serve(&mut session, &mappings).is_err() {
+        if self.journal_reader.serve(&mut session, &mappings).is_err() {
             // Somebody may have dropped the journal, or restored a database without it.
-            if self.feed.has_journal() {
+            if self.journal_reader.has_journal() {
                 let _ = journal::create(&mut session.client);
             }
             return None;
         }
         let is_master = self.shared.terms.is_master();
         if is_master
-            && self.feed.has_journal()
+            && self.journal_reader.has_journal()
             && trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE)
         {
             let has_more = journal::trim(&mut session.client).ok()?;

@@ -14,14 +14,14 @@ use crate::model::failure::{Class, Refusal};
 
 /// For each row, whether the error is about it, as far as one can tell: half of them at most, and
 /// one at least.
-pub fn suspects<J: AsRef<Change>>(refusal: &Refusal, rows: &[Row<J>]) -> Option<Vec<bool>> {
+pub fn bad_rows<J: AsRef<Change>>(refusal: &Refusal, rows: &[Row<J>]) -> Option<Vec<bool>> {
     let values = values(refusal);
     let named = most(rows, |_, value| values.contains(value));
     if named.is_some() || refusal.class() != Class::Data {
         return named;
     }
     let columns = &rows.first()?.change().mapping.columns;
-    most(rows, |column, value| !columns[column].info.literal.accepts(value))
+    most(rows, |column, value| !columns[column].info.input.accepts(value))
 }
 
 /// The rows with the most such values, where they are few.
@@ -78,7 +78,7 @@ mod tests {
         }
     }
 
-    /// Places of the suspects among users 1 to 4, when the row is to blame.
+    /// Places of the bad_rows among users 1 to 4, when the row is to blame.
     fn found(message: &str, detail: &str) -> Option<Vec<usize>> {
         suspected("23505", message, detail)
     }
@@ -101,8 +101,8 @@ mod tests {
                 .then(|| Detail { text: detail.into(), is_about_value: false }),
             ..Refusal::default()
         };
-        let suspects = suspects(&refusal, &rows)?;
-        Some((0..rows.len()).filter(|&at| suspects[at]).collect())
+        let bad_rows = bad_rows(&refusal, &rows)?;
+        Some((0..rows.len()).filter(|&at| bad_rows[at]).collect())
     }
 
     #[test]

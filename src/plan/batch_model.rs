@@ -127,7 +127,7 @@ fn mapping(rules: Rules) -> Arc<Mapping> {
         base: cast.into(),
         type_name: cast.into(),
         numeric: cast == "integer",
-        literal,
+        input: literal,
         is_toasted: true,
         is_identity: true,
         ..TableColumn::default()
@@ -242,7 +242,7 @@ impl Model {
         }
         let fits = |(c, value): (&usize, &Vec<u8>)| {
             let text = !value.contains(&0);
-            text && (*c != BORN || change.mapping.columns[BORN].info.literal.accepts(value))
+            text && (*c != BORN || change.mapping.columns[BORN].info.input.accepts(value))
         };
         let others = || self.0.iter().filter(|(key, _)| **key != change.target).map(|(_, row)| row);
         let taken =

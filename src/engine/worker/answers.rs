@@ -47,7 +47,8 @@ impl Worker {
     /// Tells the clients of writes that were not done.
     pub(super) fn fail(&self, jobs: Vec<Job>, failure: &Failure) {
         let settle = |job: Job| {
-            let state = if job.unsure.is_some() { RowState::Unknown } else { RowState::Unchanged };
+            let state =
+                if job.in_doubt.is_some() { RowState::Unknown } else { RowState::Unchanged };
             settle_all(vec![job], |_| Err(failure.clone()), state)
         };
         self.completions.push(jobs.into_iter().map(settle).collect());
@@ -59,7 +60,7 @@ impl Worker {
         let now = Instant::now();
         let is_over = |job: &Job| job.deadline <= now || job.claim.is_given_up();
         let (expired, mut rest): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.unsure.is_none() && is_over(job));
+            jobs.into_iter().partition(|job| job.in_doubt.is_none() && is_over(job));
         for job in rest.iter_mut().filter(|job| job.deadline <= now) {
             job.change.action = Action::Read;
         }
@@ -72,9 +73,9 @@ impl Worker {
 
     /// Refuses what was never sent. Returns the writes whose outcome is not known.
     pub(super) fn give_up(&self, jobs: Vec<Job>, reason: &str) -> Vec<Job> {
-        let (unsure, refused): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| job.unsure.is_some());
+        let (in_doubt, refused): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.in_doubt.is_some());
         self.fail(refused, &Failure::Down(reason.to_string()));
-        unsure
+        in_doubt
     }
 }

@@ -9,8 +9,8 @@ use super::jobs_of;
 use super::members;
 use super::pause;
 use super::Worker;
-use crate::engine::in_doubt::{Doubt, Fate, Lost};
-use crate::engine::{Job, Trouble};
+use crate::engine::in_doubt::{InDoubt, Lost, Resolution};
+use crate::engine::{Job, StoreError};
 use crate::model::failure::Failure;
 use crate::plan::batch::{Form, Group};
 
@@ -22,7 +22,7 @@ impl Worker {
         if group.form == Form::Read {
             return self.again(group);
         }
-        let doubt = Arc::new(Doubt::new(&self.shared, lost));
+        let doubt = Arc::new(InDoubt::new(&self.shared, lost));
         // Who only reads may have all the time there is.
         let writes = jobs_of(&group).filter(|job| !job.change.action.only_looks());
         let deadline = writes.map(|job| job.deadline).max();
@@ -30,30 +30,30 @@ impl Worker {
             // Not on the connection of this batch, which may be as old as the lost one.
             self.store.release();
             match self.store.resolve(&doubt.lost, &group.mapping, &group.rows) {
-                Ok(Fate::Committed(outcomes)) => {
+                Ok(Resolution::Committed(outcomes)) => {
                     return self.settle(&group.form, group.rows.into_iter().zip(outcomes));
                 }
-                Ok(Fate::NotCommitted) => {
+                Ok(Resolution::NotCommitted) => {
                     jobs_of(&group).for_each(|job| job.claim.take_back());
                     return self.again(group);
                 }
-                Ok(Fate::Ended) if group.form.is_once() => {
+                Ok(Resolution::Ended) if group.form.is_once() => {
                     doubt.end();
                     let failure = Failure::TimedOut(format!(
                         "{}; the write may or may not be committed",
                         doubt.lost.reason
                     ));
-                    self.fail(doubtful(group, &doubt), &failure);
+                    self.fail(in_doubt(group, &doubt), &failure);
                     return Vec::new();
                 }
-                Ok(Fate::Ended) => {
+                Ok(Resolution::Ended) => {
                     doubt.end();
                     let group = mark(group, &doubt);
                     return self.again(group);
                 }
-                Err(Trouble::Down(reason)) => self.report_down(&reason),
-                Err(Trouble::Retry(reason)) => self.shared.stats.set_last_error(reason),
-                Ok(Fate::Running) | Err(_) => {}
+                Err(StoreError::Down(reason)) => self.report_down(&reason),
+                Err(StoreError::Retry(reason)) => self.shared.stats.set_last_error(reason),
+                Ok(Resolution::Running) | Err(_) => {}
             }
             // The database is away for long: others need the worker to be told so.
             let is_away = !group.form.is_once() && self.shared.health.refusal().is_some();
@@ -62,57 +62,58 @@ impl Worker {
             }
             std::thread::sleep(pause(tries));
         }
-        let doubtful = doubtful(group, &doubt);
-        self.park(doubtful);
+        let in_doubt = in_doubt(group, &doubt);
+        self.set_aside(in_doubt);
         Vec::new()
     }
 
     /// The writes that may be planned. Those of a statement that may still be running stay aside:
     /// a row that is read now could change afterwards.
-    pub(super) fn settle_doubts(&mut self, jobs: Vec<Job>) -> Vec<Job> {
-        if jobs.iter().all(|job| job.unsure.is_none()) {
+    pub(super) fn settle_in_doubt(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+        if jobs.iter().all(|job| job.in_doubt.is_none()) {
             return jobs;
         }
-        let mut fates: HashMap<*const Doubt, bool> = HashMap::new();
+        let mut resolutions: HashMap<*const InDoubt, bool> = HashMap::new();
         let (mut ready, mut aside) = (Vec::new(), Vec::new());
         for mut job in jobs {
-            let Some(doubt) = job.unsure.clone() else {
+            let Some(doubt) = job.in_doubt.clone() else {
                 ready.push(job);
                 continue;
             };
             if !doubt.is_over() {
                 let mapping = &job.change.mapping;
-                let was_not = *fates.entry(Arc::as_ptr(&doubt)).or_insert_with(|| {
-                    match self.store.resolve(&doubt.lost, mapping, &[]) {
-                        Ok(Fate::NotCommitted) => true,
-                        Ok(Fate::Committed(_) | Fate::Ended) => {
-                            doubt.end();
-                            false
-                        }
-                        Ok(Fate::Running) | Err(_) => false,
+                let was_not = *resolutions.entry(Arc::as_ptr(&doubt)).or_insert_with(|| match self
+                    .store
+                    .resolve(&doubt.lost, mapping, &[])
+                {
+                    Ok(Resolution::NotCommitted) => true,
+                    Ok(Resolution::Committed(_) | Resolution::Ended) => {
+                        doubt.end();
+                        false
                     }
+                    Ok(Resolution::Running) | Err(_) => false,
                 });
                 if was_not {
                     job.claim.take_back();
-                    job.unsure = None;
+                    job.in_doubt = None;
                 }
             }
-            match job.unsure.as_ref().is_none_or(|doubt| doubt.is_over()) {
+            match job.in_doubt.as_ref().is_none_or(|doubt| doubt.is_over()) {
                 true => ready.push(job),
                 false => aside.push(job),
             }
         }
-        self.park(aside);
+        self.set_aside(aside);
         ready
     }
 }
 
-fn mark(mut group: Group<Job>, doubt: &Arc<Doubt>) -> Group<Job> {
+fn mark(mut group: Group<Job>, doubt: &Arc<InDoubt>) -> Group<Job> {
     let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
-    all.for_each(|job| job.unsure = Some(doubt.clone()));
+    all.for_each(|job| job.in_doubt = Some(doubt.clone()));
     group
 }
 
-fn doubtful(group: Group<Job>, doubt: &Arc<Doubt>) -> Vec<Job> {
+fn in_doubt(group: Group<Job>, doubt: &Arc<InDoubt>) -> Vec<Job> {
     members(mark(group, doubt))
 }

@@ -11,9 +11,9 @@ pub fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowSt
         (RowState::Present(image), [job]) => is_as_written(image, &job.change),
         _ => false,
     };
-    let unsure = jobs.iter().any(|job| job.unsure.is_some());
+    let in_doubt = jobs.iter().any(|job| job.in_doubt.is_some());
     let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
-    Settled { target, mapping, answers: answers.collect(), state, as_written, unsure }
+    Settled { target, mapping, answers: answers.collect(), state, as_written, in_doubt }
 }
 
 /// See [`Settled::as_written`].

@@ -2,7 +2,7 @@
 
 use super::super::job::{Job, Row};
 use crate::model::failure::Refusal;
-use crate::plan::bad_row::suspects;
+use crate::plan::bad_row::bad_rows;
 use crate::plan::batch::{by_form, Group};
 
 /// A statement to run.
@@ -30,10 +30,10 @@ pub fn parts(groups: Vec<Group<Job>>) -> Vec<Part> {
 /// What is run in place of a refused statement of several rows: the rows that the error names after
 /// the others, or halves.
 pub fn split(mut part: Part, refusal: Refusal) -> Vec<Part> {
-    let suspects = take_suspects(&mut part, &refusal);
-    let is_rest = suspects.is_some();
+    let bad_rows = take_bad_rows(&mut part, &refusal);
+    let is_rest = bad_rows.is_some();
     let (mapping, form) = (part.group.mapping.clone(), part.group.form.clone());
-    let [first, second] = match suspects {
+    let [first, second] = match bad_rows {
         Some(rows) => [part.group, Group { mapping, form, rows }],
         None => halves(part.group),
     };
@@ -44,7 +44,7 @@ pub fn split(mut part: Part, refusal: Refusal) -> Vec<Part> {
 /// What is run in place of a refused mixed statement, where one row's columns may be what another
 /// row's client has no part in: the rows that the error names by their own columns, or all.
 pub fn unmix(mut part: Part, refusal: &Refusal) -> Vec<Part> {
-    match take_suspects(&mut part, refusal) {
+    match take_bad_rows(&mut part, refusal) {
         Some(rows) => {
             let rest = Part { is_rest: true, ..part };
             std::iter::once(rest).chain(parts(by_form(rows))).collect()
@@ -55,12 +55,12 @@ pub fn unmix(mut part: Part, refusal: &Refusal) -> Vec<Part> {
 
 /// Takes out the rows that the error names. Not a second time: many bad rows would be found one by
 /// one.
-fn take_suspects(part: &mut Part, refusal: &Refusal) -> Option<Vec<Row>> {
+fn take_bad_rows(part: &mut Part, refusal: &Refusal) -> Option<Vec<Row>> {
     if part.is_rest {
         return None;
     }
-    let mut suspects = suspects(refusal, &part.group.rows)?.into_iter();
-    Some(part.group.rows.extract_if(.., |_| suspects.next() == Some(true)).collect())
+    let mut bad_rows = bad_rows(refusal, &part.group.rows)?.into_iter();
+    Some(part.group.rows.extract_if(.., |_| bad_rows.next() == Some(true)).collect())
 }
 
 /// The writes of all rows, where they are.

@@ -32,9 +32,9 @@ impl Worker {
 
     /// This server is no master any more, or not in the term in which these writes were taken.
     pub(super) fn fail_demoted(&self, jobs: Vec<Job>) {
-        for unsure in self.give_up(jobs, &Demoted.to_string()) {
+        for in_doubt in self.give_up(jobs, &Demoted.to_string()) {
             let text = "this server follows another one now; the write may or may not be committed";
-            self.fail(vec![unsure], &Failure::TimedOut(text.into()));
+            self.fail(vec![in_doubt], &Failure::TimedOut(text.into()));
         }
     }
 }

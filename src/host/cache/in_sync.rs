@@ -54,7 +54,7 @@ pub struct Sync {
     /// Whose sessions have to be gone before anything is known.
     earlier: Vec<Tag>,
     /// Histories of the database that were dealt with.
-    histories: u64,
+    timelines: u64,
     /// [`Catalog::reshapings`](crate::pg::catalog::Catalog::reshapings) that were dealt with.
     reshapings: u64,
 }
@@ -104,7 +104,7 @@ pub fn is_in_sync(module: &Module) -> bool {
     let is_done = {
         let state = module.state();
         state.sync.phase == Phase::Done
-            && state.sync.histories == module.manager.history.changes()
+            && state.sync.timelines == module.manager.timeline.changes()
             && state.sync.reshapings == module.catalog.reshapings()
     };
     is_done
@@ -133,13 +133,13 @@ pub fn progress(module: &Module) -> String {
 }
 
 /// The data set may be older than the table, or newer: at load, and after a fault.
-pub fn doubt() {
+pub fn check_all() {
     let Some(module) = module() else { return };
-    module.feed.stop();
+    module.journal_reader.stop();
     let before = {
         let sync = &mut module.state().sync;
         let (outstanding, is_stepping) = (sync.outstanding, sync.is_stepping);
-        let histories = module.manager.history.changes();
+        let timelines = module.manager.timeline.changes();
         // Every key is looked at, or what the journal names since a position of this shape.
         let (reshapings, _) = module.catalog.take_reshaped();
         let is_beginning = true;
@@ -147,7 +147,7 @@ pub fn doubt() {
             outstanding,
             is_stepping,
             is_beginning,
-            histories,
+            timelines,
             reshapings,
             ..Sync::default()
         };
@@ -160,7 +160,7 @@ pub fn doubt() {
 }
 
 /// What a key holds may not be its row: it is read again.
-pub fn doubt_key(module: &Module, target: &[u8]) {
+pub fn reread(module: &Module, target: &[u8]) {
     let mut state = module.state();
     state.sync.keys.push(target.to_vec());
     if state.sync.phase == Phase::Done {
@@ -171,7 +171,7 @@ pub fn doubt_key(module: &Module, target: &[u8]) {
 }
 
 /// The same, after a while.
-pub fn doubt_key_later(module: &Module, target: &[u8], pause: Duration) {
+pub fn reread_later(module: &Module, target: &[u8], pause: Duration) {
     let mut state = module.state();
     state.sync.later.push_back((Instant::now() + pause, target.to_vec()));
     if state.sync.phase == Phase::Done {
@@ -187,13 +187,13 @@ pub fn check(module: &Module, target: &[u8], called: &Called) {
     const DOWN: &[u8] = b"while the cluster is down";
     let is_down = |error: &[u8]| error.windows(DOWN.len()).any(|words| words == DOWN);
     if called.error().is_some_and(is_down) {
-        doubt_key(module, target);
+        reread(module, target);
     }
 }
 
-/// The database tells another history; any thread may say so.
-pub fn history_changed() {
-    ffi::wake(doubt);
+/// The database tells another timeline; any thread may say so.
+pub fn timeline_changed() {
+    ffi::wake(check_all);
 }
 
 /// Values have another text than before; any thread may say so.
@@ -232,7 +232,7 @@ fn look_at_reshaped() {
 pub fn check_shape(module: &Module, settled: &Settled) {
     if matches!(settled.state, RowState::Present(_)) && module.catalog.is_reshaped(&settled.mapping)
     {
-        doubt_key(module, &settled.target);
+        reread(module, &settled.target);
     }
 }
 
@@ -254,7 +254,7 @@ fn begin(ctx: &Ctx) {
         _ => return,
     };
     // In a cluster no key stays with its server for ever.
-    let has_position = module.feed.has_journal() && !ctx.flags().is_cluster();
+    let has_position = module.journal_reader.has_journal() && !ctx.flags().is_cluster();
     let position = match has_position {
         true => position::stored(&ctx),
         false => {
@@ -271,12 +271,12 @@ fn begin(ctx: &Ctx) {
     let is_empty = ctx.read(c"DBSIZE", &[]).integer() == sessions::keys(&ctx);
     // Who follows a journal doesn't know what changes before its first look: what is cached until
     // then is read again.
-    if is_empty && earlier.is_empty() && !module.feed.has_journal() {
+    if is_empty && earlier.is_empty() && !module.journal_reader.has_journal() {
         module.state().sync.phase = Phase::Done;
         return;
     }
     module.state().sync.earlier = earlier.clone();
-    module.feed.start(position, earlier);
+    module.journal_reader.start(position, earlier);
     module.shared.health.nudge();
 }
 
@@ -286,7 +286,7 @@ fn news(ctx: &Ctx) {
     if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
         return;
     }
-    let Some(news) = module.feed.take() else { return };
+    let Some(news) = module.journal_reader.take() else { return };
     let gone = std::mem::take(&mut module.state().sync.earlier);
     if !gone.is_empty() {
         sessions::are_gone(module, gone);
@@ -306,7 +306,7 @@ fn news(ctx: &Ctx) {
             // It was followed, and the journal has been cut off or replaced.
             if state.sync.is_following {
                 drop(state);
-                return doubt();
+                return check_all();
             }
             if let Some(position) = position {
                 state.reach(position);

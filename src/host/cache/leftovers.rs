@@ -83,7 +83,7 @@ pub fn swapped(module: &Module, a: i32, b: i32) {
     }
     drop(state);
     if other != ours {
-        in_sync::doubt();
+        in_sync::check_all();
     }
 }
 
@@ -100,7 +100,7 @@ fn other_of(db: i32, a: i32, b: i32) -> i32 {
 /// be done again here; how it ends is seen in the row, when it must have ended.
 pub fn migrated(module: &Module, name: &[u8]) {
     if let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) {
-        in_sync::doubt_key_later(module, staged.target, module.shared.limits.timeout() * 2);
+        in_sync::reread_later(module, staged.target, module.shared.limits.timeout() * 2);
     }
     module.state().leftovers.add([name.to_vec()]);
 }

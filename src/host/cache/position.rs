@@ -14,14 +14,14 @@ pub fn stored(ctx: &Ctx) -> Option<Position> {
     let reply = ctx.read(c"HMGET", &args.each_ref());
     let texts: Vec<String> =
         reply.texts().into_iter().map(|text| String::from_utf8_lossy(text).into()).collect();
-    let [history, snapshot, shape] = <[String; 3]>::try_from(texts).ok()?;
-    (!snapshot.is_empty()).then_some(Position { history, snapshot, shape })
+    let [timeline, snapshot, shape] = <[String; 3]>::try_from(texts).ok()?;
+    (!snapshot.is_empty()).then_some(Position { timeline, snapshot, shape })
 }
 
 /// Makes it say so.
 pub fn store(ctx: &Writable, module: &Module, position: &Position) {
-    let Position { history, snapshot, shape } = position;
-    let texts = ["history", history, "snapshot", snapshot, "shape", shape];
+    let Position { timeline, snapshot, shape } = position;
+    let texts = ["history", timeline, "snapshot", snapshot, "shape", shape];
     let args: Vec<Str> =
         std::iter::once(POSITION).chain(texts.map(str::as_bytes)).map(Str::new).collect();
     let args: Vec<&Str> = args.iter().collect();

@@ -14,7 +14,7 @@ use crate::model::mapping::Mapping;
 
 /// One kind of line for each kind of failure.
 #[derive(Default)]
-pub struct Complaints {
+pub struct ErrorLog {
     refused: [Throttle; Class::ALL.len()],
     late: [Throttle; Stage::ALL.len()],
     busy: Throttle,
@@ -63,7 +63,7 @@ impl Late {
     }
 }
 
-impl Complaints {
+impl ErrorLog {
     /// A client was answered with this failure. `late` is who has waited in vain, if anybody.
     pub fn add(&mut self, module: &Module, failure: &Failure, late: Option<Late>) {
         let now = Instant::now();

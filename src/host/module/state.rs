@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::error_log::{Complaints, Late};
+use super::error_log::{ErrorLog, Late};
 use super::inbox::Inbox;
 use crate::command::{CacheOnly, KeptChange, Named, Reply};
 use crate::config::{Config, Unmapped};
@@ -30,7 +30,7 @@ use crate::model::mapping::Mapping;
 use crate::pg::catalog::Catalog;
 use crate::pg::connect::connections::Connections;
 use crate::pg::connect::pool::Manager;
-use crate::pg::journal::reader::Feed;
+use crate::pg::journal::reader::JournalReader;
 
 /// The loaded module.
 pub struct Module {
@@ -54,7 +54,7 @@ pub struct Module {
     /// Makes connections outside the pool.
     pub manager: Manager,
     /// What the database tells of changed keys.
-    pub feed: Arc<Feed>,
+    pub journal_reader: Arc<JournalReader>,
     /// The thread that watches the database.
     pub monitor: JoinHandle<()>,
     /// True from the first turn of the event loop after OnLoad.
@@ -67,7 +67,7 @@ pub struct Module {
 #[derive(Default)]
 pub struct MainThread {
     state: Mutex<State>,
-    complaints: Mutex<Complaints>,
+    error_log: Mutex<ErrorLog>,
 }
 
 static MODULE: RwLock<Option<&'static Module>> = RwLock::new(None);
@@ -253,8 +253,8 @@ impl Module {
             Some(Failure::Input(_)) => stats.bad_input.add(1),
         }
         if let Some(failure) = failure {
-            let complaints = &self.main.complaints;
-            complaints.lock().unwrap_or_else(PoisonError::into_inner).add(self, failure, late);
+            let error_log = &self.main.error_log;
+            error_log.lock().unwrap_or_else(PoisonError::into_inner).add(self, failure, late);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::config::limits::Limit;
-use crate::engine::percentiles::{Recent, Summary};
+use crate::engine::percentiles::{Percentiles, Summary};
 use crate::host::cache::in_sync;
 use crate::host::cache::verify::Verify;
 use crate::host::ffi::Info;
@@ -31,8 +31,8 @@ fn number(name: &str, number: u64) -> (String, Shown) {
 }
 
 /// `<name>_p50_<unit>` and so on.
-fn summary(name: &str, recent: &Recent, now: Instant) -> [(String, Shown); 3] {
-    let Summary { p50, p99, max } = recent.summary(now);
+fn summary(name: &str, percentiles: &Percentiles, now: Instant) -> [(String, Shown); 3] {
+    let Summary { p50, p99, max } = percentiles.summary(now);
     [("p50", p50), ("p99", p99), ("max", max)]
         .map(|(which, value)| number(&format!("{name}_{which}"), value))
 }
@@ -76,7 +76,7 @@ fn latency(module: &Module, now: Instant) -> Vec<(String, Shown)> {
     let stats = &module.shared.stats;
     let mut fields = Vec::new();
     for (name, timing) in [("commit_usec", &stats.commit), ("write_usec", &stats.write)] {
-        fields.extend(summary(name, &timing.recent, now));
+        fields.extend(summary(name, &timing.percentiles, now));
         fields.push(number(&format!("{name}_total"), timing.total.get()));
     }
     fields

@@ -92,7 +92,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         }
         Some(ctx) if !is_of_now => {
             // Another master may have written the row, and this data set is its own.
-            in_sync::doubt_key(module, &settled.target);
+            in_sync::reread(module, &settled.target);
             if is_last {
                 ctx.remove(&staged_key(module, &settled));
             }

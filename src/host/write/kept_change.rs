@@ -47,7 +47,7 @@ pub fn make_row(module: &Module, state: &mut State, settled: &mut Settled) -> Ve
             None => Action::Read,
         };
         let change = Change::new(&pending.mapping, &settled.target, action);
-        let limit = timeout::patience(module, &pending.waiter);
+        let limit = timeout::time_limit(module, &pending.waiter);
         let deadline = pending.since + limit.0.map_or(timeout::FOR_EVER, |(_, time)| time);
         pending.claim.take_back();
         let mut job = Job::new(id, change, deadline, pending.term, module.inbox.clone());

@@ -91,7 +91,7 @@ impl Counter<'_> {
             // The first try may have deleted it; then the cache remembers the row.
             Reply::Existed => Value::Integer(i64::from(
                 matches!(state, RowState::Deleted)
-                    || (self.settled.unsure && self.kind == Kind::Hash),
+                    || (self.settled.in_doubt && self.kind == Kind::Hash),
             )),
             Reply::Found => Value::Integer(matches!(state, RowState::Present(_)).into()),
             Reply::Number(n) => Value::Integer(*n),

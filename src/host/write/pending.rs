@@ -9,7 +9,7 @@ use super::admit::{self, refuse};
 use super::completion;
 use super::several::{self, Gather};
 use super::timeout::{
-    abandon, give_up, patience, refuse_late, too_late, unsent, watch_deadlines, FOR_EVER, GRACE,
+    abandon, give_up, refuse_late, time_limit, too_late, unsent, watch_deadlines, FOR_EVER, GRACE,
 };
 use crate::command::Write;
 use crate::config::limits::Limit;
@@ -55,7 +55,7 @@ pub fn submit(
     acknowledgement: Option<Acknowledgement>,
 ) -> JobId {
     let since = Instant::now();
-    let limit = patience(module, &waiter);
+    let limit = time_limit(module, &waiter);
     let deadline = since + limit.0.map_or(FOR_EVER, |(_, time)| time);
     let change = Change::new(mapping, target, write.action);
     let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
@@ -109,7 +109,7 @@ pub fn wait(
     acknowledgement: Option<Acknowledgement>,
 ) -> Value {
     module.shared.stats.sync.add(1);
-    let limit = patience(module, &Waiter::Server);
+    let limit = time_limit(module, &Waiter::Server);
     let began = Instant::now();
     let until = began + module.shared.limits.sync_timeout();
     let only_looks = write.action.only_looks();
@@ -223,7 +223,7 @@ pub fn wait_all(
     let until = Instant::now() + module.shared.limits.sync_timeout();
     for (mapping, target, write) in writes {
         if Instant::now() >= until {
-            let limit = patience(module, &Waiter::Server);
+            let limit = time_limit(module, &Waiter::Server);
             let failure = unsent(write.action.only_looks(), false, &limit);
             let late = Late { mapping, stage: Stage::Queued, limit: Limit::SyncTimeout };
             error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));

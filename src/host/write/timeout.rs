@@ -13,7 +13,7 @@ use crate::host::operator::refresh_many::{self, Refresh};
 use crate::model::failure::Failure;
 
 /// How long somebody waits for a write. Nobody's patience ends.
-pub fn patience(module: &Module, waiter: &Waiter) -> Limited {
+pub fn time_limit(module: &Module, waiter: &Waiter) -> Limited {
     let limits = &module.shared.limits;
     Limited(match waiter {
         Waiter::Server => Some((Limit::SyncTimeout.key(), limits.sync_timeout())),

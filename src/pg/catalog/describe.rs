@@ -121,7 +121,7 @@ fn constraint(
     let ranges = is_understood.then(|| ranges(row.get(2))).flatten();
     let place = |(name, range): (String, Range)| {
         let at = table.columns.iter().position(|column| column.name == name)?;
-        let is_whole = matches!(table.columns[at].literal, InputSyntax::Integer(..));
+        let is_whole = matches!(table.columns[at].input, InputSyntax::Integer(..));
         is_whole.then_some((at, range))
     };
     Constraint {
@@ -166,7 +166,7 @@ fn column(row: &Row, is_utf8: bool) -> TableColumn {
         base: row.get(10),
         numeric: row.get(11),
         type_name: row.get(3),
-        literal: literal(ty.as_ref(), modifier, is_utf8),
+        input: literal(ty.as_ref(), modifier, is_utf8),
         bytea: row.get(6),
         // `varchar(n)` cuts blanks off: such an id is written in another way.
         verbatim: matches!(ty, Some(Type::TEXT | Type::VARCHAR)) && modifier < 0,

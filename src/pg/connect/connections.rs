@@ -32,8 +32,8 @@ impl Connections {
     }
 
     /// A connection; waits for one that long.
-    pub fn get(&self, patience: Duration) -> Result<PooledConnection<Manager>, r2d2::Error> {
-        self.pool().get_timeout(patience)
+    pub fn get(&self, timeout: Duration) -> Result<PooledConnection<Manager>, r2d2::Error> {
+        self.pool().get_timeout(timeout)
     }
 
     /// True when the session may be used: it was made in the term of now.

@@ -7,7 +7,7 @@ use crate::config::settings::Settings;
 use crate::config::Config;
 use crate::engine::Terms;
 use crate::pg::connect::pool::Manager;
-use crate::pg::connect::timeline::History;
+use crate::pg::connect::timeline::Timeline;
 use crate::pg::connect::tls::{Mode, Roots};
 
 fn tls(text: &str) -> TlsOptions {
@@ -171,8 +171,8 @@ fn an_at_sign_too_many_is_told_with_what_to_write() {
 fn shown(url: &str) -> String {
     let document = r#"{"mappings":[{"table":"t"}]}"#;
     let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
-    let (history, terms) = (Arc::new(History::new(|| ())), Arc::new(Terms::new(true)));
-    let manager = Manager::new(Arc::new(limits), url, history, Settings::default(), terms, false);
+    let (timeline, terms) = (Arc::new(Timeline::new(|| ())), Arc::new(Terms::new(true)));
+    let manager = Manager::new(Arc::new(limits), url, timeline, Settings::default(), terms, false);
     manager.map_or_else(|error| error.to_string(), |manager| manager.shown())
 }
 

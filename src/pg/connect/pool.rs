@@ -16,8 +16,8 @@ use super::read_only;
 use super::servers::{in_order, without_hosts, Address, Failures, Server};
 use super::session::{Mark, Session};
 use super::settings::SessionSettings;
-use super::socket::{Dial, Patience};
-use super::timeline::History;
+use super::socket::{Dial, ReadTimeout};
+use super::timeline::Timeline;
 use super::tls::{Mode, Tls};
 use super::tls_error::{explain_tls, is_about_tls};
 use crate::config::limits::{Limit, Limits};
@@ -61,8 +61,8 @@ pub struct Manager {
     /// TLS from the first byte on.
     is_direct: bool,
     attempts: Arc<AtomicUsize>,
-    /// Which history the database tells.
-    pub history: Arc<History>,
+    /// The timeline of the database.
+    pub timeline: Arc<Timeline>,
     /// What gives values their text.
     pub settings: Arc<SessionSettings>,
     /// What marks each session.
@@ -133,7 +133,7 @@ impl Manager {
     pub fn new(
         limits: Arc<Limits>,
         url: &str,
-        history: Arc<History>,
+        timeline: Arc<Timeline>,
         session: Settings,
         terms: Arc<Terms>,
         has_journal: bool,
@@ -162,7 +162,7 @@ impl Manager {
             tls: Tls::new(tls)?.map(Arc::new),
             is_direct,
             attempts: Arc::default(),
-            history,
+            timeline,
             settings: Arc::new(SessionSettings::new(session)),
             terms,
             has_journal,
@@ -240,7 +240,7 @@ impl Manager {
     }
 
     fn attempt_at(&self, address: &Address) -> Result<Session, ConnectError> {
-        let patience = Patience::new(self.limits.connect_timeout());
+        let read_timeout = ReadTimeout::new(self.limits.connect_timeout());
         // The term of before: what is made meanwhile is of no use in a later one.
         let term = self.terms.now();
         let mark = Mark { term, tag: self.terms.tag(term), has_journal: self.has_journal };
@@ -249,12 +249,13 @@ impl Manager {
             Some(nature) => nature,
             None => {
                 let config = self.config_for(address);
-                let nature = pooler::look(|| self.dial(&config, &patience))?;
+                let nature = pooler::look(|| self.dial(&config, &read_timeout))?;
                 self.known.learn(&name, nature);
                 nature
             }
         };
-        let (mut client, told) = self.dial(&self.set_in(self.config_for(address)), &patience)?;
+        let (mut client, told) =
+            self.dial(&self.set_in(self.config_for(address)), &read_timeout)?;
         let is_direct = nature == Nature::Direct;
         if is_direct && !pooler::is_direct(&told, pooler::process(&mut client)?) {
             self.known.forget();
@@ -264,33 +265,34 @@ impl Manager {
         if let Some(why) = read_only::why(&mut client)? {
             return Err(ConnectError::ReadOnly(read_only::text(&name, &why)));
         }
-        let mut session = Session::set_up(client, &self.limits, patience, &self.settings, mark)?;
+        let mut session =
+            Session::set_up(client, &self.limits, read_timeout, &self.settings, mark)?;
         session.is_direct = is_direct;
-        self.history.note(&session.backend.history);
+        self.timeline.note(&session.backend.timeline);
         Ok(session)
     }
 
     fn dial(
         &self,
         config: &postgres::Config,
-        patience: &Arc<Patience>,
+        read_timeout: &Arc<ReadTimeout>,
     ) -> Result<(Client, Told), ConnectError> {
         let told = Told::default();
-        self.client(config, patience, &told).map(|client| (client, told))
+        self.client(config, read_timeout, &told).map(|client| (client, told))
     }
 
     fn client(
         &self,
         config: &postgres::Config,
-        patience: &Arc<Patience>,
+        read_timeout: &Arc<ReadTimeout>,
         told: &Told,
     ) -> Result<Client, ConnectError> {
         if self.is_local {
             return Ok(PostgresConnectionManager::new(config.clone(), NoTls).connect()?);
         }
         let dial = |tls, is_optional| {
-            let (is_direct, patience) = (self.is_direct, patience.clone());
-            let dial = Dial { tls, is_optional, is_direct, patience, told: told.clone() };
+            let (is_direct, read_timeout) = (self.is_direct, read_timeout.clone());
+            let dial = Dial { tls, is_optional, is_direct, read_timeout, told: told.clone() };
             PostgresConnectionManager::new(config.clone(), dial).connect()
         };
         let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };

@@ -11,7 +11,7 @@ use postgres::{Client, SimpleQueryMessage, Statement};
 use super::pool::ConnectError;
 use super::read_only;
 use super::settings::SessionSettings;
-use super::socket::Patience;
+use super::socket::ReadTimeout;
 use super::timeline;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
@@ -54,7 +54,7 @@ pub struct Session {
     limits: Arc<Limits>,
     /// The time limit of its statements, in milliseconds.
     timeout: u64,
-    patience: Arc<Patience>,
+    read_timeout: Arc<ReadTimeout>,
     /// The server's process that serves it.
     pub backend: Arc<Backend>,
     /// What gives its values their text.
@@ -73,7 +73,7 @@ impl Session {
     pub fn set_up(
         mut client: Client,
         limits: &Arc<Limits>,
-        patience: Arc<Patience>,
+        read_timeout: Arc<ReadTimeout>,
         settings: &Arc<SessionSettings>,
         mark: Mark,
     ) -> Result<Session, ConnectError> {
@@ -81,15 +81,15 @@ impl Session {
         let told = client.simple_query(BACKEND)?;
         let text = |at| cell(&told, at).unwrap_or_default().to_string();
         let (pid, started, period) = (text(0).parse().unwrap_or(0), text(1), text(2));
-        let history = match client.simple_query(&format!("SELECT {}", timeline::SQL)) {
+        let timeline = match client.simple_query(&format!("SELECT {}", timeline::SQL)) {
             Ok(told) => cell(&told, 0).unwrap_or_default().to_string(),
             // A service that is no plain PostgreSQL may hide it.
             Err(error) if error.as_db_error().is_some() => timeline::HIDDEN.into(),
             Err(error) => return Err(error.into()),
         };
         set(&mut client, timeout, settings, mark.tag)?;
-        patience.started(answer_limit(limits));
-        let backend = Arc::new(Backend { pid, started, history, period });
+        read_timeout.started(answer_limit(limits));
+        let backend = Arc::new(Backend { pid, started, timeline, period });
         Ok(Session {
             client,
             statements: HashMap::new(),
@@ -97,7 +97,7 @@ impl Session {
             last_used: Instant::now(),
             limits: limits.clone(),
             timeout,
-            patience,
+            read_timeout,
             backend,
             settings: settings.clone(),
             mark,
@@ -161,7 +161,7 @@ impl Session {
         let timeout = self.limits.get(Limit::Timeout);
         if timeout != self.timeout {
             self.client.batch_execute(&time_limits(timeout))?;
-            self.patience.started(answer_limit(&self.limits));
+            self.read_timeout.started(answer_limit(&self.limits));
             self.timeout = timeout;
         }
         Ok(())

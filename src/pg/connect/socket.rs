@@ -1,7 +1,7 @@
-//! The stream of bytes to the database: with TLS or without, and with an end to patience.
+//! The stream of bytes to the database: with TLS or without, and with a read timeout.
 //!
 //! `postgres` waits for ever, and for any amount, once a connection is made. So all its bytes go
-//! through [`Patient`], which gives the connection up when the database says nothing.
+//! through [`Watched`], which gives the connection up when the database says nothing.
 
 use std::future::Future;
 use std::io;
@@ -34,18 +34,18 @@ const STEPS: u32 = 4;
 
 /// How long a connection waits for the database.
 #[derive(Debug)]
-pub struct Patience {
+pub struct ReadTimeout {
     /// The connection is being made: that ends in time, whatever is said.
     starting: AtomicBool,
     /// Silence that is borne, in milliseconds.
     limit: AtomicU64,
 }
 
-impl Patience {
+impl ReadTimeout {
     /// For a connection that is to be made within `limit`.
-    pub fn new(limit: Duration) -> Arc<Patience> {
+    pub fn new(limit: Duration) -> Arc<ReadTimeout> {
         let limit = AtomicU64::new(limit.as_millis() as u64);
-        Arc::new(Patience { starting: AtomicBool::new(true), limit })
+        Arc::new(ReadTimeout { starting: AtomicBool::new(true), limit })
     }
 
     /// The connection is made; from now on a statement's answer is waited for.
@@ -74,7 +74,7 @@ pub struct Dial {
     /// `sslnegotiation=direct`: the server isn't asked for TLS first.
     pub is_direct: bool,
     /// How long it waits.
-    pub patience: Arc<Patience>,
+    pub read_timeout: Arc<ReadTimeout>,
     /// Where it says what the server has told of itself.
     pub told: Told,
 }
@@ -85,46 +85,46 @@ pub struct Attempt {
     host: String,
 }
 
-type Tls = <MakeRustlsConnect as MakeTlsConnect<Patient>>::Stream;
+type Tls = <MakeRustlsConnect as MakeTlsConnect<Watched>>::Stream;
 
 /// A stream that `postgres` reads and writes.
-pub struct Link {
+pub struct Transport {
     stream: Stream,
     greeting: Greeting,
 }
 
 enum Stream {
     /// Without TLS.
-    Plain(Patient),
+    Plain(Watched),
     /// With TLS.
     Tls(Box<Tls>),
 }
 
 impl MakeTlsConnect<Socket> for Dial {
-    type Stream = Link;
+    type Stream = Transport;
     type TlsConnect = Attempt;
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Attempt> {
-        let (tls, patience) = (self.tls.clone(), self.patience.clone());
+        let (tls, read_timeout) = (self.tls.clone(), self.read_timeout.clone());
         let (is_optional, is_direct) = (self.is_optional, self.is_direct);
-        let dial = Dial { tls, patience, is_optional, is_direct, told: self.told.clone() };
+        let dial = Dial { tls, read_timeout, is_optional, is_direct, told: self.told.clone() };
         Ok(Attempt { dial, host: host.to_string() })
     }
 }
 
 impl TlsConnect<Socket> for Attempt {
-    type Stream = Link;
+    type Stream = Transport;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Transport>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         let Attempt { dial, host } = self;
         Box::pin(async move {
-            let mut stream = Patient::new(socket, dial.patience);
+            let mut stream = Watched::new(socket, dial.read_timeout);
             let greeting = Greeting::new(dial.told);
             let Some(mut tls) = dial.tls else {
-                return Ok(Link { stream: Stream::Plain(stream), greeting });
+                return Ok(Transport { stream: Stream::Plain(stream), greeting });
             };
             if !dial.is_direct {
                 // SSLRequest: its length and its code.
@@ -132,23 +132,23 @@ impl TlsConnect<Socket> for Attempt {
                 match stream.read_u8().await? {
                     b'S' => {}
                     b'N' if dial.is_optional => {
-                        return Ok(Link { stream: Stream::Plain(stream), greeting });
+                        return Ok(Transport { stream: Stream::Plain(stream), greeting });
                     }
                     b'N' => return Err(io::Error::other("server does not support TLS")),
                     _ => return Err(io::Error::other("no PostgreSQL server answers there")),
                 }
             }
-            let Ok(attempt) = MakeTlsConnect::<Patient>::make_tls_connect(&mut tls, &host);
+            let Ok(attempt) = MakeTlsConnect::<Watched>::make_tls_connect(&mut tls, &host);
             let stream = Stream::Tls(Box::new(attempt.connect(stream).await?));
-            Ok(Link { stream, greeting })
+            Ok(Transport { stream, greeting })
         })
     }
 }
 
 /// A socket whose other end has to say something while it is waited for.
-pub struct Patient {
+pub struct Watched {
     socket: Socket,
-    patience: Arc<Patience>,
+    read_timeout: Arc<ReadTimeout>,
     /// As it was when it was looked at last.
     starting: bool,
     step: Pin<Box<Sleep>>,
@@ -157,15 +157,15 @@ pub struct Patient {
     read: u64,
 }
 
-impl Patient {
-    fn new(socket: Socket, patience: Arc<Patience>) -> Patient {
-        let step = Box::pin(sleep(patience.limit() / STEPS));
-        Patient { socket, patience, starting: true, step, silent: 0, read: 0 }
+impl Watched {
+    fn new(socket: Socket, read_timeout: Arc<ReadTimeout>) -> Watched {
+        let step = Box::pin(sleep(read_timeout.limit() / STEPS));
+        Watched { socket, read_timeout, starting: true, step, silent: 0, read: 0 }
     }
 
     /// Whether the connection is still being made. When it is not any more, the count begins anew.
     fn is_starting(&mut self) -> bool {
-        if self.starting && !self.patience.is_starting() {
+        if self.starting && !self.read_timeout.is_starting() {
             self.starting = false;
             self.silent = 0;
         }
@@ -175,7 +175,7 @@ impl Patient {
     /// Nothing can be read or written now: counts the steps of silence.
     fn wait<T>(&mut self, cx: &mut Context) -> Poll<io::Result<T>> {
         self.is_starting();
-        let limit = self.patience.limit();
+        let limit = self.read_timeout.limit();
         while self.step.as_mut().poll(cx).is_ready() {
             self.silent += 1;
             if self.silent > STEPS {
@@ -195,7 +195,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context,
@@ -217,7 +217,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context,
@@ -241,17 +241,17 @@ impl AsyncWrite for Patient {
     }
 }
 
-/// The same call on whatever the link is.
+/// The same call on whatever the transport is.
 macro_rules! pass {
-    ($link:expr, $call:ident $(, $argument:expr)*) => {
-        match &mut $link.stream {
+    ($stream:expr, $call:ident $(, $argument:expr)*) => {
+        match &mut $stream.stream {
             Stream::Plain(stream) => Pin::new(stream).$call($($argument),*),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).$call($($argument),*),
         }
     };
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context,
@@ -264,7 +264,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for Transport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context,
@@ -282,7 +282,7 @@ impl AsyncWrite for Link {
     }
 }
 
-impl TlsStream for Link {
+impl TlsStream for Transport {
     fn channel_binding(&self) -> ChannelBinding {
         match &self.stream {
             Stream::Plain(_) => ChannelBinding::none(),

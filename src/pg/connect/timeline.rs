@@ -1,12 +1,12 @@
-//! Which history the database tells: a failover or a recovery begins a new one.
+//! Which timeline the database tells: a failover or a recovery begins a new one.
 //!
-//! What was committed in one history may be missing in the next: the standby that became the
+//! What was committed in one timeline may be missing in the next: the standby that became the
 //! primary had not received it. Then no cached hash can be trusted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The history's name: cluster, database and timeline. NULL on a standby, which has no say. Where
+/// The timeline's name: cluster, database and timeline. NULL on a standby, which has no say. Where
 /// commits don't wait for the disk, a crash can lose some; it resets the statistics.
 pub const SQL: &str = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE
     (SELECT system_identifier FROM pg_control_system())
@@ -20,16 +20,16 @@ pub const HIDDEN: &str = "hidden";
 
 /// What the connections have seen.
 #[derive(Debug)]
-pub struct History {
+pub struct Timeline {
     known: Mutex<Option<String>>,
     changes: AtomicU64,
     notify: fn(),
 }
 
-impl History {
+impl Timeline {
     /// Nothing is known; `notify` is called at each change. By any thread.
-    pub fn new(notify: fn()) -> History {
-        History { known: Mutex::default(), changes: AtomicU64::new(0), notify }
+    pub fn new(notify: fn()) -> Timeline {
+        Timeline { known: Mutex::default(), changes: AtomicU64::new(0), notify }
     }
 
     /// A new connection says so. It is noted before a statement runs on it.
@@ -59,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_another_history_is_a_change() {
-        let history = History::new(|| ());
-        history.note("7/5/00000001");
-        history.note("");
-        history.note("7/5/00000001");
-        assert_eq!(history.changes(), 0);
-        history.note("7/5/00000002");
-        assert_eq!(history.changes(), 1);
+    fn only_another_timeline_is_a_change() {
+        let timeline = Timeline::new(|| ());
+        timeline.note("7/5/00000001");
+        timeline.note("");
+        timeline.note("7/5/00000001");
+        assert_eq!(timeline.changes(), 0);
+        timeline.note("7/5/00000002");
+        assert_eq!(timeline.changes(), 1);
     }
 }

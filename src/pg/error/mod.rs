@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postgres::error::{DbError, Severity, SqlState};
 use postgres::Error;
 
-use crate::engine::{Backend, Demoted, Lost, Trouble};
+use crate::engine::{Backend, Demoted, Lost, StoreError};
 use crate::model::failure::{Detail, Refusal};
 
 /// Why a statement that may write has given nothing.
@@ -38,7 +38,7 @@ impl SendError {
     }
 
     /// What it means for the statement's writes.
-    pub fn classify(&self, backend: &Arc<Backend>) -> Trouble {
+    pub fn classify(&self, backend: &Arc<Backend>) -> StoreError {
         match self {
             SendError::Demoted(demoted) => (*demoted).into(),
             SendError::Database(error) => classify(error, backend),
@@ -48,28 +48,28 @@ impl SendError {
 
 /// What a failed statement means. The one place where "try again" is decided: at once, on another
 /// connection, later, or never.
-pub fn classify(error: &Error, backend: &Arc<Backend>) -> Trouble {
+pub fn classify(error: &Error, backend: &Arc<Backend>) -> StoreError {
     let lost = || {
         let (reason, backend) = (explain(error), backend.clone());
-        Trouble::Lost(Lost { reason, backend, commit: None })
+        StoreError::Lost(Lost { reason, backend, commit: None })
     };
     let Some(db) = error.as_db_error().filter(|_| !is_end(error)) else {
         return lost();
     };
     match db.code() {
         &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED => {
-            Trouble::Conflict(refusal(db))
+            StoreError::Conflict(refusal(db))
         }
         // A prepared statement that DDL or a pooler has made useless.
-        &SqlState::INVALID_SQL_STATEMENT_NAME => Trouble::Conflict(refusal(db)),
+        &SqlState::INVALID_SQL_STATEMENT_NAME => StoreError::Conflict(refusal(db)),
         &SqlState::FEATURE_NOT_SUPPORTED if db.message().contains("cached plan") => {
-            Trouble::Conflict(refusal(db))
+            StoreError::Conflict(refusal(db))
         }
-        &SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
-        &SqlState::QUERY_CANCELED => Trouble::Canceled,
+        &SqlState::LOCK_NOT_AVAILABLE => StoreError::Locked,
+        &SqlState::QUERY_CANCELED => StoreError::Canceled,
         // The statement itself says so: it was not committed.
-        code if is_connection(code) => Trouble::Retry(explain(error)),
-        _ => Trouble::Refused(refusal(db)),
+        code if is_connection(code) => StoreError::Retry(explain(error)),
+        _ => StoreError::Refused(refusal(db)),
     }
 }
 
@@ -94,10 +94,10 @@ pub fn is_end(error: &Error) -> bool {
 }
 
 /// Why no connection could be had. Too many are open: there may be one later.
-pub fn classify_connect(reason: &str) -> Trouble {
+pub fn classify_connect(reason: &str) -> StoreError {
     match reason.starts_with(SqlState::TOO_MANY_CONNECTIONS.code()) {
-        true => Trouble::Retry(reason.to_string()),
-        false => Trouble::Down(reason.to_string()),
+        true => StoreError::Retry(reason.to_string()),
+        false => StoreError::Down(reason.to_string()),
     }
 }
 

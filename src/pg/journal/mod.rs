@@ -58,8 +58,8 @@ const USABLE: &str = "
 /// Where a data set is in the journal: what came before is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Which history the snapshot belongs to.
-    pub history: String,
+    /// Which timeline the snapshot belongs to.
+    pub timeline: String,
     /// `pg_current_snapshot()` as text.
     pub snapshot: String,
     /// What gave the values their text: [`of_all`](super::catalog::shape::of_all).
@@ -137,12 +137,12 @@ pub fn read(
     let statement = session.client.prepare_typed(&sql, &types)?;
     let rows = session.client.query(&statement, &[&running, &xmax, &except, &xmin])?;
     let Some(first) = rows.first() else { return Ok(None) };
-    // A standby has no history, and nothing to say.
-    let Some(history) = first.get::<_, Option<String>>(1) else { return Ok(None) };
+    // A standby has no timeline, and nothing to say.
+    let Some(timeline) = first.get::<_, Option<String>>(1) else { return Ok(None) };
     let shape = shape::of_all(mappings, &session.settings);
-    let position = Position { history, snapshot: first.get(0), shape };
+    let position = Position { timeline, snapshot: first.get(0), shape };
     let reaches_back = first.get::<_, Option<bool>>(2) == Some(true);
-    let is_same = from.is_some_and(|from| from.history == position.history);
+    let is_same = from.is_some_and(|from| from.timeline == position.timeline);
     if !reaches_back || !is_same || rows.len() > KEYS_MAX {
         return Ok(Some((Entries::Unknown, position)));
     }

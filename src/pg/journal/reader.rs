@@ -30,7 +30,7 @@ pub enum News {
 }
 
 /// The exchange. The main thread starts it, the monitor serves it.
-pub struct Feed {
+pub struct JournalReader {
     has_journal: bool,
     /// What this process signs its entries in the journal with.
     terms: Arc<Terms>,
@@ -65,10 +65,10 @@ enum Before {
     Ended(Earlier),
 }
 
-impl Feed {
+impl JournalReader {
     /// `notify` is called, by the monitor, when there are news.
-    pub fn new(has_journal: bool, terms: Arc<Terms>, notify: fn()) -> Feed {
-        Feed { has_journal, terms, notify, inner: Mutex::default() }
+    pub fn new(has_journal: bool, terms: Arc<Terms>, notify: fn()) -> JournalReader {
+        JournalReader { has_journal, terms, notify, inner: Mutex::default() }
     }
 
     /// True when there is a journal.

@@ -6,7 +6,7 @@
 use postgres::error::SqlState;
 
 use super::transaction::{read, reread};
-use crate::engine::{Fate, Lost, Outcome, Row};
+use crate::engine::{Lost, Outcome, Resolution, Row};
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
 
@@ -23,45 +23,45 @@ pub fn fate(
     lost: &Lost,
     mapping: &Mapping,
     rows: &[Row],
-) -> Result<Fate, postgres::Error> {
-    if session.backend.history.is_empty() {
+) -> Result<Resolution, postgres::Error> {
+    if session.backend.timeline.is_empty() {
         // A standby knows nothing; the primary may be elsewhere, or come.
         session.retire();
-        return Ok(Fate::Running);
+        return Ok(Resolution::Running);
     }
-    if session.backend.history != lost.backend.history {
-        return Ok(Fate::Ended);
+    if session.backend.timeline != lost.backend.timeline {
+        return Ok(Resolution::Ended);
     }
     let end = session.prepare_text(END)?;
     if session.client.query_opt(&end, &[&lost.backend.pid, &lost.backend.started])?.is_some() {
-        return Ok(Fate::Running);
+        return Ok(Resolution::Running);
     }
-    let Some(transaction) = &lost.commit else { return Ok(Fate::Ended) };
+    let Some(transaction) = &lost.commit else { return Ok(Resolution::Ended) };
     let status = session.prepare_text(STATUS)?;
     let status: Option<String> = match session.client.query_one(&status, &[&transaction.xid]) {
         Ok(row) => row.get(0),
         // A number that was not given yet: the server has crashed, and nothing of it is left.
         Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
-            return Ok(Fate::NotCommitted);
+            return Ok(Resolution::NotCommitted);
         }
         Err(error) => return Err(error),
     };
     match status.as_deref() {
-        Some("aborted") => Ok(Fate::NotCommitted),
-        Some("in progress") => Ok(Fate::Running),
+        Some("aborted") => Ok(Resolution::NotCommitted),
+        Some("in progress") => Ok(Resolution::Running),
         Some("committed") => {
             // After a crash another transaction may have got its number. The rows tell.
             let is_other = session.backend.period != lost.backend.period;
             if is_other && !is_there(session, mapping, rows, &transaction.outcomes)? {
-                return Ok(Fate::Ended);
+                return Ok(Resolution::Ended);
             }
             let mut outcomes = transaction.outcomes.clone();
             if !rows.is_empty() {
                 reread(session, mapping, rows, &mut outcomes)?;
             }
-            Ok(Fate::Committed(outcomes))
+            Ok(Resolution::Committed(outcomes))
         }
-        _ => Ok(Fate::Ended),
+        _ => Ok(Resolution::Ended),
     }
 }
 

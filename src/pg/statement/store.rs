@@ -8,7 +8,7 @@ use r2d2::PooledConnection;
 use super::resolve;
 use super::transaction;
 use crate::config::limits::Limits;
-use crate::engine::{claim, Fate, Lost, Outcome, Permit, Row, Store, Trouble};
+use crate::engine::{claim, Lost, Outcome, Permit, Resolution, Row, Store, StoreError};
 use crate::model::failure::{Refusal, READ_ONLY};
 use crate::model::mapping::Mapping;
 use crate::pg::catalog::Catalog;
@@ -35,7 +35,7 @@ impl PgStore {
     }
 
     /// The batch's connection, or one from the pool that is alive.
-    fn connect(&mut self) -> Result<PooledConnection<Manager>, Trouble> {
+    fn connect(&mut self) -> Result<PooledConnection<Manager>, StoreError> {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
@@ -65,7 +65,7 @@ impl PgStore {
                 return Err(classify_connect(cause));
             }
             if is_late {
-                return Err(Trouble::Down(too_late(self.limits.connect_timeout())));
+                return Err(StoreError::Down(too_late(self.limits.connect_timeout())));
             }
         }
     }
@@ -78,19 +78,19 @@ impl Store for PgStore {
         mapping: &Mapping,
         form: &Form,
         rows: &[Row],
-    ) -> Result<Vec<Outcome>, Trouble> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         if let Some(mappings) = self.catalog.successors(mapping) {
-            return Err(Trouble::Stale(mappings));
+            return Err(StoreError::Stale(mappings));
         }
         let mut session = self.connect()?;
         if let Some(problem) = unfit(mapping, form) {
             let newer = self.catalog.newer(&mut session, mapping);
             self.session = Some(session);
-            return Err(newer.ok().flatten().map_or(Trouble::Unfit(problem), Trouble::Stale));
+            return Err(newer.ok().flatten().map_or(StoreError::Unfit(problem), StoreError::Stale));
         }
         if claim::send(rows).is_err() {
             self.session = Some(session);
-            return Err(Trouble::GivenUp);
+            return Err(StoreError::GivenUp);
         }
         let trouble = match transaction::apply(&mut session, permit, mapping, form, rows) {
             Ok(outcomes) => {
@@ -101,31 +101,31 @@ impl Store for PgStore {
         };
         let trouble = match trouble {
             // The connection leaves the pool when it is dropped.
-            Trouble::Lost(_) | Trouble::Retry(_) => {
+            StoreError::Lost(_) | StoreError::Retry(_) => {
                 session.retire();
                 return Err(trouble);
             }
             // Somebody else's session, then. None of it was done: it names what isn't there, or is.
-            Trouble::Refused(refusal) | Trouble::Conflict(refusal)
+            StoreError::Refused(refusal) | StoreError::Conflict(refusal)
                 if !session.is_direct && is_other_session(&refusal) =>
             {
                 session.retire();
                 self.connections.distrust();
-                return Err(Trouble::Retry(refusal.to_string()));
+                return Err(StoreError::Retry(refusal.to_string()));
             }
-            Trouble::Refused(refusal) if refusal.sqlstate == READ_ONLY => {
+            StoreError::Refused(refusal) if refusal.sqlstate == READ_ONLY => {
                 match session.why_read_only() {
                     // Only what a trigger or a foreign table writes to is.
-                    Ok(None) => Trouble::Refused(refusal),
+                    Ok(None) => StoreError::Refused(refusal),
                     // All others may be so, too. A new connection finds the server that takes writes.
                     Ok(Some(_)) | Err(_) => {
                         session.retire();
                         self.connections.renew();
-                        return Err(Trouble::Retry(refusal.to_string()));
+                        return Err(StoreError::Retry(refusal.to_string()));
                     }
                 }
             }
-            Trouble::Conflict(_) => {
+            StoreError::Conflict(_) => {
                 // The statement itself may be what is out of date.
                 session.forget_statements();
                 trouble
@@ -133,7 +133,7 @@ impl Store for PgStore {
             // Before a client is told, make sure that it is not we who are out of date.
             trouble if is_final(&trouble, rows) => {
                 match self.catalog.newer(&mut session, mapping) {
-                    Ok(Some(mappings)) => Trouble::Stale(mappings),
+                    Ok(Some(mappings)) => StoreError::Stale(mappings),
                     _ => trouble,
                 }
             }
@@ -143,10 +143,15 @@ impl Store for PgStore {
         Err(trouble)
     }
 
-    fn resolve(&mut self, lost: &Lost, mapping: &Mapping, rows: &[Row]) -> Result<Fate, Trouble> {
+    fn resolve(
+        &mut self,
+        lost: &Lost,
+        mapping: &Mapping,
+        rows: &[Row],
+    ) -> Result<Resolution, StoreError> {
         let mut session = self.connect()?;
         let fate = resolve::fate(&mut session, lost, mapping, rows)
-            .map_err(|error| Trouble::Down(explain(&error)))?;
+            .map_err(|error| StoreError::Down(explain(&error)))?;
         self.session = Some(session);
         Ok(fate)
     }
@@ -176,10 +181,10 @@ fn is_other_session(refusal: &Refusal) -> bool {
 }
 
 /// A client is about to be told, or the statement itself is what is wrong.
-fn is_final(trouble: &Trouble, rows: &[Row]) -> bool {
+fn is_final(trouble: &StoreError, rows: &[Row]) -> bool {
     match trouble {
-        Trouble::Refused(refusal) => rows.len() == 1 || !names_a_row(refusal),
-        Trouble::Unfit(_) => true,
+        StoreError::Refused(refusal) => rows.len() == 1 || !names_a_row(refusal),
+        StoreError::Unfit(_) => true,
         _ => false,
     }
 }

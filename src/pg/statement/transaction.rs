@@ -7,7 +7,7 @@ use super::returned::{query, Returned};
 use super::steps;
 use super::wire::{Cell, Value};
 use crate::engine::in_doubt::Transaction;
-use crate::engine::{Image, Lost, Outcome, Permit, Row, Trouble};
+use crate::engine::{Image, Lost, Outcome, Permit, Row, StoreError};
 use crate::model::failure::{Failure, Refusal};
 use crate::model::key::Show;
 use crate::model::mapping::Mapping;
@@ -23,7 +23,7 @@ pub fn apply(
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
-) -> Result<Vec<Outcome>, Trouble> {
+) -> Result<Vec<Outcome>, StoreError> {
     match mapping.needs_transaction(form) {
         true => known(session, permit, mapping, form, rows),
         false => any_number(session, permit, mapping, form, rows),
@@ -38,7 +38,7 @@ fn any_number(
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
-) -> Result<Vec<Outcome>, Trouble> {
+) -> Result<Vec<Outcome>, StoreError> {
     let backend = session.backend.clone();
     let failed = |error: SendError| error.classify(&backend);
     let returned = query(session, permit, mapping, form, rows).map_err(failed)?;
@@ -54,10 +54,10 @@ fn known(
     mapping: &Mapping,
     form: &Form,
     rows: &[Row],
-) -> Result<Vec<Outcome>, Trouble> {
+) -> Result<Vec<Outcome>, StoreError> {
     let backend = session.backend.clone();
     let not_committed = |error: SendError| match error.classify(&backend) {
-        Trouble::Lost(lost) => Trouble::Retry(lost.reason),
+        StoreError::Lost(lost) => StoreError::Retry(lost.reason),
         trouble => trouble,
     };
     let returned = match mapping.watched {
@@ -90,7 +90,7 @@ fn known(
         Ok(()) => Ok(outcomes),
         Err(error) => {
             let commit = xid.map(|xid| Transaction { xid, outcomes });
-            Err(Trouble::Lost(Lost { reason: explain(&error), backend, commit }))
+            Err(StoreError::Lost(Lost { reason: explain(&error), backend, commit }))
         }
     }
 }
@@ -122,17 +122,17 @@ fn compare(
     form: &Form,
     rows: &[Row],
     returned: Returned,
-    failed: &dyn Fn(SendError) -> Trouble,
-) -> Result<Vec<Outcome>, Trouble> {
+    failed: &dyn Fn(SendError) -> StoreError,
+) -> Result<Vec<Outcome>, StoreError> {
     // What a mixed statement misses is added by its own statement.
     let may_miss = matches!(form, Form::Read | Form::Mixed);
     let is_missing = !may_miss && returned.images.iter().any(Option::is_none);
     let is_strange = *form != Form::Read && !returned.strangers.is_empty();
     if rows.len() > 1 && (is_strange || (is_missing && !mapping.is_certain)) {
-        return Err(Trouble::Apart);
+        return Err(StoreError::Apart);
     }
     if is_strange {
-        return Err(Trouble::Unfit(strange(mapping, &rows[0], &returned)));
+        return Err(StoreError::Unfit(strange(mapping, &rows[0], &returned)));
     }
     let mut outcomes = Vec::with_capacity(rows.len());
     for (row, image) in rows.iter().zip(returned.images) {
@@ -142,9 +142,9 @@ fn compare(
             {
                 LeftOut::Nothing => Ok(None),
                 LeftOut::Misspelt(problem) if mapping.is_certain => Err(Failure::Input(problem)),
-                LeftOut::Misspelt(problem) => return Err(Trouble::Unfit(problem)),
-                LeftOut::Refused(refusal) => return Err(Trouble::Refused(refusal)),
-                LeftOut::Raced(refusal) => return Err(Trouble::Conflict(refusal)),
+                LeftOut::Misspelt(problem) => return Err(StoreError::Unfit(problem)),
+                LeftOut::Refused(refusal) => return Err(StoreError::Refused(refusal)),
+                LeftOut::Raced(refusal) => return Err(StoreError::Conflict(refusal)),
             },
             image => Ok(image),
         };
