@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use writethrough::command::rewrite::{self, Rewrite};
 use writethrough::command::{self, Named, Reply, Write};
-use writethrough::model::change::Action;
+use writethrough::model::action::Action;
 use writethrough::model::mapping::Mapping;
 use writethrough::model::table::{Index, Table, TableColumn};
 use writethrough::model::{input_syntax, key};

@@ -10,7 +10,7 @@ fuzz_target!(|document: &str| {
         Ok(config) => {
             assert!(config.pool_size > 0 && config.batch_max > 0 && config.queue_max > 0);
             assert!(!config.mappings.is_empty() && !config.prefix.is_empty());
-            let limits = Limits::new(&config);
+            let limits = Limits::new(|limit| config.limit(limit));
             assert!(!limits.timeout().is_zero() && !limits.sync_timeout().is_zero());
             let _ = config.resolve_url(|name| Some(format!("p@:/?#%{name}")));
             for mapping in &config.mappings {

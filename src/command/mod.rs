@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::suggest;
 use crate::config::Unmapped;
-use crate::model::change::{Action, Bytes};
+use crate::model::action::{Action, Bytes};
 use crate::model::key::{self, Show};
 use crate::model::mapping::Mapping;
 

@@ -1,6 +1,6 @@
 //! What a command asks for, in terms of the mapping.
 
-use crate::model::change::{Action, Bytes};
+use crate::model::action::{Action, Bytes};
 
 /// A write, in terms of the mapping.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +98,11 @@ impl Write {
     pub(super) fn new(action: Action, reply: Reply) -> Write {
         let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
         Write { action, reply, kept, dropped, kept_change: None, cache: None, uuid }
+    }
+
+    /// It reads the row and changes nothing, neither in the database nor in Redis.
+    pub fn only_looks(&self) -> bool {
+        self.action == Action::Read && self.kept_change.is_none() && self.cache.is_none()
     }
 
     /// Reads the row into the cache.

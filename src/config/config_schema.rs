@@ -12,7 +12,7 @@ use super::Config;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/writethrough.schema.json");
 
-/// How [`crate::config::one_or_many`] is written.
+/// How [`crate::config::mapping::one_or_many`] is written.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[allow(dead_code)]

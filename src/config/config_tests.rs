@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Unmapped;
 
 const USERS: &str = r#"{"url":"postgres://h/d","mappings":[{"table":"users"}]}"#;
 

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::config::Config;
-
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -45,6 +43,11 @@ impl Limit {
         }
     }
 
+    /// Its name as an option of the server, `pool-size`.
+    pub fn option(self) -> String {
+        self.key().replace('_', "-")
+    }
+
     /// The least and the greatest value.
     pub const fn range(self) -> (u64, u64) {
         match self {
@@ -54,18 +57,6 @@ impl Limit {
             Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
         }
     }
-
-    /// What the document says, or the default.
-    pub const fn of(self, config: &Config) -> u64 {
-        match self {
-            Limit::PoolSize => config.pool_size,
-            Limit::BatchMax => config.batch_max,
-            Limit::QueueMax => config.queue_max,
-            Limit::Timeout => config.timeout_ms,
-            Limit::SyncTimeout => config.sync_timeout_ms,
-            Limit::ConnectTimeout => config.connect_timeout_ms,
-        }
-    }
 }
 
 /// Their values now. Any thread reads them; what is begun goes on with what it has read.
@@ -73,9 +64,9 @@ impl Limit {
 pub struct Limits([AtomicU64; 6]);
 
 impl Limits {
-    /// What the document says.
-    pub fn new(config: &Config) -> Limits {
-        Limits(Limit::ALL.map(|limit| AtomicU64::new(limit.of(config))))
+    /// What `say` says of each.
+    pub fn new(say: impl Fn(Limit) -> u64) -> Limits {
+        Limits(Limit::ALL.map(|limit| AtomicU64::new(say(limit))))
     }
 
     /// The value of `limit`.
@@ -88,7 +79,8 @@ impl Limits {
         self.0[limit as usize].store(value, Relaxed);
     }
 
-    fn time(&self, limit: Limit) -> Duration {
+    /// The value of a limit that is a time.
+    pub fn time(&self, limit: Limit) -> Duration {
         Duration::from_millis(self.get(limit))
     }
 
@@ -119,13 +111,20 @@ mod tests {
 
     #[test]
     fn each_has_a_place_of_its_own() {
-        let document = r#"{"mappings":[{"table":"t"}]}"#;
-        let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
-        assert_eq!(limits.timeout(), Duration::from_secs(3));
-        assert_eq!(limits.grace(), Duration::from_millis(500));
+        let limits = Limits::new(|limit| limit.range().0);
         for (value, limit) in (10..).zip(Limit::ALL) {
             limits.set(limit, value);
         }
         assert!((10..).zip(Limit::ALL).all(|(value, limit)| limits.get(limit) == value));
+    }
+
+    #[test]
+    fn an_outage_is_told_before_a_client_gives_up() {
+        let limits = Limits::new(|limit| match limit {
+            Limit::Timeout => 3000,
+            _ => 1000,
+        });
+        assert_eq!(limits.timeout(), Duration::from_secs(3));
+        assert_eq!(limits.grace(), Duration::from_millis(500));
     }
 }

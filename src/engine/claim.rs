@@ -6,8 +6,6 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::job::Row;
-
 /// Bit: a statement with the write is on its way, or its outcome is not known.
 const SENT: u8 = 1;
 /// Bit: the write is never sent any more.
@@ -25,7 +23,7 @@ impl Claim {
     }
 
     /// A worker is about to send the write. False when it was given up.
-    fn send(&self) -> bool {
+    pub(super) fn send(&self) -> bool {
         self.change(|state| (state & GIVEN_UP == 0).then_some((state & LEFT) | SENT))
     }
 
@@ -57,26 +55,6 @@ impl Claim {
     pub fn is_given_up(&self) -> bool {
         self.0.load(Ordering::Acquire) & GIVEN_UP != 0
     }
-}
-
-/// Some of the rows' writes were given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GivenUp;
-
-/// Claims the writes of a statement for it: to be called immediately before it is sent, when there is
-/// a connection. All or none.
-pub fn send(rows: &[Row]) -> Result<(), GivenUp> {
-    let all = || rows.iter().flat_map(|row| &row.members);
-    for (at, job) in all().enumerate() {
-        if !job.claim.send() {
-            all()
-                .take(at)
-                .filter(|job| job.in_doubt.is_none())
-                .for_each(|job| job.claim.take_back());
-            return Err(GivenUp);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

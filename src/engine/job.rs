@@ -12,7 +12,7 @@ use super::term::Term;
 use crate::model::change::Change;
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
-use crate::plan::batch;
+use crate::plan::group;
 
 /// Identifies a write between the worker and the server's main thread.
 pub type JobId = u64;
@@ -53,7 +53,7 @@ impl fmt::Display for Limited {
 }
 
 /// A row of a statement, made of jobs.
-pub type Row = batch::Row<Job>;
+pub type Row = group::Row<Job>;
 
 /// Where the outcomes of writes go. `push` is called by worker threads.
 pub trait Completions: Send + Sync {
@@ -124,6 +124,26 @@ impl Image {
     pub fn get(&self, column: usize) -> Option<&[u8]> {
         self.cells[column].clone().map(|range| &self.bytes[range])
     }
+}
+
+/// Some of the rows' writes were given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenUp;
+
+/// Claims the writes of a statement for it: to be called immediately before it is sent, when there is
+/// a connection. All or none.
+pub fn claim(rows: &[Row]) -> Result<(), GivenUp> {
+    let all = || rows.iter().flat_map(|row| &row.members);
+    for (at, job) in all().enumerate() {
+        if !job.claim.send() {
+            all()
+                .take(at)
+                .filter(|job| job.in_doubt.is_none())
+                .for_each(|job| job.claim.take_back());
+            return Err(GivenUp);
+        }
+    }
+    Ok(())
 }
 
 impl AsRef<Change> for Job {

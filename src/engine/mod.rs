@@ -28,8 +28,8 @@ pub use term::{Demoted, Permit, Tag, Term, Terms};
 
 use crate::config::limits::{Limit, Limits};
 use crate::model::failure::{Failure, Refusal};
+use crate::model::form::Form;
 use crate::model::mapping::{Mapping, Mappings};
-use crate::plan::batch::Form;
 use queue::Queue;
 
 /// A database, as one worker sees it.

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::engine::job::{Completions, Settled};
 use crate::engine::Terms;
-use crate::model::change::{Action, Change};
+use crate::model::action::Action;
+use crate::model::change::Change;
 use crate::model::mapping::tests::{resolve, users};
 
 struct Nobody;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::Job;
 use super::StoreError;
-use crate::plan::batch::Form;
+use crate::model::form::Form;
 
 /// One time as a master, or as a follower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

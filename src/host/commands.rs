@@ -4,17 +4,13 @@ use std::ffi::{c_int, CStr};
 
 use super::cache::verify;
 use super::ffi::Run::{self, Read, Write};
-use super::ffi::Value;
-use super::ffi::{Args, Command, KeySpec, OnLoad, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
-use super::module::state::module;
-use super::operator::refresh;
-use super::operator::reload;
-use super::operator::report;
+use super::ffi::{
+    Args, Command, KeySpec, OnLoad, Value, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
+};
+use super::module::module;
+use super::operator::{refresh, reload, report};
 use super::write::admit::{not_ready, refuse};
-use super::write::command;
-use super::write::deletion;
-use super::write::migrate;
-use super::write::transfer;
+use super::write::{command, deletion, migrate, transfer};
 use crate::command::{hdel, hincrby, hsetnx};
 use crate::model::failure::Failure;
 

@@ -4,15 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::cache::in_sync;
-use super::cache::leftovers;
-use super::cache::sessions;
+use super::cache::{in_sync, leftovers, sessions};
 use super::commands;
 use super::ffi::{self, log, Event, Level, OnLoad};
-use super::module::inbox::Inbox;
-use super::module::state::{module, MainThread, Module};
+use super::module::{module, Inbox, Module, StaleKeys};
 use super::operator::options;
 use super::write::completion;
+use super::write::pending::pending;
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
@@ -69,7 +67,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
     let document = Mutex::new(config.clone());
     let url = config.resolve_url(|name| std::env::var(name).ok())?;
-    let limits = Arc::new(Limits::new(&config));
+    let limits = Arc::new(Limits::new(|limit| config.limit(limit)));
     let timeline = Arc::new(Timeline::new(in_sync::timeline_changed));
     let session = config.session.clone();
     let terms = Arc::new(Terms::new(!ffi::server_flags().is_replica()));
@@ -127,7 +125,6 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
             config.db,
         ),
     );
-    let main = MainThread::default();
     Module {
         config,
         args,
@@ -141,7 +138,9 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         journal_reader,
         monitor,
         is_loaded: AtomicBool::new(false),
-        main,
+        stale_keys: StaleKeys::new(in_sync::stale_key),
+        error_log: Mutex::default(),
+        applying: AtomicBool::new(false),
     }
     .install();
     ffi::wake(loaded);
@@ -184,7 +183,7 @@ pub fn warn_of_unload() {
 /// can't be unloaded.
 pub fn take_back() -> bool {
     let Some(module) = module() else { return false };
-    if module.is_loaded.load(Ordering::Relaxed) || !module.state().jobs.is_empty() {
+    if module.is_loaded.load(Ordering::Relaxed) || !pending().jobs.is_empty() {
         return false;
     }
     if !close(module, || module.engine.is_finished() && module.monitor.is_finished()) {
@@ -207,17 +206,13 @@ pub fn event(event: Event) {
     let db = module.config.db;
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
-            module.state().epoch += 1;
+            pending().flushed();
             sessions::look();
         }
         Event::Flushed(_) => {}
         Event::Swapped(a, b) => leftovers::swapped(module, a, b),
         Event::Loaded => {
-            // The data set that was emptied came back: it may hold what a write replaces.
-            let mut state = module.state();
-            let epoch = state.epoch;
-            state.jobs.values_mut().for_each(|pending| pending.epoch = epoch);
-            drop(state);
+            pending().came_back();
             in_sync::check_all();
         }
         Event::Promoted => {
@@ -228,7 +223,7 @@ pub fn event(event: Event) {
             module.shared.terms.demote();
             module.journal_reader.stop();
         }
-        Event::Replicated => sessions::replicated(module),
+        Event::Replicated => sessions::replicated(),
         Event::Shutdown => {
             // What is not done by then is found again after the restart.
             close(module, || module.engine.is_finished());

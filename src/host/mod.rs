@@ -12,9 +12,9 @@ use std::ffi::{c_int, CStr};
 
 use cache::{leftovers, sessions};
 use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
-use module::state::module;
+use module::module;
 use operator::{loaded_twice, report};
-use write::{elsewhere, migrate, misspelt, overtaken};
+use write::{external_change, importing_slots, misspelt, stage};
 
 use crate::command::rewrite::{self, Rewrite};
 use crate::model::key;
@@ -39,10 +39,10 @@ impl ffi::Host for Server {
         let Some(module) = module() else { return };
         let prefix = module.config.prefix.as_bytes();
         let is_staged = |key: &[u8]| key::has_prefix(prefix, key);
-        let is_mapped = |key: &[u8]| migrate::is_mapped(module, key);
+        let is_mapped = |key: &[u8]| module.is_mapped(key);
         let is_misspelt = |key: &[u8]| misspelt::target(module, key).is_some();
         if !keys.any(argc, |at| command.get(at), is_staged, is_mapped, is_misspelt)
-            || module.state().applying
+            || module.is_applying()
             || ffi::server_flags().is_following()
         {
             return;
@@ -59,21 +59,15 @@ impl ffi::Host for Server {
         let (event, name) = (change.event, change.key);
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
             if event == b"restore" {
-                overtaken::arrived(module, name);
+                importing_slots::arrived(name);
             }
             if sessions::is_key(name) {
                 sessions::look();
             }
             return;
         }
-        {
-            let mut state = module.state();
-            if state.staging.notice(name) {
-                return;
-            }
-            if state.applying {
-                return;
-            }
+        if stage::notice(name) || module.is_applying() {
+            return;
         }
         // Keys that leave are no writes. A `del` that we did not cause is an eviction.
         let leaves = [
@@ -92,7 +86,7 @@ impl ffi::Host for Server {
         // A client's RESTORE is a command of ours; MIGRATE's is not.
         match event == b"restore" && flags.is_cluster() {
             true => leftovers::migrated(module, name),
-            false => elsewhere::changed(module, change),
+            false => external_change::changed(change),
         }
     }
 

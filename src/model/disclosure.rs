@@ -4,7 +4,8 @@
 //! may not read, or that aren't mapped. What is kept is a short list; all else is left out, since
 //! nobody can tell whose values it holds.
 
-use super::change::{Action, Change};
+use super::action::Action;
+use super::change::Change;
 use super::failure::{Class, Refusal};
 
 /// Messages of these name encodings in quotes.

@@ -10,7 +10,7 @@ use super::shape::Shape;
 use super::table::{Kind, Table, TableColumn};
 use crate::config::suggest;
 use crate::config::{ConfigError, MappingConfig, Unmapped};
-use crate::plan::batch::Form;
+use crate::model::form::Form;
 
 /// One mapped table. Column numbers are indexes of [`Mapping::columns`].
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! What the module knows of a row: its table and mapping, keys, changes, values and failures.
 
+pub mod action;
 pub mod certain;
 pub mod change;
 pub mod disclosure;
 pub mod failure;
+pub mod form;
 pub mod input_syntax;
 pub mod key;
 pub mod mapping;

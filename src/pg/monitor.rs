@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, CatalogError};
+use super::connect::connect_error::ConnectError;
 use super::connect::connections::Connections;
-use super::connect::pool::{ConnectError, Manager};
+use super::connect::pool::Manager;
 use super::connect::session::Session;
 use super::journal;
 use super::journal::reader::JournalReader;

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::batch::Row;
+use super::group::Row;
 use crate::model::change::Change;
 use crate::model::failure::{Class, Refusal};
 
@@ -65,7 +65,7 @@ fn in_parentheses(detail: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::change::Action;
+    use crate::model::action::Action;
     use crate::model::failure::Detail;
     use crate::model::mapping::tests::{resolve, users};
     use std::sync::Arc;

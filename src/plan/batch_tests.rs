@@ -1,5 +1,8 @@
 use super::*;
+use crate::model::action::Action;
+use crate::model::form::Form;
 use crate::model::mapping::tests::{resolve, users};
+use crate::model::mapping::Mapping;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]

@@ -4,8 +4,10 @@
 //! each row. One UPDATE can set in each row its own columns, told by a mask; rows that it doesn't
 //! find go by their own statements, since an INSERT must know which defaults to leave alone.
 
-use super::batch::{Form, Group};
-use crate::model::change::{Action, Change};
+use super::group::Group;
+use crate::model::action::Action;
+use crate::model::change::Change;
+use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 
 /// Groups of fewer rows than this are small.

@@ -2,4 +2,6 @@
 
 pub mod bad_row;
 pub mod batch;
+pub mod group;
+pub mod merge;
 pub mod mixed;

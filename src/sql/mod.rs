@@ -7,9 +7,9 @@ mod names;
 mod steps;
 mod upsert;
 
+use crate::model::form::Form;
 use crate::model::mapping::{Column, Mapping};
 use crate::model::table::TableColumn;
-use crate::plan::batch::Form;
 use names::{as_text, join, Names};
 
 /// `"quoted"`.

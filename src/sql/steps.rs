@@ -7,7 +7,7 @@
 use super::upsert::{plain_insert, set_all};
 use super::Names;
 use super::Step;
-use crate::plan::batch::Form;
+use crate::model::form::Form;
 
 /// The statement of a step. Its rows hold every column, then for [`Form::Fill`] whether the column
 /// was empty, then, unless it only looks, the transaction's number.

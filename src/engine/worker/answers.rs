@@ -7,9 +7,10 @@ use super::parts::singly;
 use super::Worker;
 use crate::engine::job::{Job, Row, RowState};
 use crate::engine::{Outcome, Stage};
-use crate::model::change::Action;
+use crate::model::action::Action;
 use crate::model::failure::Failure;
-use crate::plan::batch::{by_form, Form, Group};
+use crate::model::form::Form;
+use crate::plan::group::{by_form, Group};
 
 impl Worker {
     /// Answers the rows of a committed statement. Returns rows whose writes must go one by one.

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::jobs_of;
-use super::members;
-use super::pause;
+use super::errors::pause;
+use super::parts::{jobs_of, members};
 use super::Worker;
 use crate::engine::in_doubt::{InDoubt, Lost, Resolution};
 use crate::engine::{Job, StoreError};
 use crate::model::failure::Failure;
-use crate::plan::batch::{Form, Group};
+use crate::model::form::Form;
+use crate::plan::group::Group;
 
 impl Worker {
     /// Finds out what became of a statement, while its clients have time. What can be done twice is

@@ -1,8 +1,10 @@
 //! What a statement did, in terms of its writes.
 
 use super::super::job::{Answer, Image, Job, Row, RowState, Settled};
-use crate::model::change::{increment, Action, Change};
+use crate::model::action::Action;
+use crate::model::change::Change;
 use crate::model::failure::Refusal;
+use crate::plan::merge::increment;
 
 /// What became of the writes of one row. `answer` is given each one's place.
 pub fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {

@@ -3,7 +3,7 @@
 use super::super::job::{Job, Row};
 use crate::model::failure::Refusal;
 use crate::plan::bad_row::bad_rows;
-use crate::plan::batch::{by_form, Group};
+use crate::plan::group::{by_form, Group};
 
 /// A statement to run.
 pub struct Part {

@@ -6,21 +6,22 @@
 //! With a journal, what others write is followed afterwards in the same way. And a mapping whose values
 //! have another text without a write (DDL, another document) is looked at as a whole.
 
-use std::collections::{HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::time::Duration;
 
 use super::leftovers;
 use super::position;
 use super::sessions;
-use crate::engine::{JobId, RowState, Settled, Tag};
-use crate::host::ffi::{self, Closed, Ctx, Kind, Reply as Called, Str, ASK_AGAIN};
-use crate::host::module::state::{module, Module, State};
+use crate::engine::{JobId, Tag};
+use crate::host::ffi::{self, Closed, Ctx, Kind, Str, ASK_AGAIN};
+use crate::host::module::{module, MainThread, Module};
+use crate::host::write::pending::pending;
 use crate::pg::journal::reader::News;
 use crate::pg::journal::Position;
 
 mod steps;
 
-pub use steps::done;
+pub use steps::read;
 use steps::step_after;
 
 /// The pause while the database is away, or others have to end first.
@@ -28,14 +29,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How the cache stands to the table.
 #[derive(Default)]
-pub struct Sync {
+struct Sync {
     phase: Phase,
     /// Which keys are still to be found, while all are looked at.
     scan: Option<Scan>,
     /// Final keys to be read.
     keys: Vec<Vec<u8>>,
-    /// Final keys to be read when this time has come.
-    later: VecDeque<(Instant, Vec<u8>)>,
     /// Reads on their way.
     outstanding: usize,
     checked: usize,
@@ -87,25 +86,15 @@ enum Phase {
     Done,
 }
 
-impl State {
-    /// Takes note of a difference that was repaired.
-    pub fn repaired(&mut self) {
-        self.sync.repaired += 1;
-    }
-
-    /// Registers a read whose waiter is [`Waiter::Sync`].
-    pub fn reading(&mut self) {
-        self.sync.outstanding += 1;
-    }
-}
+static SYNC: MainThread<Sync> = MainThread::new();
 
 /// True when every cached hash is known to be its row: writes on their way apart.
 pub fn is_in_sync(module: &Module) -> bool {
     let is_done = {
-        let state = module.state();
-        state.sync.phase == Phase::Done
-            && state.sync.timelines == module.manager.timeline.changes()
-            && state.sync.reshapings == module.catalog.reshapings()
+        let sync = SYNC.get();
+        sync.phase == Phase::Done
+            && sync.timelines == module.manager.timeline.changes()
+            && sync.reshapings == module.catalog.reshapings()
     };
     is_done
         && module.shared.health.is_up()
@@ -115,8 +104,8 @@ pub fn is_in_sync(module: &Module) -> bool {
 
 /// For INFO and WT.STATUS.
 pub fn progress(module: &Module) -> String {
-    let state = module.state();
-    let Sync { phase, scan, keys, outstanding, checked, repaired, .. } = &state.sync;
+    let sync = SYNC.get();
+    let Sync { phase, scan, keys, outstanding, checked, repaired, .. } = &*sync;
     match phase {
         _ if ffi::server_flags().is_following() => "following another server".into(),
         _ if !module.shared.health.is_up() => "waiting for the database".into(),
@@ -136,8 +125,9 @@ pub fn progress(module: &Module) -> String {
 pub fn check_all() {
     let Some(module) = module() else { return };
     module.journal_reader.stop();
+    module.stale_keys.clear();
     let before = {
-        let sync = &mut module.state().sync;
+        let mut sync = SYNC.get();
         let (outstanding, is_stepping) = (sync.outstanding, sync.is_stepping);
         let timelines = module.manager.timeline.changes();
         // Every key is looked at, or what the journal names since a position of this shape.
@@ -151,7 +141,7 @@ pub fn check_all() {
             reshapings,
             ..Sync::default()
         };
-        std::mem::replace(sync, new)
+        std::mem::replace(&mut *sync, new)
     };
     leftovers::look();
     if !before.is_beginning {
@@ -159,36 +149,15 @@ pub fn check_all() {
     }
 }
 
-/// What a key holds may not be its row: it is read again.
-pub fn reread(module: &Module, target: &[u8]) {
-    let mut state = module.state();
-    state.sync.keys.push(target.to_vec());
-    if state.sync.phase == Phase::Done {
-        state.sync.phase = Phase::Running;
+/// There is a key whose hash may not be its row: it is read again.
+pub fn stale_key() {
+    {
+        let mut sync = SYNC.get();
+        if sync.phase == Phase::Done {
+            sync.phase = Phase::Running;
+        }
     }
-    drop(state);
-    step_after(module, PAUSE);
-}
-
-/// The same, after a while.
-pub fn reread_later(module: &Module, target: &[u8], pause: Duration) {
-    let mut state = module.state();
-    state.sync.later.push_back((Instant::now() + pause, target.to_vec()));
-    if state.sync.phase == Phase::Done {
-        state.sync.phase = Phase::Running;
-    }
-    drop(state);
-    step_after(module, PAUSE);
-}
-
-/// What the server says to a change of a key. A node of a cluster that is down refuses it, and has
-/// to make up for it.
-pub fn check(module: &Module, target: &[u8], called: &Called) {
-    const DOWN: &[u8] = b"while the cluster is down";
-    let is_down = |error: &[u8]| error.windows(DOWN.len()).any(|words| words == DOWN);
-    if called.error().is_some_and(is_down) {
-        reread(module, target);
-    }
+    step_after(PAUSE);
 }
 
 /// The database tells another timeline; any thread may say so.
@@ -204,35 +173,27 @@ pub fn reshaped() {
 /// The keys of mappings whose values have another text are read again, from the first one on.
 fn look_at_reshaped() {
     let Some(module) = module() else { return };
-    let mut state = module.state();
+    let mut sync = SYNC.get();
     let (reshapings, names) = module.catalog.take_reshaped();
-    state.sync.reshapings = reshapings;
+    sync.reshapings = reshapings;
     if names.is_empty() {
         return;
     }
-    let only = match state.sync.scan.take() {
+    let only = match sync.scan.take() {
         None => Some(names),
         Some(scan) => scan.only.map(|only| &only | &names),
     };
-    state.sync.scan = Some(Scan::of(only));
-    if state.sync.phase == Phase::Done {
-        state.sync.phase = Phase::Running;
-        (state.sync.checked, state.sync.repaired) = (0, 0);
+    sync.scan = Some(Scan::of(only));
+    if sync.phase == Phase::Done {
+        sync.phase = Phase::Running;
+        (sync.checked, sync.repaired) = (0, 0);
     }
     // Before anything is known of the time before, nothing is read: an earlier statement may not have
     // ended.
-    let is_waiting = state.sync.phase == Phase::Waiting;
-    drop(state);
+    let is_waiting = sync.phase == Phase::Waiting;
+    drop(sync);
     if !is_waiting {
-        step_after(module, Duration::ZERO);
-    }
-}
-
-/// What a write has made of a key may be of an earlier shape: it was sent before the change was known.
-pub fn check_shape(module: &Module, settled: &Settled) {
-    if matches!(settled.state, RowState::Present(_)) && module.catalog.is_reshaped(&settled.mapping)
-    {
-        reread(module, &settled.target);
+        step_after(Duration::ZERO);
     }
 }
 
@@ -248,7 +209,7 @@ fn begin(ctx: &Ctx) {
     if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
         return ffi::timer(ASK_AGAIN, begin);
     }
-    module.state().sync.is_beginning = false;
+    SYNC.get().is_beginning = false;
     let ctx = match gate {
         Ok(ctx) if ctx.select(module.config.db) => ctx,
         _ => return,
@@ -272,10 +233,10 @@ fn begin(ctx: &Ctx) {
     // Who follows a journal doesn't know what changes before its first look: what is cached until
     // then is read again.
     if is_empty && earlier.is_empty() && !module.journal_reader.has_journal() {
-        module.state().sync.phase = Phase::Done;
+        SYNC.get().phase = Phase::Done;
         return;
     }
-    module.state().sync.earlier = earlier.clone();
+    SYNC.get().earlier = earlier.clone();
     module.journal_reader.start(position, earlier);
     module.shared.health.nudge();
 }
@@ -287,45 +248,45 @@ fn news(ctx: &Ctx) {
         return;
     }
     let Some(news) = module.journal_reader.take() else { return };
-    let gone = std::mem::take(&mut module.state().sync.earlier);
+    let gone = std::mem::take(&mut SYNC.get().earlier);
     if !gone.is_empty() {
-        sessions::are_gone(module, gone);
+        sessions::are_gone(gone);
     }
     match news {
         News::Changed(mut keys, position) => {
             keys.retain(|key| ctx.open(&Str::new(key)).kind() == Kind::Hash);
-            let mut state = module.state();
-            state.sync.keys.append(&mut keys);
-            state.reach(position);
-            if state.sync.phase == Phase::Waiting {
-                state.sync.phase = Phase::Running;
+            let mut sync = SYNC.get();
+            sync.keys.append(&mut keys);
+            sync.reach(position);
+            if sync.phase == Phase::Waiting {
+                sync.phase = Phase::Running;
             }
         }
         News::Unknown(position) => {
-            let mut state = module.state();
+            let mut sync = SYNC.get();
             // It was followed, and the journal has been cut off or replaced.
-            if state.sync.is_following {
-                drop(state);
+            if sync.is_following {
+                drop(sync);
                 return check_all();
             }
             if let Some(position) = position {
-                state.reach(position);
+                sync.reach(position);
             }
-            if state.sync.phase == Phase::Waiting {
-                state.sync.phase = Phase::Running;
-                state.sync.scan = Some(Scan::of(None));
+            if sync.phase == Phase::Waiting {
+                sync.phase = Phase::Running;
+                sync.scan = Some(Scan::of(None));
             }
         }
     }
-    module.state().sync.is_following = true;
-    step_after(module, Duration::ZERO);
+    SYNC.get().is_following = true;
+    step_after(Duration::ZERO);
 }
 
-impl State {
+impl Sync {
     /// The data set is at this position once the writes that are on their way now are settled. An
     /// earlier one goes first.
     fn reach(&mut self, position: Position) {
-        let last = self.last_id();
-        self.sync.reached.get_or_insert((position, last));
+        let last = pending().last_id();
+        self.reached.get_or_insert((position, last));
     }
 }

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::in_sync;
-use crate::command::{self, Reply, Write};
+use crate::command;
 use crate::config::MappingConfig;
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, ASK_AGAIN};
-use crate::host::module::state::{module, Module, State, Waiter};
-use crate::host::write::pending;
+use crate::host::module::{module, MainThread, Module};
+use crate::host::write::pending::pending;
 use crate::model::key;
 
 /// Keys looked at in one turn, so that clients are served in between.
@@ -24,7 +24,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Staged keys whose writes this server doesn't know, or that are not where their writes are.
 #[derive(Default)]
-pub struct Leftovers {
+struct Leftovers {
     /// The cursor of the SCAN for them, while one is running.
     scan: Option<Vec<u8>>,
     /// Those that were found, whose rows are to be read. While there are any, a timer is set.
@@ -34,12 +34,15 @@ pub struct Leftovers {
     strays: Vec<(i32, Vec<u8>)>,
 }
 
-impl Leftovers {
-    /// True when all of the data set was looked at, and every row is being read.
-    pub fn are_dealt_with(&self) -> bool {
-        self.scan.is_none() && self.found.is_empty()
-    }
+static LEFTOVERS: MainThread<Leftovers> = MainThread::new();
 
+/// True when all of the data set was looked at, and every row is being read.
+pub fn are_dealt_with() -> bool {
+    let leftovers = LEFTOVERS.get();
+    leftovers.scan.is_none() && leftovers.found.is_empty()
+}
+
+impl Leftovers {
     fn add(&mut self, found: impl IntoIterator<Item = Vec<u8>>) {
         let is_set = !self.found.is_empty();
         self.found.extend(found);
@@ -51,9 +54,7 @@ impl Leftovers {
 
 /// Looks for leftover staged keys, from a timer: a load may just be ending.
 pub fn look() {
-    if let Some(module) = module() {
-        module.state().leftovers.scan = Some(b"0".to_vec());
-    }
+    LEFTOVERS.get().scan = Some(b"0".to_vec());
     ffi::timer(Duration::ZERO, scan);
 }
 
@@ -64,24 +65,23 @@ pub fn swapped(module: &Module, a: i32, b: i32) {
     if a == b {
         return;
     }
-    let mut state = module.state();
-    let are_set = !state.leftovers.strays.is_empty();
-    for (db, _) in &mut state.leftovers.strays {
+    let mut leftovers = LEFTOVERS.get();
+    let are_set = !leftovers.strays.is_empty();
+    for (db, _) in &mut leftovers.strays {
         *db = other_of(*db, a, b);
     }
     // They are back where they belong: the look that follows finds those without a write.
-    state.leftovers.strays.retain(|(db, _)| *db != ours);
+    leftovers.strays.retain(|(db, _)| *db != ours);
     let other = other_of(ours, a, b);
     if other != ours {
         let prefix = module.config.prefix.as_bytes();
-        let strays: Vec<_> =
-            state.keys.keys().map(|key| (other, key::staged(prefix, key))).collect();
-        state.leftovers.strays.extend(strays);
+        let pending = pending();
+        leftovers.strays.extend(pending.targets().map(|key| (other, key::staged(prefix, key))));
     }
-    if !are_set && !state.leftovers.strays.is_empty() {
+    if !are_set && !leftovers.strays.is_empty() {
         ffi::timer(Duration::ZERO, remove_strays);
     }
-    drop(state);
+    drop(leftovers);
     if other != ours {
         in_sync::check_all();
     }
@@ -100,9 +100,9 @@ fn other_of(db: i32, a: i32, b: i32) -> i32 {
 /// be done again here; how it ends is seen in the row, when it must have ended.
 pub fn migrated(module: &Module, name: &[u8]) {
     if let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) {
-        in_sync::reread_later(module, staged.target, module.shared.limits.timeout() * 2);
+        module.stale_keys.add_later(staged.target, module.shared.limits.timeout() * 2);
     }
-    module.state().leftovers.add([name.to_vec()]);
+    LEFTOVERS.get().add([name.to_vec()]);
 }
 
 /// A timer: removes staged keys from where they don't belong.
@@ -112,7 +112,7 @@ fn remove_strays(ctx: &Ctx) {
     if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
         return ffi::timer(ASK_AGAIN, remove_strays);
     }
-    let strays = std::mem::take(&mut module.state().leftovers.strays);
+    let strays = std::mem::take(&mut LEFTOVERS.get().strays);
     let Ok(ctx) = gate else { return };
     module.apply(|| {
         for (db, name) in strays {
@@ -126,7 +126,7 @@ fn remove_strays(ctx: &Ctx) {
 /// A timer: one turn of a SCAN over the data set.
 fn scan(ctx: &Ctx) {
     let Some(module) = module() else { return };
-    let Some(cursor) = module.state().leftovers.scan.take() else {
+    let Some(cursor) = LEFTOVERS.get().scan.take() else {
         return;
     };
     if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
@@ -137,23 +137,21 @@ fn scan(ctx: &Ctx) {
     let reply = ctx.read(c"SCAN", &args.each_ref());
     let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
     let keys = reply.element(1);
-    let mut state = module.state();
     let configs = module.catalog.configs();
-    let is_leftover = |key: &&[u8]| is_leftover(module, &configs, &state, key);
-    let found = keys.texts().into_iter().filter(is_leftover);
-    let found: Vec<Vec<u8>> = found.map(<[u8]>::to_vec).collect();
-    state.leftovers.add(found);
+    let is_leftover = |key: &&[u8]| is_leftover(module, &configs, key);
+    let found = keys.texts().into_iter().filter(is_leftover).map(<[u8]>::to_vec);
+    let mut leftovers = LEFTOVERS.get();
+    leftovers.add(found);
     if !next.is_empty() && next != b"0" {
-        state.leftovers.scan = Some(next);
+        leftovers.scan = Some(next);
         ffi::timer(Duration::ZERO, scan);
     }
 }
 
 /// A staged key of one of our mappings with no write on its way.
-fn is_leftover(module: &Module, configs: &[MappingConfig], state: &State, key: &[u8]) -> bool {
+fn is_leftover(module: &Module, configs: &[MappingConfig], key: &[u8]) -> bool {
     key::parse(module.config.prefix.as_bytes(), key).is_ok_and(|staged| {
-        !state.keys.contains_key(staged.target)
-            && configs.iter().any(|m| m.name().as_bytes() == staged.name)
+        !pending().has(staged.target) && configs.iter().any(|m| m.name().as_bytes() == staged.name)
     })
 }
 
@@ -164,16 +162,16 @@ fn read(ctx: &Ctx) {
         Ok(ctx) if ctx.select(module.config.db) => ctx,
         Err(Closed::Paused) => return ffi::timer(ASK_AGAIN, read),
         // A promotion begins with a look of its own.
-        _ => return module.state().leftovers.found.clear(),
+        _ => return LEFTOVERS.get().found.clear(),
     };
     let mappings = match module.catalog.mappings() {
         Ok(mappings) if module.shared.health.is_up() => mappings,
         _ => return ffi::timer(RETRY_PAUSE, read),
     };
     let some = {
-        let mut state = module.state();
-        let rest = state.leftovers.found.len().saturating_sub(READS);
-        state.leftovers.found.split_off(rest)
+        let mut leftovers = LEFTOVERS.get();
+        let rest = leftovers.found.len().saturating_sub(READS);
+        leftovers.found.split_off(rest)
     };
     for name in &some {
         let Ok(staged) = key::parse(module.config.prefix.as_bytes(), name) else {
@@ -189,11 +187,9 @@ fn read(ctx: &Ctx) {
             module.apply(|| ctx.call(c"UNLINK", &[&Str::new(name)]));
             continue;
         }
-        let read = Write::read(Reply::Done);
-        module.state().reading();
-        pending::submit(module, mapping, staged.target, read, Waiter::Sync, None);
+        in_sync::read(module, mapping, staged.target);
     }
-    if !module.state().leftovers.found.is_empty() {
+    if !LEFTOVERS.get().found.is_empty() {
         ffi::timer(Duration::from_millis(1), read);
     }
 }

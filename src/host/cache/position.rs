@@ -1,7 +1,7 @@
 //! The data set's position in the journal, in a key of its own.
 
 use crate::host::ffi::{Ctx, Kind, Str, Writable};
-use crate::host::module::state::Module;
+use crate::host::module::Module;
 use crate::pg::journal::Position;
 
 /// The hash that holds the data set's position in the journal. It is replicated and persisted with

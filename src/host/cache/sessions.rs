@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::engine::Tag;
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, Writable, ASK_AGAIN};
-use crate::host::module::state::{module, Module};
+use crate::host::module::{module, MainThread, Module};
 
 /// The set of the tags. It is replicated and persisted with the data set that it speaks of.
-const SESSIONS: &[u8] = b"{writethrough}:sessions";
+const KEY: &[u8] = b"{writethrough}:sessions";
 
 /// How often it is looked at: there is no event for each way in which a key, or our part of it, can
 /// go.
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the main thread knows of it.
 #[derive(Default)]
-pub struct Sessions {
+struct Sessions {
     /// A replica has been attached.
     is_replicated: bool,
     /// A timer for a look is set.
@@ -30,12 +30,14 @@ pub struct Sessions {
     gone: Vec<Tag>,
 }
 
+static KNOWN: MainThread<Sessions> = MainThread::new();
+
 /// The tags of earlier masters, among them this server itself. In a cluster there is no such key:
 /// none stays with one node, and a node that has a key can't be reset.
 pub fn earlier(ctx: &Ctx, module: &Module) -> Vec<Tag> {
     let mut tags: BTreeSet<Tag> = module.shared.terms.earlier_tags().into_iter().collect();
     if !ctx.flags().is_cluster() {
-        let reply = ctx.read(c"SMEMBERS", &[&Str::new(SESSIONS)]);
+        let reply = ctx.read(c"SMEMBERS", &[&Str::new(KEY)]);
         let texts = reply.texts().into_iter();
         tags.extend(texts.filter_map(|tag| std::str::from_utf8(tag).ok()?.parse::<Tag>().ok()));
     }
@@ -44,20 +46,20 @@ pub fn earlier(ctx: &Ctx, module: &Module) -> Vec<Tag> {
 }
 
 /// These sessions are gone; the data set needs to know of them no more.
-pub fn are_gone(module: &Module, tags: Vec<Tag>) {
-    module.state().sessions.gone.extend(tags);
+pub fn are_gone(tags: Vec<Tag>) {
+    KNOWN.get().gone.extend(tags);
     look();
 }
 
 /// A replica is attached.
-pub fn replicated(module: &Module) {
-    module.state().sessions.is_replicated = true;
+pub fn replicated() {
+    KNOWN.get().is_replicated = true;
     look();
 }
 
 /// How many keys of the database are ours.
 pub fn keys(ctx: &Ctx) -> i64 {
-    ctx.read(c"EXISTS", &[&Str::new(SESSIONS)]).integer()
+    ctx.read(c"EXISTS", &[&Str::new(KEY)]).integer()
 }
 
 /// Looks again and again, from the first turn of the event loop on.
@@ -68,15 +70,14 @@ pub fn watch() {
 
 /// The key may be gone, or be needed now.
 pub fn look() {
-    let Some(module) = module() else { return };
-    if !std::mem::replace(&mut module.state().sessions.is_looking, true) {
+    if !std::mem::replace(&mut KNOWN.get().is_looking, true) {
         ffi::timer(Duration::ZERO, keep);
     }
 }
 
 /// True when `key` is the one that tells of the sessions.
 pub fn is_key(key: &[u8]) -> bool {
-    key == SESSIONS
+    key == KEY
 }
 
 fn keep(ctx: &Ctx) {
@@ -85,7 +86,7 @@ fn keep(ctx: &Ctx) {
     if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
         return ffi::timer(ASK_AGAIN, keep);
     }
-    module.state().sessions.is_looking = false;
+    KNOWN.get().is_looking = false;
     if let Some(ctx) = gate.ok().filter(|ctx| ctx.select(module.config.db)) {
         note(&ctx, module);
     }
@@ -93,10 +94,10 @@ fn keep(ctx: &Ctx) {
 
 /// Makes the data set tell of this server's sessions, where it has to, and of none that are gone.
 pub fn note(ctx: &Writable, module: &Module) {
-    let (key, own) = (Str::new(SESSIONS), Str::new(own(module).to_string().as_bytes()));
-    let gone = std::mem::take(&mut module.state().sessions.gone);
+    let (key, own) = (Str::new(KEY), Str::new(own(module).to_string().as_bytes()));
+    let gone = std::mem::take(&mut KNOWN.get().gone);
     let is_there = ctx.open(&key).kind() != Kind::Empty;
-    let is_needed = is_there || ctx.flags().has_aof() || is_replicated(ctx, module);
+    let is_needed = is_there || ctx.flags().has_aof() || is_replicated(ctx);
     if ctx.flags().is_cluster() || !is_needed {
         return;
     }
@@ -123,12 +124,12 @@ fn own(module: &Module) -> Tag {
 }
 
 /// A replica is, or was, attached: also before the module was loaded.
-fn is_replicated(ctx: &Ctx, module: &Module) -> bool {
-    if module.state().sessions.is_replicated {
+fn is_replicated(ctx: &Ctx) -> bool {
+    if KNOWN.get().is_replicated {
         return true;
     }
     let info = ctx.read(c"INFO", &[&Str::new(b"replication")]);
     let is_replicated = String::from_utf8_lossy(info.text()).contains("repl_backlog_active:1");
-    module.state().sessions.is_replicated = is_replicated;
+    KNOWN.get().is_replicated = is_replicated;
     is_replicated
 }

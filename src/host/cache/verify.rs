@@ -3,21 +3,16 @@
 //! A turn looks at some keys of the data set and reads their rows through the workers. A row
 //! arrives in its key's order, so what is cached then is what the row must be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::in_sync;
 use super::leftovers::escape_glob;
 use crate::command::{self, Reply, Write};
-use crate::config::Unmapped;
-use crate::engine::{Answer, Image, RowState, Settled};
-use crate::host::ffi::Value;
-use crate::host::ffi::{self, Args, Blocked, Closed, Ctx, Kind, Str, Writable};
-use crate::host::module::state::{module, Module, Pending, Waiter};
+use crate::host::ffi::{self, Args, Blocked, Closed, Ctx, Str, Value, Writable};
+use crate::host::module::{module, MainThread, Module};
 use crate::host::write::admit::{self, not_ready, refuse};
-use crate::host::write::merge::{self, Before};
-use crate::host::write::pending;
+use crate::host::write::submit::submit;
+use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
 
@@ -28,7 +23,7 @@ const TURN: &[u8] = b"500";
 const SHOWN: usize = 10;
 
 /// A verification that is running.
-pub struct Verify {
+struct Verify {
     mapping: Arc<Mapping>,
     repair: bool,
     sample: usize,
@@ -42,9 +37,15 @@ pub struct Verify {
     failure: Option<Failure>,
 }
 
+static RUNNING: MainThread<Option<Verify>> = MainThread::new();
+
+/// How far it is, for WT.STATUS.
+pub fn progress() -> Option<String> {
+    RUNNING.get().as_ref().map(Verify::progress)
+}
+
 impl Verify {
-    /// For WT.STATUS.
-    pub fn progress(&self) -> String {
+    fn progress(&self) -> String {
         format!("{}: {} checked, {} differing", self.mapping.name, self.checked, self.differing)
     }
 
@@ -91,7 +92,7 @@ fn start(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
     let mapping = admit::named(&*admit::mappings(module)?, args.get(1))?;
     admit::in_our_database(ctx, module)?;
     admit::ready(module)?;
-    if module.state().verify.is_some() {
+    if RUNNING.get().is_some() {
         return Err(input("a verification is running; see WT.STATUS"));
     }
     let blocked = match ctx.flags().cannot_block() {
@@ -100,7 +101,7 @@ fn start(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
     };
     let client =
         blocked.ok_or_else(|| input("WT.VERIFY can't wait in a transaction or a script"))?;
-    module.state().verify = Some(Verify {
+    *RUNNING.get() = Some(Verify {
         mapping,
         repair,
         sample,
@@ -121,22 +122,22 @@ fn start(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
 fn turn(ctx: &Ctx) {
     let Some(module) = module() else { return };
     let (mapping, cursor, room) = {
-        let mut state = module.state();
-        let Some(verify) = &mut state.verify else { return };
+        let mut running = RUNNING.get();
+        let Some(verify) = &mut *running else { return };
         let room = verify.sample - verify.checked;
         match verify.cursor.take() {
             Some(cursor) if room > 0 && verify.failure.is_none() => {
                 (verify.mapping.clone(), cursor, room)
             }
             _ => {
-                let end = state.verify.take();
-                drop(state);
+                let end = running.take();
+                drop(running);
                 return end.map_or((), finish);
             }
         }
     };
     if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
-        fail(module, Failure::Down("this server is no master".into()));
+        fail(Failure::Down("this server is no master".into()));
         return ffi::timer(Duration::ZERO, turn);
     }
     let pattern = [escape_glob(mapping.name.as_bytes()), b":*".to_vec()].concat();
@@ -147,8 +148,8 @@ fn turn(ctx: &Ctx) {
     let is_ours = |key: &&[u8]| command::check_id(&mapping, &key[mapping.name.len() + 1..]).is_ok();
     let keys: Vec<&[u8]> = found.texts().into_iter().filter(is_ours).take(room).collect();
     {
-        let mut state = module.state();
-        let Some(verify) = &mut state.verify else { return };
+        let mut running = RUNNING.get();
+        let Some(verify) = &mut *running else { return };
         verify.outstanding = keys.len();
         verify.cursor = (!next.is_empty() && next != b"0").then_some(next);
     }
@@ -156,96 +157,47 @@ fn turn(ctx: &Ctx) {
         return ffi::timer(Duration::ZERO, turn);
     }
     for key in keys {
-        pending::submit(module, &mapping, key, Write::read(Reply::Done), Waiter::Verify, None);
+        submit(module, &mapping, key, Write::read(Reply::Done), Box::new(Row), None);
     }
 }
 
-/// A row has arrived: is it what is cached?
-pub fn compare(
-    ctx: &Writable,
-    module: &Module,
-    target: &Str,
-    settled: &Settled,
-    pendings: &[Option<Pending>],
-    before: &Before,
-) {
-    let image = match &settled.state {
-        RowState::Present(image) => Some(image),
-        RowState::Absent => None,
-        // The database refuses the id: such a key stands for no row.
-        _ if settled.answers.iter().all(|(_, answer)| is_no_id(answer)) => None,
-        // It failed; `done` says so.
-        _ => return,
-    };
-    // Evicted meanwhile: what is not cached is not wrong.
-    if ctx.open(target).kind() == Kind::Empty || is_equal(ctx, target, &settled.mapping, image) {
-        return;
+/// The verification waits for a row.
+struct Row;
+
+impl Waiter for Row {
+    fn compares(&self) -> bool {
+        true
     }
-    let waits = |waiter: fn(&Waiter) -> bool| pendings.iter().flatten().any(|p| waiter(&p.waiter));
-    let mut repair = waits(|waiter| matches!(waiter, Waiter::Sync));
-    let mut state = module.state();
-    if repair {
-        state.repaired();
-    }
-    if let Some(verify) =
-        state.verify.as_mut().filter(|_| waits(|waiter| matches!(waiter, Waiter::Verify)))
-    {
+
+    fn differs(&self, key: &[u8]) -> bool {
+        let mut running = RUNNING.get();
+        let Some(verify) = &mut *running else { return false };
         verify.differing += 1;
         if verify.keys.len() < SHOWN {
-            verify.keys.push(settled.target.to_vec());
+            verify.keys.push(key.to_vec());
         }
-        repair |= verify.repair;
-        verify.repaired += usize::from(repair);
+        verify.repaired += usize::from(verify.repair);
+        verify.repair
     }
-    drop(state);
-    match image {
-        Some(image) if repair => {
-            let target = (target, &*settled.target);
-            merge::row(ctx, module, target, &settled.mapping, image, pendings, before);
+
+    /// The last row of a turn starts the next one.
+    fn completed(self: Box<Self>, _: Option<&Writable>, completed: Completed) {
+        let failure = completed.failure.filter(|f| !matches!(f, Failure::Refused(_)));
+        if let Some(failure) = failure {
+            fail(failure.clone());
         }
-        None if repair => {
-            let called = ctx.call(c"UNLINK", &[target]);
-            in_sync::check(module, &settled.target, &called);
+        let mut running = RUNNING.get();
+        let Some(verify) = &mut *running else { return };
+        verify.checked += 1;
+        verify.outstanding -= 1;
+        if verify.outstanding == 0 {
+            ffi::timer(Duration::ZERO, turn);
         }
-        _ => {}
     }
 }
 
-fn is_no_id(answer: &Answer) -> bool {
-    matches!(answer, Err(Failure::Refused(_)))
-}
-
-fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -> bool {
-    let Some(image) = image else { return false };
-    let reply = ctx.read(c"HGETALL", &[target]);
-    let texts = reply.texts();
-    let mut cached: BTreeMap<&[u8], &[u8]> =
-        texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let mut columns = mapping.columns.iter().enumerate();
-    let same = columns.all(|(c, column)| match &column.field {
-        Some(field) => cached.remove(&field[..]) == image.get(c),
-        None => true,
-    });
-    same && (cached.is_empty() || mapping.unmapped == Unmapped::Keep)
-}
-
-/// One row is done with; the last of a turn starts the next one.
-pub fn done(module: &Module, failure: Option<Failure>) {
-    if let Some(failure) = failure.filter(|f| !matches!(f, Failure::Refused(_))) {
-        fail(module, failure);
-    }
-    let mut state = module.state();
-    let Some(verify) = &mut state.verify else { return };
-    verify.checked += 1;
-    verify.outstanding -= 1;
-    if verify.outstanding == 0 {
-        drop(state);
-        ffi::timer(Duration::ZERO, turn);
-    }
-}
-
-fn fail(module: &Module, failure: Failure) {
-    if let Some(verify) = &mut module.state().verify {
+fn fail(failure: Failure) {
+    if let Some(verify) = &mut *RUNNING.get() {
         verify.failure.get_or_insert(failure);
     }
 }

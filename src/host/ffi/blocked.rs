@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
@@ -46,15 +46,15 @@ impl Ctx {
     }
 }
 
-/// The numbers of the writes that blocked clients wait for, by the client's handle.
-static WAITING: LazyLock<Mutex<HashMap<usize, Vec<u64>>>> = LazyLock::new(Mutex::default);
+/// What a blocked client waits for: numbers, and what is called with them when it goes.
+type Waiting = (Vec<u64>, fn(&[u64]));
 
-fn waiting() -> MutexGuard<'static, HashMap<usize, Vec<u64>>> {
+/// By the client's handle.
+static WAITING: LazyLock<Mutex<HashMap<usize, Waiting>>> = LazyLock::new(Mutex::default);
+
+fn waiting() -> MutexGuard<'static, HashMap<usize, Waiting>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// What is called with the numbers of the writes whose client has gone.
-static LEFT: OnceLock<fn(&[u64])> = OnceLock::new();
 
 /// A client that waits. Dropped unanswered, it answers with an error.
 #[derive(Debug)]
@@ -66,21 +66,20 @@ pub struct Blocked {
 unsafe impl Send for Blocked {}
 
 impl Blocked {
-    /// The client waits for the write of this number. When it goes before it is answered, `left` is
+    /// The client waits for what has this number. When it goes before it is answered, `left` is
     /// called with all such numbers, in the middle of whatever ends it: no key is touched there.
-    pub fn waits_for(&self, write: u64, left: fn(&[u64])) {
+    pub fn waits_for(&self, number: u64, left: fn(&[u64])) {
         unsafe extern "C" fn disconnected(
             _: *mut raw::RedisModuleCtx,
             client: *mut raw::RedisModuleBlockedClient,
         ) {
-            let writes = waiting().remove(&(client as usize)).unwrap_or_default();
-            if let Some(left) = LEFT.get() {
-                guard("the end of a client", || left(&writes));
+            let waited = waiting().remove(&(client as usize));
+            if let Some((numbers, left)) = waited {
+                guard("the end of a client", || left(&numbers));
             }
         }
-        let _ = LEFT.set(left);
         let handle = self.raw.as_ptr();
-        waiting().entry(handle as usize).or_default().push(write);
+        waiting().entry(handle as usize).or_insert_with(|| (Vec::new(), left)).0.push(number);
         // SAFETY: the handle is valid until it is unblocked, and only the main thread calls this.
         unsafe { raw::RedisModule_SetDisconnectCallback.unwrap()(handle, Some(disconnected)) };
     }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::state::{Module, Pending, Waiter};
-use crate::config::limits::Limit;
+use crate::config::limits::{Limit, Limits};
 use crate::engine::throttle::{more_since, Throttle};
 use crate::engine::Stage;
 use crate::host::ffi::{log, Level};
-use crate::host::operator::options;
 use crate::model::failure::{Class, Failure};
 use crate::model::mapping::Mapping;
 
@@ -31,15 +29,6 @@ pub struct Late {
 }
 
 impl Late {
-    /// This write's client has waited in vain.
-    pub fn of(pending: &Pending) -> Late {
-        let limit = match pending.waiter {
-            Waiter::Server => Limit::SyncTimeout,
-            _ => Limit::Timeout,
-        };
-        Late { mapping: pending.mapping.clone(), stage: pending.progress.stage(), limit }
-    }
-
     /// Why it took so long, and what an operator makes of it.
     fn why(&self) -> &'static str {
         match self.stage {
@@ -65,11 +54,9 @@ impl Late {
 
 impl ErrorLog {
     /// A client was answered with this failure. `late` is who has waited in vain, if anybody.
-    pub fn add(&mut self, module: &Module, failure: &Failure, late: Option<Late>) {
+    pub fn add(&mut self, limits: &Limits, failure: &Failure, late: Option<Late>) {
         let now = Instant::now();
-        let limit = |limit: Limit| {
-            format!("{} = {}", options::name(limit.key()), module.shared.limits.get(limit))
-        };
+        let limit = |limit: Limit| format!("{} = {}", limit.option(), limits.get(limit));
         match failure {
             Failure::Refused(refusal) => {
                 let class = refusal.class();

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use super::state::Module;
+use super::{MainThread, Module};
 use crate::host::ffi::{self, Ctx, Str};
 
 /// A statement, from the moment it was sent until it was known to be committed.
@@ -19,25 +19,42 @@ const LEAST: Duration = Duration::from_millis(1);
 /// How long the threshold is believed.
 const BELIEVED: Duration = Duration::from_secs(1);
 
+/// What only the main thread knows of it.
+#[derive(Default)]
+struct Latency {
+    /// How long the server itself has waited for a write, at most, since it was told.
+    slow_sync: Duration,
+    /// `latency-monitor-threshold`, and when the server was asked for it.
+    threshold: Option<(Instant, Duration)>,
+}
+
+static LATENCY: MainThread<Latency> = MainThread::new();
+
+/// The server has waited so long for a write.
+pub fn waited(took: Duration) {
+    let mut latency = LATENCY.get();
+    latency.slow_sync = latency.slow_sync.max(took);
+}
+
 /// Tells the server what took long since the last call. In a timer.
 pub fn tell(ctx: &Ctx, module: &Module, merge: Duration) {
     let commit = module.shared.stats.commit.take_peak();
-    let sync = std::mem::take(&mut module.state().slow_sync);
+    let sync = std::mem::take(&mut LATENCY.get().slow_sync);
     let events = [(COMMIT, commit), (SYNC, sync), (MERGE, merge)];
     if events.iter().all(|(_, took)| *took < LEAST) {
         return;
     }
-    let threshold = threshold(ctx, module);
+    let threshold = threshold(ctx);
     if !threshold.is_zero() {
         let slow = events.iter().filter(|(_, took)| *took >= threshold.max(LEAST));
         slow.for_each(|(event, took)| ffi::latency(event, *took));
     }
 }
 
-fn threshold(ctx: &Ctx, module: &Module) -> Duration {
+fn threshold(ctx: &Ctx) -> Duration {
     let now = Instant::now();
     let is_new = |asked: &Instant| now.saturating_duration_since(*asked) < BELIEVED;
-    let known = module.state().latency_threshold.filter(|(asked, _)| is_new(asked));
+    let known = LATENCY.get().threshold.filter(|(asked, _)| is_new(asked));
     if let Some((_, threshold)) = known {
         return threshold;
     }
@@ -45,6 +62,6 @@ fn threshold(ctx: &Ctx, module: &Module) -> Duration {
     let reply = ctx.read(c"CONFIG", &args.each_ref());
     let number = reply.texts().get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let threshold = Duration::from_millis(number.unwrap_or(0));
-    module.state().latency_threshold = Some((now, threshold));
+    LATENCY.get().threshold = Some((now, threshold));
     threshold
 }

@@ -1,6 +1,13 @@
-//! The loaded module: its parts, its inbox, its error log.
+//! The loaded module: its one instance, its inbox, and what it tells of itself.
 
 pub mod error_log;
-pub mod inbox;
+mod inbox;
+mod instance;
 pub mod latency;
-pub mod state;
+mod main_thread;
+mod stale_keys;
+
+pub use inbox::Inbox;
+pub use instance::{module, Module};
+pub use main_thread::MainThread;
+pub use stale_keys::StaleKeys;

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 
 use crate::config::args;
 use crate::host::ffi::{log, Level};
-use crate::host::module::state::{module, Module};
+use crate::host::module::{module, Module};
 
 /// What to do about two lines.
 const ADVICE: &str = "CONFIG REWRITE writes a second loadmodule line where the first one isn't in \

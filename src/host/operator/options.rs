@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::limits::{Limit, Limits};
 use crate::config::{check_prefix, Config, ConfigError};
 use crate::host::ffi::{self, OnLoad, Str};
-use crate::host::module::state::{module, Module};
+use crate::host::module::{module, Module};
 
 /// The options of the module that is loaded, or that is being loaded.
 static OPTIONS: Mutex<Option<Options>> = Mutex::new(None);

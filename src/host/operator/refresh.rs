@@ -2,12 +2,10 @@
 
 use super::refresh_many;
 use crate::command::{Reply, Write};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Args, Closed, Ctx};
-use crate::host::module::state::{module, Module};
+use crate::host::ffi::{Args, Closed, Ctx, Value};
+use crate::host::module::{module, Module};
 use crate::host::write::admit::{self, not_ready, refuse};
-use crate::host::write::pending;
-use crate::host::write::several::Then;
+use crate::host::write::several::{self, Then};
 use crate::model::failure::Failure;
 
 /// `WT.REFRESH key [key …]`: the rows of final keys become what is cached; a key without a row is
@@ -34,7 +32,7 @@ pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
         Ok(ctx) => {
             let reads = reads(module, args);
             Some(match reads {
-                Ok(reads) => pending::wait_all(&ctx, module, reads, |_| {}, &Then::NOTHING),
+                Ok(reads) => several::wait(&ctx, module, reads, |_| {}, &Then::NOTHING),
                 Err(failure) => refuse(module, &failure),
             })
         }
@@ -50,7 +48,7 @@ fn check(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
     admit::ready(module)
 }
 
-fn reads(module: &Module, args: Args) -> Result<Vec<pending::Addressed>, Failure> {
+fn reads(module: &Module, args: Args) -> Result<Vec<several::Addressed>, Failure> {
     let mappings = admit::mappings(module)?;
     let read = |key: &[u8]| {
         let mapping = admit::of_plain(module, &mappings, key)?;

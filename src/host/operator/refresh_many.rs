@@ -7,12 +7,12 @@ use std::time::Instant;
 use crate::command::{Reply, Write};
 use crate::config::limits::Limit;
 use crate::engine::{JobId, Limited};
-use crate::host::ffi::Value;
-use crate::host::ffi::{self, Blocked, Ctx, Timer};
-use crate::host::module::state::{module, Module, State, Waiter};
+use crate::host::ffi::{self, Blocked, Ctx, Timer, Value, Writable};
+use crate::host::module::{module, MainThread, Module};
 use crate::host::write::admit;
-use crate::host::write::pending;
-use crate::host::write::timeout::abandon;
+use crate::host::write::pending::pending;
+use crate::host::write::submit::submit;
+use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::failure::Failure;
 
 /// Keys that are read at a time, at most.
@@ -20,13 +20,15 @@ const IN_FLIGHT: usize = 1024;
 
 /// Those that are running, by number.
 #[derive(Default)]
-pub struct Refreshes {
+struct Refreshes {
     running: HashMap<JobId, Refresh>,
     timer: Option<Timer>,
 }
 
+static REFRESHES: MainThread<Refreshes> = MainThread::new();
+
 /// One that is running.
-pub struct Refresh {
+struct Refresh {
     client: Blocked,
     /// What is to be read yet.
     keys: std::vec::IntoIter<Box<[u8]>>,
@@ -42,9 +44,8 @@ pub struct Refresh {
 /// Reads the rows of these final keys, and answers the client with their number.
 pub fn start(module: &Module, client: Blocked, keys: Vec<Box<[u8]>>) {
     let number = {
-        let mut state = module.state();
-        let number = state.number();
-        client.waits_for(number, abandon);
+        let number = pending().next_id();
+        client.waits_for(number, left);
         let refresh = Refresh {
             client,
             total: keys.len(),
@@ -55,8 +56,9 @@ pub fn start(module: &Module, client: Blocked, keys: Vec<Box<[u8]>>) {
             failure: None,
             deadline: Instant::now() + module.shared.limits.timeout(),
         };
-        state.refreshes.running.insert(number, refresh);
-        watch(&mut state);
+        let mut refreshes = REFRESHES.get();
+        refreshes.running.insert(number, refresh);
+        watch(&mut refreshes);
         number
     };
     go_on(module, number);
@@ -65,15 +67,15 @@ pub fn start(module: &Module, client: Blocked, keys: Vec<Box<[u8]>>) {
 /// Sends the next keys to the workers, or answers.
 fn go_on(module: &Module, number: JobId) {
     if let Err(failure) = send_next(module, number) {
-        if let Some(refresh) = module.state().refreshes.running.get_mut(&number) {
+        if let Some(refresh) = REFRESHES.get().running.get_mut(&number) {
             refresh.fail(failure);
         }
     }
     let end = {
-        let mut state = module.state();
+        let mut refreshes = REFRESHES.get();
         let is_over = |refresh: &Refresh| refresh.in_flight.is_empty() && refresh.keys.len() == 0;
-        match state.refreshes.running.get(&number).is_some_and(is_over) {
-            true => state.refreshes.running.remove(&number),
+        match refreshes.running.get(&number).is_some_and(is_over) {
+            true => refreshes.running.remove(&number),
             false => None,
         }
     };
@@ -89,8 +91,8 @@ fn send_next(module: &Module, number: JobId) -> Result<(), Failure> {
     // Half of the queue is for others.
     let most = IN_FLIGHT.min(queue_max / 2).max(1);
     let keys: Vec<Box<[u8]>> = {
-        let mut state = module.state();
-        let Some(refresh) = state.refreshes.running.get_mut(&number) else { return Ok(()) };
+        let mut refreshes = REFRESHES.get();
+        let Some(refresh) = refreshes.running.get_mut(&number) else { return Ok(()) };
         let in_flight = refresh.in_flight.len();
         if in_flight > most / 2 {
             return Ok(());
@@ -109,28 +111,33 @@ fn send_next(module: &Module, number: JobId) -> Result<(), Failure> {
     for key in keys {
         // The document may have been read again since the command came.
         let mapping = admit::of_plain(module, &mappings, &key)?;
-        let (read, waiter) = (Write::read(Reply::Found), Waiter::Refresh(number));
-        let id = pending::submit(module, &mapping, &key, read, waiter, None);
-        if let Some(refresh) = module.state().refreshes.running.get_mut(&number) {
+        let (read, waiter) = (Write::read(Reply::Found), Box::new(Row(number)));
+        let id = submit(module, &mapping, &key, read, waiter, None);
+        if let Some(refresh) = REFRESHES.get().running.get_mut(&number) {
             refresh.in_flight.insert(id);
         }
     }
     Ok(())
 }
 
-/// One key is done with.
-pub fn done(module: &Module, number: JobId, id: JobId, answer: Result<Value, Failure>) {
-    if let Some(refresh) = module.state().refreshes.running.get_mut(&number) {
-        refresh.in_flight.remove(&id);
-        refresh.done += 1;
-        refresh.deadline = Instant::now() + module.shared.limits.timeout();
-        match answer {
-            Ok(Value::Integer(n)) => refresh.found += n,
-            Ok(_) => {}
-            Err(failure) => refresh.fail(failure),
+/// A row of the refresh of this number.
+struct Row(JobId);
+
+impl Waiter for Row {
+    fn completed(self: Box<Self>, _: Option<&Writable>, completed: Completed) {
+        let Some(module) = module() else { return };
+        if let Some(refresh) = REFRESHES.get().running.get_mut(&self.0) {
+            refresh.in_flight.remove(&completed.write);
+            refresh.done += 1;
+            refresh.deadline = Instant::now() + module.shared.limits.timeout();
+            match (completed.failure, completed.value) {
+                (Some(failure), _) => refresh.fail(failure.clone()),
+                (None, Value::Integer(n)) => refresh.found += n,
+                (None, _) => {}
+            }
         }
+        go_on(module, self.0);
     }
-    go_on(module, number);
 }
 
 impl Refresh {
@@ -149,27 +156,33 @@ impl Refresh {
         };
         self.client.answer(value);
     }
-
-    /// Its client has gone: the server drops the answer.
-    pub fn drop_answer(self) {
-        self.client.answer(Value::Integer(self.found));
-    }
 }
 
-/// Takes one out before its end, if there is one of this number. What was not sent for it never is.
-pub fn take(state: &mut State, number: JobId) -> Option<Refresh> {
-    let refresh = state.refreshes.running.remove(&number)?;
+/// Takes one out before its end. What was not sent for it never is.
+fn take(refreshes: &mut Refreshes, number: JobId) -> Option<Refresh> {
+    let refresh = refreshes.running.remove(&number)?;
+    let mut pending = pending();
     for id in &refresh.in_flight {
-        let Some(pending) = state.jobs.get_mut(id) else { continue };
+        let Some(pending) = pending.jobs.get_mut(id) else { continue };
         pending.claim.leave();
-        pending.waiter = Waiter::Nobody;
+        pending.waiter = None;
     }
     Some(refresh)
 }
 
+/// The client of these has gone: the server drops the reply.
+fn left(numbers: &[JobId]) {
+    let gone: Vec<Refresh> = {
+        let mut refreshes = REFRESHES.get();
+        numbers.iter().filter_map(|number| take(&mut refreshes, *number)).collect()
+    };
+    for refresh in gone {
+        refresh.client.answer(Value::Integer(refresh.found));
+    }
+}
+
 /// Sets the timer for the first deadline, in place of one that is set.
-fn watch(state: &mut State) {
-    let refreshes = &mut state.refreshes;
+fn watch(refreshes: &mut Refreshes) {
     if let Some(timer) = refreshes.timer.take() {
         timer.stop();
     }
@@ -185,14 +198,14 @@ fn watch(state: &mut State) {
 fn end_of_time(_: &Ctx) {
     let Some(module) = module() else { return };
     let ended: Vec<Refresh> = {
-        let mut state = module.state();
+        let mut refreshes = REFRESHES.get();
         let now = Instant::now();
-        let running = state.refreshes.running.iter();
+        let running = refreshes.running.iter();
         let late = running.filter(|(_, refresh)| refresh.deadline <= now);
         let late: Vec<JobId> = late.map(|(number, _)| *number).collect();
-        let ended = late.into_iter().filter_map(|number| take(&mut state, number)).collect();
-        state.refreshes.timer = None;
-        watch(&mut state);
+        let ended = late.into_iter().filter_map(|number| take(&mut refreshes, number)).collect();
+        refreshes.timer = None;
+        watch(&mut refreshes);
         ended
     };
     let limit = Limited(Some((Limit::Timeout.key(), module.shared.limits.timeout())));

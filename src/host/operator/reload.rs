@@ -7,9 +7,8 @@ use super::options;
 use crate::config::args;
 use crate::config::limits::Limit;
 use crate::config::{Config, MappingConfig};
-use crate::host::ffi::Value;
-use crate::host::ffi::{log, Args, Ctx, Level};
-use crate::host::module::state::{module, Module};
+use crate::host::ffi::{log, Args, Ctx, Level, Value};
+use crate::host::module::{module, Module};
 use crate::host::write::admit::not_ready;
 use crate::model::failure::Failure;
 use crate::pg::catalog::CatalogError;
@@ -48,9 +47,10 @@ fn reload(module: &Module) -> Result<(), Failure> {
     })?;
     let mut news = differences(&document.mappings, &new.mappings);
     // What the document says as before stays as CONFIG SET has left it.
-    for limit in Limit::ALL.into_iter().filter(|limit| limit.of(&document) != limit.of(&new)) {
-        options::set(module, limit, limit.of(&new)).map_err(Failure::Input)?;
-        news.push(format!("{} = {}", options::name(limit.key()), limit.of(&new)));
+    for limit in Limit::ALL.into_iter().filter(|limit| document.limit(*limit) != new.limit(*limit))
+    {
+        options::set(module, limit, new.limit(limit)).map_err(Failure::Input)?;
+        news.push(format!("{} = {}", limit.option(), new.limit(limit)));
     }
     *document = new;
     let news = if news.is_empty() { "nothing new".into() } else { news.join("; ") };

@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use crate::config::limits::Limit;
 use crate::engine::percentiles::{Percentiles, Summary};
-use crate::host::cache::in_sync;
-use crate::host::cache::verify::Verify;
-use crate::host::ffi::Info;
-use crate::host::ffi::Value;
-use crate::host::module::state::{module, Module};
+use crate::host::cache::{in_sync, verify};
+use crate::host::ffi::{Info, Value};
+use crate::host::module::{module, Module};
 use crate::host::write::admit::not_ready;
+use crate::host::write::pending::pending;
 use crate::model::failure::Class;
 use crate::model::mapping::{Column, Mapping};
 
@@ -52,10 +51,7 @@ fn sections(module: &Module) -> [Section; 6] {
 
 fn state(module: &Module) -> Vec<(String, Shown)> {
     let stats = &module.shared.stats;
-    let (verify, in_flight) = {
-        let state = module.state();
-        (state.verify.as_ref().map(Verify::progress), state.jobs.len() as u64)
-    };
+    let (verify, in_flight) = (verify::progress(), pending().jobs.len() as u64);
     let away = module.shared.health.away();
     let seconds = away.as_ref().and_then(|(time, _)| *time).unwrap_or_default().as_secs();
     vec![

@@ -1,9 +1,8 @@
 //! rgsync's acknowledgement: what became of a write with a uuid, in a stream of its own.
 
-use super::command::{no_permission, WRONG_TYPE};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Ctx, Kind, Str, Writable};
-use crate::host::module::state::Module;
+use super::server_errors::{no_permission, WRONG_TYPE};
+use crate::host::ffi::{Ctx, Kind, Str, Value, Writable};
+use crate::host::module::Module;
 
 /// How long a stream lives that an acknowledgement has made, in seconds.
 const LIFETIME: &[u8] = b"3600";

@@ -1,8 +1,7 @@
 //! rgsync's `+` and `-`: the final key changes, the table doesn't.
 
 use crate::command::{CacheOnly, Reply};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Str, Writable};
+use crate::host::ffi::{Str, Value, Writable};
 
 /// The answer after a flush, when the key stays as it is.
 pub fn flushed(cache: &CacheOnly, reply: &Reply) -> Value {

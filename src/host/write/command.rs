@@ -1,24 +1,22 @@
 //! A write takes off: checked, staged, and sent to the workers.
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
-use super::cache_only;
-use super::misspelt;
-use super::pending;
-use super::rights;
+use super::pending::pending;
+use super::server_errors::{no_permission, wrong_arity, WRONG_TYPE};
+use super::stage::{stage, stage_with_key};
+use super::submit::submit;
+use super::{cache_only, misspelt, rights, synchronous};
 use crate::command::{self, Reply, Write};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Args, Ctx, Kind, Str, Writable};
-use crate::host::module::state::{module, Module};
-use crate::model::change::Action;
+use crate::host::ffi::{Args, Ctx, Kind, Str, Value, Writable};
+use crate::host::module::{module, Module};
+use crate::model::action::Action;
 use crate::model::failure::Failure;
-use crate::model::key::{self, Show};
+use crate::model::key;
 use crate::model::mapping::Mapping;
-
-/// What Redis says of a key of another type.
-pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 /// Reads a command's arguments: the mapping, the id, all arguments.
 type Parse = fn(&Mapping, &[u8], Args) -> Result<Write, String>;
@@ -29,12 +27,6 @@ pub fn hset(ctx: &Writable, args: Args, plain: &CStr) -> Option<Value> {
         return Some(wrong_arity(plain));
     }
     run(ctx, args, plain, |mapping, id, args| command::hset(mapping, id, args.from(2)))
-}
-
-/// Redis' own words.
-pub fn wrong_arity(plain: &CStr) -> Value {
-    let name = plain.to_string_lossy().to_lowercase();
-    Value::error(format!("ERR wrong number of arguments for '{name}' command"))
 }
 
 /// Any write of one staged key, `args[1]`. `plain` is the server's command.
@@ -69,8 +61,8 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
     }
     if let Some(cache) = &write.cache {
         // Behind the writes that are on their way to this key, or at once.
-        if module.state().keys.contains_key(staged.target) {
-            return pending::send(ctx, module, &mapping, staged.target, write, acknowledgement);
+        if pending().has(staged.target) {
+            return send(ctx, module, &mapping, staged.target, write, acknowledgement);
         }
         let value = module.apply(|| cache_only::run(ctx, staged.target, cache, &write.reply));
         if let Some(acknowledgement) = acknowledgement {
@@ -89,7 +81,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         Ok(Value::Bytes(text)) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
         Ok(_) => {}
     }
-    pending::send(ctx, module, &mapping, staged.target, write, acknowledgement)
+    send(ctx, module, &mapping, staged.target, write, acknowledgement)
 }
 
 /// What the user needs rights for besides the staged command itself: rgsync's operation, and the
@@ -145,98 +137,25 @@ fn sets_the_whole_row(mapping: &Mapping, write: &Write) -> bool {
     matches!(&write.action, Action::Upsert(sets) if sets.len() == values)
 }
 
-/// Stages the key's fields, too: such a staged hash is the row, to be renamed and no more.
-fn stage_with_key(
+/// Sends a staged write to the workers. The client is blocked (`None`), or, where it can't be, the
+/// server waits and answers.
+fn send(
     ctx: &Writable,
     module: &Module,
-    args: Args,
-    plain: &CStr,
-    mapping: &Mapping,
-    id: &[u8],
-) -> Result<Value, Value> {
-    let fields = module.state().field_strings(mapping);
-    let parts: Vec<Str> = id.splitn(mapping.key_len, |&b| b == b':').map(Str::new).collect();
-    let key = fields.iter().zip(&parts).filter_map(|(field, part)| Some([field.as_ref()?, part]));
-    let key: Vec<&Str> = key.flatten().collect();
-    stage(ctx, module, args, plain, &key)
-}
-
-/// Runs the client's own command on the staged key, with the client's rights and Redis' own checks
-/// of its arguments, and with `more` fields and values. The keyspace notification is what stages the
-/// change. Returns the command's answer on the staged key, or the error: then nothing has changed.
-fn stage(
-    ctx: &Writable,
-    module: &Module,
-    args: Args,
-    plain: &CStr,
-    more: &[&Str],
-) -> Result<Value, Value> {
-    // These look at what is there, and what another write has staged is not what is there.
-    let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
-    if looks {
-        let key = args.strings(1);
-        if ctx.open(key[0]).has(key[1]) {
-            if !ctx.may_run(plain, &key) {
-                return Err(no_permission(plain, key[0].as_bytes()));
-            }
-            module.apply(|| {
-                // Emptied, the key would be gone, and missing where its slot moves to another node.
-                let sign = [key[0], &Str::new(b"#"), &Str::new(plain.to_bytes())];
-                ctx.call(c"HSET", &sign);
-                ctx.call(c"HDEL", &key[..2]);
-            });
+    mapping: &Arc<Mapping>,
+    target: &[u8],
+    write: Write,
+    acknowledgement: Option<Acknowledgement>,
+) -> Option<Value> {
+    let client = match ctx.flags().cannot_block() {
+        true => None,
+        false => ctx.block(),
+    };
+    match client {
+        Some(client) => {
+            submit(module, mapping, target, write, Box::new(client), acknowledgement);
+            None
         }
+        None => Some(synchronous::wait(ctx, module, mapping, target, write, acknowledgement)),
     }
-    let command = || ctx.call_as_user(plain, args, more);
-    let (reply, mut noticed) = staging(module, args.get(1), command);
-    if let Some(error) = reply.error() {
-        return Err(Value::error(as_user_sees(error)));
-    }
-    // HDEL finds nothing to delete, or leaves nothing.
-    if plain == c"HDEL" {
-        noticed = mark(ctx, module, args.get(1), plain);
-    }
-    match noticed {
-        true => Ok(reply.value()),
-        false => Err(Value::error("ERR writethrough: the server announced no change of the key")),
-    }
-}
-
-/// Makes a staged key that says what is on its way, for commands that leave none.
-pub fn mark(ctx: &Writable, module: &Module, key: &[u8], plain: &CStr) -> bool {
-    let args = [Str::new(key), Str::new(b"#"), Str::new(plain.to_bytes())];
-    let mark = || ctx.call(c"HSET", &args.each_ref());
-    let (reply, noticed) = staging(module, key, mark);
-    reply.error().is_none() && noticed
-}
-
-/// Runs `command` while the keyspace handler expects a change of `key`. The second value: it came.
-pub fn staging<T>(module: &Module, key: &[u8], command: impl FnOnce() -> T) -> (T, bool) {
-    module.state().staging.begin(key);
-    let result = command();
-    (result, module.state().staging.end())
-}
-
-/// Redis 7.0 answers a call without rights in words of its own.
-pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
-    const OLD: &[u8] = b"ERR acl verification failed, ";
-    if is_elsewhere(error) {
-        // What Redis says of keys that are neither here nor there; clients of a cluster know it.
-        return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
-    }
-    match error.strip_prefix(OLD) {
-        Some(reason) => [b"NOPERM ", reason].concat(),
-        None => error.to_vec(),
-    }
-}
-
-/// True when the server refuses a call since the key's slot is another node's, or is moving.
-pub fn is_elsewhere(error: &[u8]) -> bool {
-    error.ends_with(b"Attempted to access a non local key in a cluster node")
-}
-
-/// What a user without the plain command's rights reads.
-pub fn no_permission(plain: &CStr, key: &[u8]) -> Value {
-    let name = plain.to_string_lossy().to_lowercase();
-    Value::error(format!("NOPERM this user has no permissions to run '{name}' on {}", Show(key)))
 }

@@ -1,30 +1,29 @@
-//! What a committed or refused write does to the data set, and its client's answer.
+//! What a committed or refused write does to the data set, and its client's reply.
 //!
 //! A worker's push → a one-shot → a timer, whose own context merges the batch: a write straight
 //! from a one-shot aborts Redis 7.0 with AOF on, and runs inside a busy script's transaction.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::cache_only;
-use super::command;
-use super::kept_change;
-use super::merge::{self, Before};
-use super::several;
+use super::pending::{pending, Pending, Removed};
+use super::replies::Before;
+use super::server_errors::is_elsewhere;
+use super::waiter::Completed;
+use super::{cache_only, compare, external, importing_slots, kept_change, merge, replies};
 use crate::engine::{RowState, Settled};
-use crate::host::cache::in_sync;
-use crate::host::cache::verify;
-use crate::host::ffi::Value;
-use crate::host::ffi::{self, Closed, Ctx, Str, Writable, ASK_AGAIN};
+use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
-use crate::host::module::latency;
-use crate::host::module::state::{module, Module, Pending, Removed, Waiter};
-use crate::host::operator::refresh_many;
+use crate::host::module::{latency, module, MainThread, Module};
 use crate::model::failure::Failure;
 use crate::model::key;
 
 /// Rows merged in one turn of the event loop, at most: their clients send their next writes, and
 /// others are served, while the rest is merged.
 const MERGED_AT_ONCE: usize = 128;
+
+/// What the workers have done and the data set does not show yet, in order.
+static SETTLED: MainThread<VecDeque<Settled>> = MainThread::new();
 
 /// The one-shot: asks for the timer.
 pub fn schedule() {
@@ -40,42 +39,53 @@ fn run(ctx: &Ctx) {
     }
     let writable = gate.ok();
     let arrived = module.inbox.take();
-    module.state().settled.extend(arrived);
+    SETTLED.get().extend(arrived);
     if !ctx.select(module.config.db) {
         return;
     }
     let began = Instant::now();
     module.apply(|| {
         for _ in 0..MERGED_AT_ONCE {
-            let Some(settled) = module.state().settled.pop_front() else { break };
+            let Some(settled) = SETTLED.get().pop_front() else { break };
             apply(ctx, writable.as_ref(), module, settled);
         }
     });
-    if !module.state().settled.is_empty() {
+    if !SETTLED.get().is_empty() {
         // A timer made in a timer waits for a millisecond; a one-shot doesn't.
         ffi::wake(schedule);
     }
     latency::tell(ctx, module, began.elapsed());
 }
 
+/// Takes what has arrived, and what is there already, of these keys, in order; the rest waits for the
+/// timer.
+pub fn take_of(arrived: VecDeque<Settled>, targets: &[&[u8]]) -> Vec<Settled> {
+    let mut settled = SETTLED.get();
+    settled.extend(arrived);
+    let is_of = |settled: &Settled| targets.contains(&&settled.target[..]);
+    let (taken, rest): (Vec<_>, Vec<_>) = settled.drain(..).partition(is_of);
+    *settled = rest.into();
+    taken
+}
+
 /// Merges one outcome and answers its clients. A server that follows another one holds what that one
 /// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
 pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settled: Settled) {
     let (again, stage, Removed { pendings, next, is_last }, epoch) = {
-        let mut state = module.state();
+        let mut pending = pending();
         // What is taken out makes way for those behind it, which begin anew.
-        let stage = state.progress(&settled.target).stage();
-        let again = kept_change::make_row(module, &mut state, &mut settled);
-        let mut removed = state.remove(&settled);
+        let stage = pending.progress(&settled.target).stage();
+        let again = kept_change::make_row(module, &mut pending, &mut settled);
+        let mut removed = pending.remove(&settled);
         let prefix = module.config.prefix.as_bytes();
-        removed.is_last &= !state.is_changed_elsewhere(prefix, &settled.target);
-        (again, stage, removed, state.epoch)
+        removed.is_last &= !external::is_changed(prefix, &settled.target);
+        (again, stage, removed, pending.epoch)
     };
     if !again.is_empty() || !next.is_empty() {
         module.engine.submit(again.into_iter().chain(next));
     }
     let target = Str::new(&settled.target);
-    let before = merge::before(ctx, module, &target, &settled, &pendings);
+    let before = replies::before(ctx, &target, &settled, &pendings);
     let is_of_now = {
         let now = module.shared.terms.now();
         pendings.iter().flatten().all(|pending| pending.term == now)
@@ -85,14 +95,14 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         Some(ctx) if is_moving(ctx, module, &settled.target) => {
             // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
             ctx.remove(&target);
-            module.state().overtaken.add(settled.target.clone());
+            importing_slots::add(settled.target.clone());
             if is_last {
                 ctx.remove(&staged_key(module, &settled));
             }
         }
         Some(ctx) if !is_of_now => {
             // Another master may have written the row, and this data set is its own.
-            in_sync::reread(module, &settled.target);
+            module.stale_keys.add(&settled.target);
             if is_last {
                 ctx.remove(&staged_key(module, &settled));
             }
@@ -103,13 +113,18 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             change(ctx, module, &target, &settled, (is_visible, is_last), &pendings, &before);
         }
     }
-    in_sync::check_shape(module, &settled);
-    let now = Instant::now();
+    // What a write has made of a key may be of an earlier shape: it was sent before the change of the
+    // table was known.
+    let is_present = matches!(settled.state, RowState::Present(_));
+    if is_present && module.catalog.is_reshaped(&settled.mapping) {
+        module.stale_keys.add(&settled.target);
+    }
     let of_now = writable.filter(|_| is_of_now);
     let has_kept_change = kept_change::is_among(&pendings);
-    let answers = settled.answers.into_iter().zip(before.answers);
-    for (((id, answer), value), pending) in answers.zip(pendings) {
-        let Some(pending) = pending else { continue };
+    let now = Instant::now();
+    let answers = settled.answers.into_iter().zip(before.replies);
+    for (((write, answer), value), pending) in answers.zip(pendings) {
+        let Some(mut pending) = pending else { continue };
         let answer = match pending.only_looks {
             true => answer.map_err(Failure::of_read),
             false => answer,
@@ -131,25 +146,11 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         if let (Some(acknowledgement), Some(ctx)) = (&pending.acknowledgement, writable) {
             acknowledgement.send(ctx, module, &value);
         }
-        let late = answer.is_err().then(|| Late { stage, ..Late::of(&pending) });
-        match pending.waiter {
-            Waiter::Nobody => continue,
-            Waiter::Verify => {
-                verify::done(module, answer.err());
-                continue;
-            }
-            Waiter::Refresh(number) => {
-                refresh_many::done(module, number, id, answer.map(|_| value));
-                continue;
-            }
-            Waiter::Sync => {
-                in_sync::done(module, &settled.target, answer.err());
-                continue;
-            }
-            Waiter::Client(client) => client.answer(value),
-            Waiter::Part(gather) => several::add(of_now, module, &gather, value),
-            Waiter::Server => module.state().sync_answer = Some((id, value)),
-        }
+        let Some(waiter) = pending.waiter.take() else { continue };
+        let limit = waiter.limit();
+        let failure = answer.as_ref().err();
+        waiter.completed(of_now, Completed { write, key: &settled.target, value, failure });
+        let Some(limit) = limit else { continue };
         if pending.claim.is_abandoned() {
             module.shared.stats.abandoned.add(1);
             continue;
@@ -160,7 +161,8 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         if answer.is_ok() {
             module.shared.stats.write.record(now, now.saturating_duration_since(pending.since));
         }
-        module.count(answer.as_ref().err(), late);
+        let late = failure.map(|_| Late { mapping: pending.mapping, stage, limit });
+        module.count(failure, late);
     }
 }
 
@@ -181,11 +183,10 @@ fn change(
     {
         return;
     }
-    let compares = |p: &&Pending| matches!(p.waiter, Waiter::Verify | Waiter::Sync);
-    let mut writes = pendings.iter().flatten().filter(|p| !compares(p));
-    let only_verifies = !pendings.is_empty() && writes.next().is_none();
     match &settled.state {
-        _ if only_verifies => verify::compare(ctx, module, target, settled, pendings, before),
+        _ if compare::is_all(pendings) => {
+            compare::run(ctx, module, target, settled, pendings, before);
+        }
         RowState::Present(image) if is_visible => {
             let target = (target, &*settled.target);
             // What is kept in Redis only follows write by write.
@@ -194,7 +195,7 @@ fn change(
         }
         RowState::Deleted | RowState::Absent | RowState::Unknown => {
             let called = ctx.call(c"UNLINK", &[target]);
-            in_sync::check(module, &settled.target, &called);
+            module.stale_keys.check(&settled.target, &called);
         }
         RowState::Present(_) | RowState::Unchanged => {}
     }
@@ -213,7 +214,7 @@ fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
     if !ffi::server_flags().is_cluster() {
         return false;
     }
-    module.state().overtaken.forget(target);
+    importing_slots::forget(target);
     let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
-    ctx.read(c"EXISTS", &keys.each_ref()).error().is_some_and(command::is_elsewhere)
+    ctx.read(c"EXISTS", &keys.each_ref()).error().is_some_and(is_elsewhere)
 }

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 
 use super::admit::{self, not_ready, refuse};
-use super::command::{mark, no_permission, wrong_arity};
-use super::pending;
-use super::several::Then;
+use super::server_errors::{no_permission, wrong_arity};
+use super::several::{self, Then};
+use super::stage::mark;
 use crate::command::Write;
-use crate::host::ffi::Value;
-use crate::host::ffi::{Args, Writable};
-use crate::host::module::state::module;
+use crate::host::ffi::{Args, Value, Writable};
+use crate::host::module::module;
 use crate::model::key;
 
 /// Deletes the rows of the staged keys, each in its own transaction; when all have succeeded, the
@@ -42,7 +41,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
         return Some(no_permission(plain, name.as_bytes()));
     }
     let stage = |target: &[u8]| {
-        mark(ctx, module, &key::staged(prefix, target), plain);
+        mark(ctx, &key::staged(prefix, target), plain);
     };
-    pending::send_all(ctx, module, writes, stage, then)
+    several::send(ctx, module, writes, stage, then)
 }

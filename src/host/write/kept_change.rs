@@ -4,14 +4,15 @@
 //! the server refuses it. Where there is no row, one is made (as by HSET of such a field): the field
 //! is missing then, so the server has no reason left to refuse.
 
-use super::command::as_user_sees;
-use super::timeout;
+use super::pending::{Pending, PendingWrites};
+use super::server_errors::as_user_sees;
+use super::timeout::{deadline, time_limit};
 use crate::command::{KeptChange, KeptKind};
 use crate::engine::{Job, RowState, Settled};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Str, Writable};
-use crate::host::module::state::{Module, Pending, State, Waiter};
-use crate::model::change::{Action, Change};
+use crate::host::ffi::{Str, Value, Writable};
+use crate::host::module::Module;
+use crate::model::action::Action;
+use crate::model::change::Change;
 
 /// True where one of the writes changes such a field: then what they do to the hash is done one by
 /// one, in order.
@@ -21,23 +22,23 @@ pub fn is_among(pendings: &[Option<Pending>]) -> bool {
 
 /// The writes that want a row where there is none, and those that were read with them: to be sent
 /// again. They stay at the head of their key's line, where nothing was sent behind them.
-pub fn make_row(module: &Module, state: &mut State, settled: &mut Settled) -> Vec<Job> {
+pub fn make_row(module: &Module, pending: &mut PendingWrites, settled: &mut Settled) -> Vec<Job> {
     if !matches!(settled.state, RowState::Absent) {
         return Vec::new();
     }
     // Who has been told that nothing was written has no row made.
     let wants_row = |pending: &Pending| {
-        !matches!(pending.waiter, Waiter::Nobody)
+        pending.waiter.is_some()
             && pending.kept_change.as_ref().is_some_and(|change| !change.is_new_row)
     };
     let first = settled
         .answers
         .iter()
-        .position(|(id, answer)| answer.is_ok() && state.jobs.get(id).is_some_and(wants_row));
+        .position(|(id, answer)| answer.is_ok() && pending.jobs.get(id).is_some_and(wants_row));
     let Some(first) = first else { return Vec::new() };
     let mut jobs = Vec::new();
     for (id, _) in settled.answers.split_off(first) {
-        let Some(pending) = state.jobs.get_mut(&id) else { continue };
+        let Some(pending) = pending.jobs.get_mut(&id) else { continue };
         let action = match &mut pending.kept_change {
             Some(change) => {
                 change.is_new_row = true;
@@ -47,8 +48,9 @@ pub fn make_row(module: &Module, state: &mut State, settled: &mut Settled) -> Ve
             None => Action::Read,
         };
         let change = Change::new(&pending.mapping, &settled.target, action);
-        let limit = timeout::time_limit(module, &pending.waiter);
-        let deadline = pending.since + limit.0.map_or(timeout::FOR_EVER, |(_, time)| time);
+        let limit = pending.waiter.as_ref().and_then(|waiter| waiter.limit());
+        let limit = time_limit(&module.shared.limits, limit);
+        let deadline = deadline(pending.since, &limit);
         pending.claim.take_back();
         let mut job = Job::new(id, change, deadline, pending.term, module.inbox.clone());
         (job.claim, job.limit) = (pending.claim.clone(), limit);

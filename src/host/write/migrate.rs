@@ -4,20 +4,13 @@
 //! and here nothing can be changed any more in a key that has left.
 
 use super::admit::not_ready;
-use super::command::{as_user_sees, no_permission};
-use super::pending;
+use super::pending::pending;
+use super::server_errors::{as_user_sees, no_permission};
+use super::synchronous::settle;
 use crate::command::rewrite;
-use crate::host::ffi::Value;
-use crate::host::ffi::{Args, Writable};
-use crate::host::module::state::{module, Module};
+use crate::host::ffi::{Args, Value, Writable};
+use crate::host::module::module;
 use crate::model::key;
-
-/// A plain key that a mapping's row can be cached in.
-pub fn is_mapped(module: &Module, key: &[u8]) -> bool {
-    let name = key.iter().position(|&b| b == b':').map(|colon| &key[..colon]);
-    let configs = module.catalog.configs();
-    name.is_some_and(|name| configs.iter().any(|mapping| mapping.name().as_bytes() == name))
-}
 
 /// Waits for the writes of the keys among the arguments, as the server itself waits for MIGRATE's
 /// other end, and runs it.
@@ -32,11 +25,11 @@ pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let at = rewrite::migrated(args.len(), |at| args.get(at));
     let keys: Vec<&[u8]> = args.from(0).skip(at.start).take(at.len()).collect();
     let targets: Vec<&[u8]> = keys.iter().copied().map(target).collect();
-    if ctx.db() == module.config.db && !pending::settle(ctx, module, &targets) {
+    if ctx.db() == module.config.db && !settle(ctx, module, &targets) {
         // Together with its staged key it may go: that tells the other node what to wait for.
         let goes_alone = |key: &&[u8]| {
             let staged = key::staged(prefix, key);
-            module.state().keys.contains_key(*key) && !keys.contains(&&*staged)
+            pending().has(key) && !keys.contains(&&*staged)
         };
         if keys.iter().any(goes_alone) {
             let problem = "TRYAGAIN writethrough: a write of a key is on its way; try again, or \

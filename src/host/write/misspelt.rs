@@ -1,8 +1,7 @@
 //! `__items:q1`: the name of a staged key without its braces. Written to, it would be an ordinary key,
 //! and nobody would be told.
 
-use super::migrate;
-use crate::host::module::state::Module;
+use crate::host::module::Module;
 use crate::model::failure::Failure;
 use crate::model::key::{self, Show};
 
@@ -10,7 +9,7 @@ use crate::model::key::{self, Show};
 /// a mapping's with the prefix is spelt as it should be.
 pub fn target<'a>(module: &Module, key: &'a [u8]) -> Option<&'a [u8]> {
     let target = key.strip_prefix(module.config.prefix.as_bytes())?;
-    (migrate::is_mapped(module, target) && !migrate::is_mapped(module, key)).then_some(target)
+    (module.is_mapped(target) && !module.is_mapped(key)).then_some(target)
 }
 
 /// What its writer is told.

@@ -1,242 +1,207 @@
-//! Writes on their way: a client that waits, a server that waits, and the end of their patience.
+//! Pending writes, as the main thread remembers them, and the lines in which those of one key wait.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
-use super::admit::{self, refuse};
-use super::completion;
-use super::several::{self, Gather};
-use super::timeout::{
-    abandon, give_up, refuse_late, time_limit, too_late, unsent, watch_deadlines, FOR_EVER, GRACE,
-};
-use crate::command::Write;
+use super::deadlines::Deadlines;
+use super::waiter::Waiter;
+use crate::command::{CacheOnly, KeptChange, Named, Reply};
 use crate::config::limits::Limit;
-use crate::engine::{Claim, Job, JobId, Settled, Stage};
-use crate::host::ffi::Value;
-use crate::host::ffi::Writable;
+use crate::config::Unmapped;
+use crate::engine::{Claim, Job, JobId, Progress, Settled, Stage, Term};
 use crate::host::module::error_log::Late;
-use crate::host::module::state::{Module, Pending, Waiter};
-use crate::model::change::Change;
+use crate::host::module::MainThread;
+use crate::model::action::{Action, Bytes};
 use crate::model::mapping::Mapping;
 
-/// Sends a staged write to the workers. The client is blocked (`None`), or, where it can't be, the
-/// server waits and answers.
-pub fn send(
-    ctx: &Writable,
-    module: &Module,
-    mapping: &Arc<Mapping>,
-    target: &[u8],
-    write: Write,
-    acknowledgement: Option<Acknowledgement>,
-) -> Option<Value> {
-    let client = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
-    match client {
-        Some(client) => {
-            let waiter = Waiter::Client(client);
-            submit(module, mapping, target, write, waiter, acknowledgement);
-            None
-        }
-        None => Some(wait(ctx, module, mapping, target, write, acknowledgement)),
-    }
+/// Writes of one key that go to the workers together, at most: they stay in one batch.
+const TOGETHER_MAX: usize = 512;
+
+/// A write on its way.
+pub struct Pending {
+    /// The table.
+    pub mapping: Arc<Mapping>,
+    /// Who waits; `None`: nobody any more.
+    pub waiter: Option<Box<dyn Waiter>>,
+    /// For what.
+    pub progress: Progress,
+    /// What its client reads when it is committed.
+    pub reply: Reply,
+    /// Fields that are kept in Redis only.
+    pub kept: Vec<(Bytes, Bytes)>,
+    /// Such fields that leave.
+    pub dropped: Vec<Bytes>,
+    /// A field that is kept in Redis only and changes by what it holds.
+    pub kept_change: Option<KeptChange>,
+    /// What happens to the final key when the database has no part in it.
+    pub cache: Option<CacheOnly>,
+    /// Where what becomes of it is told, too.
+    pub acknowledgement: Option<Acknowledgement>,
+    /// Who has the say over it.
+    pub claim: Arc<Claim>,
+    /// It reads the row and changes nothing, neither in the database nor in Redis.
+    pub only_looks: bool,
+    /// Its time was up while a statement was on its way: it was given a little more.
+    pub is_overdue: bool,
+    /// [`PendingWrites::epoch`] when it was staged.
+    pub epoch: u64,
+    /// In which term: in a later one, the data set may hold what came after it.
+    pub term: Term,
+    /// When it was staged.
+    pub since: Instant,
 }
 
-/// Hands a write to the workers, behind those of its key.
-pub fn submit(
-    module: &Module,
-    mapping: &Arc<Mapping>,
-    target: &[u8],
-    write: Write,
-    waiter: Waiter,
-    acknowledgement: Option<Acknowledgement>,
-) -> JobId {
-    let since = Instant::now();
-    let limit = time_limit(module, &waiter);
-    let deadline = since + limit.0.map_or(FOR_EVER, |(_, time)| time);
-    let change = Change::new(mapping, target, write.action);
-    let has_deadline = matches!(waiter, Waiter::Client(_) | Waiter::Part(_));
-    let claim = Arc::new(Claim::default());
-    let term = module.shared.terms.now();
-    let mut state = module.state();
-    let progress = state.progress(target);
-    let pending = Pending {
-        mapping: mapping.clone(),
-        waiter,
-        progress: progress.clone(),
-        reply: write.reply,
-        kept: write.kept,
-        dropped: write.dropped,
-        kept_change: write.kept_change,
-        cache: write.cache,
-        acknowledgement,
-        claim: claim.clone(),
-        only_looks: change.action.only_looks(),
-        is_overdue: false,
-        epoch: state.epoch,
-        term,
-        since,
-    };
-    let id = state.add(pending);
-    match &state.jobs[&id].waiter {
-        Waiter::Client(client) => client.waits_for(id, abandon),
-        Waiter::Part(gather) => several::waits_for(gather, id, abandon),
-        Waiter::Refresh(_) => {}
-        Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
-    }
-    if has_deadline && state.deadlines.add(deadline, id) {
-        watch_deadlines(&mut state, Instant::now());
-    }
-    module.shared.stats.waiting.add(1);
-    let mut job = Job::new(id, change, deadline, term, module.inbox.clone());
-    (job.claim, job.limit, job.progress) = (claim, limit, progress);
-    if let Some(job) = state.line_up(job) {
-        module.engine.submit([job]);
-    }
-    id
-}
-
-/// The synchronous path: the server waits, for `sync_timeout_ms` at most.
-pub fn wait(
-    ctx: &Writable,
-    module: &Module,
-    mapping: &Arc<Mapping>,
-    target: &[u8],
-    write: Write,
-    acknowledgement: Option<Acknowledgement>,
-) -> Value {
-    module.shared.stats.sync.add(1);
-    let limit = time_limit(module, &Waiter::Server);
-    let began = Instant::now();
-    let until = began + module.shared.limits.sync_timeout();
-    let only_looks = write.action.only_looks();
-    let id = submit(module, mapping, target, write, Waiter::Server, acknowledgement);
-    let answered = || module.state().sync_answer.take_if(|(answered, _)| *answered == id);
-    let mut answer = serve_until(ctx, module, &[target], until, answered);
-    let mut late = answer.is_none().then(|| give_up(&mut module.state(), id, &limit));
-    if let Some(None) = late {
-        answer = serve_until(ctx, module, &[target], until + GRACE, answered);
-        late = Some(give_up(&mut module.state(), id, &limit));
-    }
-    let mut state = module.state();
-    state.slow_sync = state.slow_sync.max(began.elapsed());
-    if let Some((_, value)) = answer {
-        return value;
-    }
-    let (of, only_looks) = match state.jobs.get_mut(&id) {
-        Some(pending) => {
-            let of = Late::of(pending);
-            pending.waiter = Waiter::Nobody;
-            (Some(of), pending.only_looks)
-        }
-        None => (None, only_looks),
-    };
-    drop(state);
-    refuse_late(module, &late.flatten().unwrap_or_else(|| too_late(only_looks, &limit)), of)
-}
-
-/// Applies what the workers do to these keys until `done` has something, or until that time. First
-/// what they have done already: a later write is behind one that is committed and not merged yet.
-fn serve_until<T>(
-    ctx: &Writable,
-    module: &Module,
-    targets: &[&[u8]],
-    until: Instant,
-    done: impl Fn() -> Option<T>,
-) -> Option<T> {
-    let mut arrived = VecDeque::new();
-    loop {
-        apply_to(ctx, module, arrived, targets);
-        let result = done();
-        if result.is_some() || Instant::now() >= until {
-            return result;
-        }
-        module.engine.wake();
-        arrived = module.inbox.wait(until);
-    }
-}
-
-/// Applies what the workers have done to these keys, in order; other keys wait for the timer.
-fn apply_to(ctx: &Writable, module: &Module, arrived: VecDeque<Settled>, targets: &[&[u8]]) {
-    let mine = {
-        let mut state = module.state();
-        state.settled.extend(arrived);
-        let is_mine = |settled: &Settled| targets.contains(&&settled.target[..]);
-        let (mine, rest): (Vec<_>, Vec<_>) = state.settled.drain(..).partition(is_mine);
-        state.settled = rest.into();
-        mine
-    };
-    module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, Some(ctx), module, s)));
-}
-
-/// The server waits until no write of these keys is on its way, for `sync_timeout_ms` at most.
-/// False when one still is.
-pub fn settle(ctx: &Writable, module: &Module, targets: &[&[u8]]) -> bool {
-    let until = Instant::now() + module.shared.limits.sync_timeout();
-    let is_on_its_way = |target: &&[u8]| module.state().keys.contains_key(*target);
-    let settled = || (!targets.iter().any(is_on_its_way)).then_some(());
-    serve_until(ctx, module, targets, until, settled).is_some()
-}
-
-/// A write, its final key and the mapping of that.
-pub type Addressed = (Arc<Mapping>, Vec<u8>, Write);
-
-/// Several writes with one answer, the sum of theirs. `None`: the client is blocked. `stage` is
-/// done with the final key of each before it is sent.
-pub fn send_all(
-    ctx: &Writable,
-    module: &Module,
-    writes: Vec<Addressed>,
-    stage: impl Fn(&[u8]),
-    then: several::Then,
-) -> Option<Value> {
-    if let Err(failure) = admit::room_for(module, writes.len()) {
-        return Some(refuse(module, &failure));
-    }
-    let client = match ctx.flags().cannot_block() || writes.is_empty() {
-        true => None,
-        false => ctx.block(),
-    };
-    let Some(client) = client else {
-        return Some(wait_all(ctx, module, writes, stage, &then));
-    };
-    let gather = Arc::new(Mutex::new(Gather::new(client, writes.len(), then)));
-    for (mapping, target, write) in writes {
-        stage(&target);
-        submit(module, &mapping, &target, write, Waiter::Part(gather.clone()), None);
-    }
-    None
-}
-
-/// The same where the server waits: for `sync_timeout_ms` once, not once for each.
-pub fn wait_all(
-    ctx: &Writable,
-    module: &Module,
-    writes: Vec<Addressed>,
-    stage: impl Fn(&[u8]),
-    then: &several::Then,
-) -> Value {
-    let (mut sum, mut error) = (0, None);
-    let until = Instant::now() + module.shared.limits.sync_timeout();
-    for (mapping, target, write) in writes {
-        if Instant::now() >= until {
-            let limit = time_limit(module, &Waiter::Server);
-            let failure = unsent(write.action.only_looks(), false, &limit);
-            let late = Late { mapping, stage: Stage::Queued, limit: Limit::SyncTimeout };
-            error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));
-            break;
-        }
-        stage(&target);
-        match wait(ctx, module, &mapping, &target, write, None) {
-            Value::Integer(n) => sum += n,
-            other => drop(error.get_or_insert(other)),
+impl Pending {
+    /// The hash field that the write names.
+    pub fn field(&self, name: Named) -> &[u8] {
+        match name {
+            Named::Column(c) => self.mapping.columns[c].field.as_deref().unwrap_or_default(),
+            Named::Kept(k) => &self.kept[k].0,
+            Named::Dropped(d) => &self.dropped[d],
         }
     }
-    match error {
-        Some(error) => error,
-        None => Value::Integer(sum + then.run(ctx, module)),
+
+    /// Its client has waited in vain, as the log tells it.
+    pub fn late(&self) -> Late {
+        let limit = self.waiter.as_ref().and_then(|waiter| waiter.limit());
+        Late {
+            mapping: self.mapping.clone(),
+            stage: self.progress.stage(),
+            limit: limit.unwrap_or(Limit::Timeout),
+        }
+    }
+}
+
+/// The writes of one final key that are on their way. One key, one worker: so its writes keep their
+/// order, and those that come while it is at work go together afterwards.
+#[derive(Default)]
+struct Line {
+    /// What they wait for.
+    progress: Progress,
+    /// How many the workers have.
+    sent: usize,
+    /// Those that wait for these.
+    behind: VecDeque<Job>,
+}
+
+/// All writes on their way.
+#[derive(Default)]
+pub struct PendingWrites {
+    /// By number.
+    pub jobs: HashMap<JobId, Pending>,
+    /// By final key.
+    lines: HashMap<Arc<[u8]>, Line>,
+    /// When clients' time is up, in order.
+    pub deadlines: Deadlines,
+    /// Counts flushes: a write that is older must not bring its key back.
+    pub epoch: u64,
+    /// The final key whose staged hash must outlive its write: a refused RENAME gives it back.
+    pub held: Option<Box<[u8]>>,
+    last_id: JobId,
+}
+
+static PENDING: MainThread<PendingWrites> = MainThread::new();
+
+/// The writes on their way.
+pub fn pending() -> MutexGuard<'static, PendingWrites> {
+    PENDING.get()
+}
+
+/// What [`PendingWrites::remove`] takes out.
+pub struct Removed {
+    /// The writes; `None` for one that is not known any more.
+    pub pendings: Vec<Option<Pending>>,
+    /// The writes behind them, which go to the workers now.
+    pub next: VecDeque<Job>,
+    /// The staged key has done its duty: no further write of the key is on its way.
+    pub is_last: bool,
+}
+
+impl PendingWrites {
+    /// A number for one more write.
+    pub fn next_id(&mut self) -> JobId {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The number of the last write.
+    pub fn last_id(&self) -> JobId {
+        self.last_id
+    }
+
+    /// True while a write of this final key is on its way.
+    pub fn has(&self, target: &[u8]) -> bool {
+        self.lines.contains_key(target)
+    }
+
+    /// The final keys with writes on their way.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.lines.keys()
+    }
+
+    /// What the writes of a final key wait for.
+    pub fn progress(&self, target: &[u8]) -> Progress {
+        self.lines.get(target).map(|line| line.progress.clone()).unwrap_or_default()
+    }
+
+    /// Puts a write in its key's line. Returns it when it may go at once.
+    pub fn line_up(&mut self, job: Job) -> Option<Job> {
+        match self.lines.get_mut(&job.change.target) {
+            Some(line) => {
+                line.behind.push_back(job);
+                None
+            }
+            None => {
+                let progress = job.progress.clone();
+                let line = Line { progress, sent: 1, ..Line::default() };
+                self.lines.insert(job.change.target.clone(), line);
+                Some(job)
+            }
+        }
+    }
+
+    /// Takes out writes that are settled.
+    pub fn remove(&mut self, settled: &Settled) -> Removed {
+        let pendings = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
+        let jobs = &self.jobs;
+        self.deadlines.forget_answered(jobs.len(), |id| jobs.contains_key(&id));
+        let Some(line) = self.lines.get_mut(&settled.target) else {
+            return Removed { pendings, next: VecDeque::new(), is_last: true };
+        };
+        line.sent = line.sent.saturating_sub(settled.answers.len());
+        let mut next = VecDeque::new();
+        let has_kept_change = |job: &Job| {
+            job.change.mapping.unmapped == Unmapped::Keep
+                && jobs.get(&job.id()).is_some_and(|pending| pending.kept_change.is_some())
+        };
+        if line.sent == 0 {
+            let most = line.behind.len().min(TOGETHER_MAX);
+            // What may have to be sent again ends a group: nothing of its key goes before it.
+            let ends = line.behind.iter().take(most).position(has_kept_change);
+            let rest = line.behind.split_off(ends.map_or(most, |at| at + 1));
+            next = std::mem::replace(&mut line.behind, rest);
+            line.sent = next.len();
+            line.progress.set(Stage::Queued);
+        }
+        let is_write = |job: &Job| job.change.action != Action::Read || has_kept_change(job);
+        let is_last = line.sent == next.len() && !next.iter().chain(&line.behind).any(is_write);
+        if line.sent == 0 {
+            self.lines.remove(&settled.target);
+        }
+        let is_last = is_last && self.held.as_deref() != Some(&*settled.target);
+        Removed { pendings, next, is_last }
+    }
+
+    /// The data set was emptied.
+    pub fn flushed(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// The data set that was emptied came back: it may hold what a write replaces.
+    pub fn came_back(&mut self) {
+        let epoch = self.epoch;
+        self.jobs.values_mut().for_each(|pending| pending.epoch = epoch);
     }
 }

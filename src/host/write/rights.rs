@@ -2,11 +2,10 @@
 
 use std::ffi::CStr;
 
-use super::command::no_permission;
+use super::server_errors::no_permission;
 use crate::command::{CacheOnly, Write};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Ctx, Str};
-use crate::model::change::Action;
+use crate::host::ffi::{Ctx, Str, Value};
+use crate::model::action::Action;
 
 /// A command that removes a key, and what it becomes on a staged one.
 const REMOVES: [(&CStr, &CStr); 2] = [(c"DEL", c"WT.DEL"), (c"UNLINK", c"WT.UNLINK")];

@@ -1,49 +1,52 @@
-//! The end of somebody's patience: a client whose time is up, and one that has gone.
+//! Time limits of those who wait: a client whose time is up, and one that has gone.
 
 use std::time::{Duration, Instant};
 
-use super::several;
-use crate::config::limits::Limit;
+use super::pending::{pending, PendingWrites};
+use super::waiter::Completed;
+use crate::config::limits::{Limit, Limits};
 use crate::engine::{JobId, Limited, Stage};
-use crate::host::ffi::Value;
-use crate::host::ffi::{self, Ctx};
+use crate::host::ffi::{self, Ctx, Timer, Value};
 use crate::host::module::error_log::Late;
-use crate::host::module::state::{module, Module, State, Waiter};
-use crate::host::operator::refresh_many::{self, Refresh};
+use crate::host::module::{module, MainThread, Module};
 use crate::model::failure::Failure;
-
-/// How long somebody waits for a write. Nobody's patience ends.
-pub fn time_limit(module: &Module, waiter: &Waiter) -> Limited {
-    let limits = &module.shared.limits;
-    Limited(match waiter {
-        Waiter::Server => Some((Limit::SyncTimeout.key(), limits.sync_timeout())),
-        Waiter::Client(_) | Waiter::Part(_) => Some((Limit::Timeout.key(), limits.timeout())),
-        Waiter::Refresh(_) | Waiter::Verify | Waiter::Sync | Waiter::Nobody => None,
-    })
-}
-
-/// A deadline that is not met.
-pub const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Sets the timer for the first deadline, in place of one that is set.
-pub fn watch_deadlines(state: &mut State, now: Instant) {
-    if let Some(timer) = state.deadline_timer.take() {
-        timer.stop();
-    }
-    if let Some((next, _)) = state.deadlines.first() {
-        // A millisecond more: timers count whole ones.
-        let left = next.saturating_duration_since(now) + Duration::from_millis(1);
-        state.deadline_timer = Some(ffi::stoppable_timer(left, end_of_time));
-    }
-}
 
 /// What is told of a write that is on its way when its client's time is up, if that is known so much
 /// later: a statement waits no longer for a locked row.
 pub const GRACE: Duration = Duration::from_millis(100);
 
+/// A deadline that is not met.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The timer for the first deadline.
+static TIMER: MainThread<Option<Timer>> = MainThread::new();
+
+/// How long somebody waits for a write, as a client reads it.
+pub fn time_limit(limits: &Limits, limit: Option<Limit>) -> Limited {
+    Limited(limit.map(|limit| (limit.key(), limits.time(limit))))
+}
+
+/// The end of that time.
+pub fn deadline(since: Instant, limit: &Limited) -> Instant {
+    since + limit.0.map_or(FOR_EVER, |(_, time)| time)
+}
+
+/// Sets the timer for the first deadline, in place of one that is set.
+pub fn watch_deadlines(pending: &PendingWrites, now: Instant) {
+    let mut timer = TIMER.get();
+    if let Some(timer) = timer.take() {
+        timer.stop();
+    }
+    if let Some((next, _)) = pending.deadlines.first() {
+        // A millisecond more: timers count whole ones.
+        let left = next.saturating_duration_since(now) + Duration::from_millis(1);
+        *timer = Some(ffi::stoppable_timer(left, end_of_time));
+    }
+}
+
 /// Has a write whose client's time is up never sent. `None`: it is on its way, or may be written.
-pub fn give_up(state: &mut State, id: JobId, limit: &Limited) -> Option<Failure> {
-    let pending = state.jobs.get(&id)?;
+pub fn give_up(pending: &PendingWrites, id: JobId, limit: &Limited) -> Option<Failure> {
+    let pending = pending.jobs.get(&id)?;
     let is_locked = pending.progress.stage() == Stage::Locked;
     pending.claim.give_up().then(|| unsent(pending.only_looks, is_locked, limit))
 }
@@ -53,36 +56,6 @@ pub fn unsent(only_looks: bool, is_locked: bool, limit: &Limited) -> Failure {
     match only_looks && !is_locked {
         true => too_late(true, limit),
         false => Failure::unsent(is_locked, limit),
-    }
-}
-
-/// A client has gone. What was not sent for it never is.
-pub fn abandon(ids: &[JobId]) {
-    let Some(module) = module() else { return };
-    let (mut gone, mut refreshes) = (Vec::new(), Vec::new());
-    {
-        let mut state = module.state();
-        for id in ids {
-            let Some(pending) = state.jobs.get_mut(id) else {
-                refreshes.extend(refresh_many::take(&mut state, *id));
-                continue;
-            };
-            if pending.claim.leave() {
-                gone.push(std::mem::replace(&mut pending.waiter, Waiter::Nobody));
-            }
-        }
-    }
-    refreshes.into_iter().for_each(Refresh::drop_answer);
-    module.shared.stats.abandoned.add(gone.len());
-    for waiter in gone {
-        // The server drops the answers.
-        let value = Value::error("ERR writethrough: the client has gone");
-        match waiter {
-            Waiter::Client(client) => client.answer(value),
-            Waiter::Part(gather) => several::add(None, module, &gather, value),
-            Waiter::Refresh(_) => {}
-            Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
-        }
     }
 }
 
@@ -97,10 +70,32 @@ pub fn too_late(only_looks: bool, limit: &Limited) -> Failure {
     })
 }
 
-/// The answer of a write that its client has waited for in vain.
+/// The reply to a write that its client has waited for in vain.
 pub fn refuse_late(module: &Module, failure: &Failure, late: Option<Late>) -> Value {
     module.count(Some(failure), late);
     Value::from(failure)
+}
+
+/// A client has gone. What was not sent for it never is.
+pub fn abandon(ids: &[JobId]) {
+    let Some(module) = module() else { return };
+    let mut gone = Vec::new();
+    {
+        let mut pending = pending();
+        for id in ids {
+            let Some(pending) = pending.jobs.get_mut(id) else { continue };
+            if pending.claim.leave() {
+                gone.push((*id, pending.waiter.take()));
+            }
+        }
+    }
+    module.shared.stats.abandoned.add(gone.len());
+    for (write, waiter) in gone {
+        let Some(waiter) = waiter else { continue };
+        // The server drops the replies.
+        let value = Value::error("ERR writethrough: the client has gone");
+        waiter.completed(None, Completed { write, key: &[], value, failure: None });
+    }
 }
 
 /// A timer: answers the clients whose time is up. What was not sent for them never is; all else
@@ -108,35 +103,32 @@ pub fn refuse_late(module: &Module, failure: &Failure, late: Option<Late>) -> Va
 fn end_of_time(_: &Ctx) {
     let Some(module) = module() else { return };
     let mut late = Vec::new();
-    let limit = Limited(Some((Limit::Timeout.key(), module.shared.limits.timeout())));
+    let limit = time_limit(&module.shared.limits, Some(Limit::Timeout));
     {
-        let mut state = module.state();
+        let mut pending = pending();
         let now = Instant::now();
-        while let Some((deadline, id)) = state.deadlines.first() {
-            if deadline > now && state.jobs.contains_key(&id) {
+        while let Some((deadline, id)) = pending.deadlines.first() {
+            if deadline > now && pending.jobs.contains_key(&id) {
                 break;
             }
-            state.deadlines.remove_first();
-            let failure = give_up(&mut state, id, &limit);
-            let Some(pending) = state.jobs.get_mut(&id) else { continue };
-            if failure.is_none() && !std::mem::replace(&mut pending.is_overdue, true) {
-                state.deadlines.add(now + GRACE, id);
+            pending.deadlines.remove_first();
+            let failure = give_up(&pending, id, &limit);
+            let Some(job) = pending.jobs.get_mut(&id) else { continue };
+            if failure.is_none() && !std::mem::replace(&mut job.is_overdue, true) {
+                pending.deadlines.add(now + GRACE, id);
                 continue;
             }
-            let failure = failure.unwrap_or_else(|| too_late(pending.only_looks, &limit));
-            let of = Late::of(pending);
-            late.push((std::mem::replace(&mut pending.waiter, Waiter::Nobody), failure, of));
+            let failure = failure.unwrap_or_else(|| too_late(job.only_looks, &limit));
+            let of = job.late();
+            late.push((id, job.waiter.take(), failure, of));
         }
-        state.deadline_timer = None;
-        watch_deadlines(&mut state, now);
+        *TIMER.get() = None;
+        watch_deadlines(&pending, now);
     }
-    for (waiter, failure, of) in late {
-        let answer = || refuse_late(module, &failure, Some(of));
-        match waiter {
-            Waiter::Client(client) => client.answer(answer()),
-            Waiter::Part(gather) => several::add(None, module, &gather, answer()),
-            Waiter::Refresh(_) => {}
-            Waiter::Server | Waiter::Verify | Waiter::Sync | Waiter::Nobody => {}
-        }
+    for (write, waiter, failure, of) in late {
+        let Some(waiter) = waiter else { continue };
+        let value = refuse_late(module, &failure, Some(of));
+        let failure = Some(&failure);
+        waiter.completed(None, Completed { write, key: &[], value, failure });
     }
 }

@@ -6,13 +6,14 @@ use std::ffi::CStr;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
-use super::command::{as_user_sees, staging, wrong_arity, WRONG_TYPE};
-use super::pending;
+use super::pending::pending;
+use super::server_errors::{as_user_sees, wrong_arity, WRONG_TYPE};
+use super::stage::staging;
+use super::synchronous;
 use crate::command::{self, Reply};
-use crate::host::ffi::Value;
-use crate::host::ffi::{Args, Kind, Str, Writable};
-use crate::host::module::state::{module, Module};
-use crate::model::change::Action;
+use crate::host::ffi::{Args, Kind, Str, Value, Writable};
+use crate::host::module::{module, Module};
+use crate::model::action::Action;
 use crate::model::failure::Failure;
 
 /// Runs `plain`, which makes the staged key `args[at]`, and writes the hash through. `undo` is
@@ -36,7 +37,7 @@ pub fn run(
         let problem = format!("staged keys are written through in another database than {db}");
         return Some(refuse(module, &Failure::Input(problem)));
     }
-    let (reply, noticed) = staging(module, staged, || ctx.call_as_user(plain, args, &[]));
+    let (reply, noticed) = staging(staged, || ctx.call_as_user(plain, args, &[]));
     if let Some(error) = reply.error() {
         return Some(Value::error(as_user_sees(error)));
     }
@@ -123,12 +124,12 @@ pub fn whole_hash(
     };
     write.reply = done;
     // Until it is known whether the row is written, the hash must not be lost.
-    module.state().held = Some(staged.target.into());
-    let value = pending::wait(ctx, module, &mapping, staged.target, write, acknowledgement);
+    pending().held = Some(staged.target.into());
+    let value = synchronous::wait(ctx, module, &mapping, staged.target, write, acknowledgement);
     let in_flight = {
-        let mut state = module.state();
-        state.held = None;
-        state.keys.contains_key(staged.target)
+        let mut pending = pending();
+        pending.held = None;
+        pending.has(staged.target)
     };
     match value {
         Value::Error(_) => Err(value),

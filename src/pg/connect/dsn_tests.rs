@@ -170,7 +170,8 @@ fn an_at_sign_too_many_is_told_with_what_to_write() {
 /// The URL that CONFIG GET shows, or the error that the log has.
 fn shown(url: &str) -> String {
     let document = r#"{"mappings":[{"table":"t"}]}"#;
-    let limits = Limits::new(&Config::parse(document, vec![]).unwrap());
+    let config = Config::parse(document, vec![]).unwrap();
+    let limits = Limits::new(|limit| config.limit(limit));
     let (timeline, terms) = (Arc::new(Timeline::new(|| ())), Arc::new(Terms::new(true)));
     let manager = Manager::new(Arc::new(limits), url, timeline, Settings::default(), terms, false);
     manager.map_or_else(|error| error.to_string(), |manager| manager.shown())

@@ -1,5 +1,6 @@
 //! The way to the database: the URL, TLS, sockets, sessions and the pool.
 
+pub mod connect_error;
 pub mod connections;
 pub mod dsn;
 pub mod earlier_sessions;

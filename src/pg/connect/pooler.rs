@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
+use super::connect_error::ConnectError;
 use super::greeting::Told;
-use super::pool::ConnectError;
 use super::session::cell;
 use crate::model::failure::POOLED;
 

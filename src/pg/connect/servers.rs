@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use postgres::config::{Host, LoadBalanceHosts};
 use postgres::Config;
 
-use super::pool::ConnectError;
+use super::connect_error::ConnectError;
 
 /// A host of the URL.
 #[derive(Debug, Clone)]

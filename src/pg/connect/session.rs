@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage, Statement};
 
-use super::pool::ConnectError;
+use super::connect_error::ConnectError;
 use super::read_only;
 use super::settings::SessionSettings;
 use super::socket::ReadTimeout;
@@ -16,9 +16,9 @@ use super::timeline;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
 use crate::engine::{Backend, Tag, Term};
+use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::pg::error::{explain, is_missing};
-use crate::plan::batch::Form;
 use crate::sql::{self, Shape};
 
 /// Prepared statements that one connection keeps; past it all are dropped and made anew.

@@ -5,7 +5,8 @@
 
 use postgres::error::SqlState;
 
-use super::transaction::{read, reread};
+use super::returned::read;
+use super::transaction::reread;
 use crate::engine::{Lost, Outcome, Resolution, Row};
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;

@@ -5,10 +5,10 @@ use postgres::types::ToSql;
 use super::wire::{Array, Cell, Value};
 use crate::engine::{Image, Permit, Row};
 use crate::model::change::Change;
+use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
 use crate::pg::error::SendError;
-use crate::plan::batch::Form;
 use crate::plan::mixed;
 use crate::sql::{Shape, Step};
 
@@ -176,4 +176,17 @@ fn id(mapping: &Mapping, image: &Image) -> Vec<u8> {
     let parts: Vec<&[u8]> =
         (0..mapping.key_len).map(|c| image.get(c).unwrap_or_default()).collect();
     parts.join(&b':')
+}
+
+/// The rows as they are.
+pub fn read(
+    session: &mut Session,
+    mapping: &Mapping,
+    rows: &[Row],
+) -> Result<Returned, postgres::Error> {
+    match query(session, &Permit::READ, mapping, &Form::Read, rows) {
+        Ok(returned) => Ok(returned),
+        Err(SendError::Database(error)) => Err(error),
+        Err(SendError::Demoted(_)) => unreachable!("anybody may read"),
+    }
 }

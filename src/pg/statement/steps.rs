@@ -1,12 +1,11 @@
 //! A row whose every statement somebody sees: changed where it is there, added where it is not.
 
-use super::returned::{step, Returned};
-use super::transaction::read;
+use super::returned::{read, step, Returned};
 use crate::engine::{Permit, Row};
+use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
 use crate::pg::error::SendError;
-use crate::plan::batch::Form;
 use crate::sql::Step;
 
 /// Runs the form's steps for the only row, in a transaction that is begun here.

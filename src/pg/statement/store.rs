@@ -8,14 +8,15 @@ use r2d2::PooledConnection;
 use super::resolve;
 use super::transaction;
 use crate::config::limits::Limits;
-use crate::engine::{claim, Lost, Outcome, Permit, Resolution, Row, Store, StoreError};
+use crate::engine::{job, Lost, Outcome, Permit, Resolution, Row, Store, StoreError};
 use crate::model::failure::{Refusal, READ_ONLY};
+use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::pg::catalog::Catalog;
+use crate::pg::connect::connect_error::too_late;
 use crate::pg::connect::connections::Connections;
-use crate::pg::connect::pool::{too_late, Manager};
+use crate::pg::connect::pool::Manager;
 use crate::pg::error::{classify_connect, explain};
-use crate::plan::batch::Form;
 
 /// How often the pool is asked why there is no connection yet.
 const POOL_SLICE: Duration = Duration::from_millis(50);
@@ -88,7 +89,7 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(newer.ok().flatten().map_or(StoreError::Unfit(problem), StoreError::Stale));
         }
-        if claim::send(rows).is_err() {
+        if job::claim(rows).is_err() {
             self.session = Some(session);
             return Err(StoreError::GivenUp);
         }

@@ -3,17 +3,17 @@
 
 use postgres::types::ToSql;
 
-use super::returned::{query, Returned};
+use super::returned::{query, read, Returned};
 use super::steps;
 use super::wire::{Cell, Value};
 use crate::engine::in_doubt::Transaction;
 use crate::engine::{Image, Lost, Outcome, Permit, Row, StoreError};
 use crate::model::failure::{Failure, Refusal};
+use crate::model::form::Form;
 use crate::model::key::Show;
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
 use crate::pg::error::{explain, is_end, SendError};
-use crate::plan::batch::Form;
 use crate::sql;
 
 /// Runs one statement for these rows and commits it.
@@ -228,19 +228,6 @@ fn misspelt(
 
 fn writes_as(given: &[u8], id: &[u8]) -> String {
     format!("the database writes the id {} as {}; use that", Show(given), Show(id))
-}
-
-/// The rows as they are.
-pub fn read(
-    session: &mut Session,
-    mapping: &Mapping,
-    rows: &[Row],
-) -> Result<Returned, postgres::Error> {
-    match query(session, &Permit::READ, mapping, &Form::Read, rows) {
-        Ok(returned) => Ok(returned),
-        Err(SendError::Database(error)) => Err(error),
-        Err(SendError::Demoted(_)) => unreachable!("anybody may read"),
-    }
 }
 
 /// Where triggers come after the statement, the rows are read again when it is committed: a deferred

@@ -6,37 +6,22 @@
 
 use std::time::Duration;
 
+use super::external::{ExternalChange, CHANGES};
 use super::transfer::{self, By};
 use crate::command::Reply;
-use crate::host::ffi::Value;
-use crate::host::ffi::{self, log, Closed, Ctx, KeyChange, Level, Str, Writable, ASK_AGAIN};
-use crate::host::module::state::{module, Module, State};
+use crate::host::ffi::{self, log, Closed, Ctx, KeyChange, Level, Str, Value, Writable, ASK_AGAIN};
+use crate::host::module::{module, Module};
 use crate::model::key::{self, Show};
 
-/// A change that is to be written through.
-pub struct Changed {
-    db: i32,
-    staged: Vec<u8>,
-    event: Vec<u8>,
-}
-
-impl State {
-    /// True while a staged hash holds what is in no write yet.
-    pub fn is_changed_elsewhere(&self, prefix: &[u8], target: &[u8]) -> bool {
-        let is_its = |key: &[u8]| key::parse(prefix, key).is_ok_and(|key| key.target == target);
-        self.elsewhere.iter().any(|change| is_its(&change.staged))
-    }
-}
-
 /// A staged hash has changed.
-pub fn changed(module: &Module, change: &KeyChange) {
+pub fn changed(change: &KeyChange) {
     let (staged, event) = (change.key.to_vec(), change.event.to_vec());
-    let mut state = module.state();
+    let mut changes = CHANGES.get();
     // While there are any, a timer is set.
-    if state.elsewhere.is_empty() {
+    if changes.is_empty() {
         ffi::timer(Duration::ZERO, write_through);
     }
-    state.elsewhere.push_back(Changed { db: change.db(), staged, event });
+    changes.push_back(ExternalChange { db: change.db(), staged, event });
 }
 
 /// A timer. The server waits for the database, so it does one at a time.
@@ -46,19 +31,19 @@ fn write_through(ctx: &Ctx) {
         Ok(ctx) => ctx,
         Err(Closed::Paused) => return ffi::timer(ASK_AGAIN, write_through),
         // The master sees to it.
-        Err(Closed::Following) => return module.state().elsewhere.clear(),
+        Err(Closed::Following) => return CHANGES.get().clear(),
     };
-    let change = module.state().elsewhere.pop_front();
+    let change = CHANGES.get().pop_front();
     if let Some(change) = change.filter(|change| ctx.select(change.db)) {
         write_one(&ctx, module, &change);
     }
-    if !module.state().elsewhere.is_empty() {
+    if !CHANGES.get().is_empty() {
         ffi::timer(Duration::ZERO, write_through);
     }
 }
 
 /// Its client can't be told of a failure, so the log is.
-fn write_one(ctx: &Writable, module: &Module, change: &Changed) {
+fn write_one(ctx: &Writable, module: &Module, change: &ExternalChange) {
     let written = transfer::whole_hash(ctx, module, &change.staged, Reply::Done, By::Nobody);
     let Err(Value::Error(error)) = written else { return };
     let staged = key::parse(module.config.prefix.as_bytes(), &change.staged);

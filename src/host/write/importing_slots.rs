@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::ffi::{self, Closed, Ctx, Str, ASK_AGAIN};
-use crate::host::module::state::{module, Module};
+use crate::host::module::{module, MainThread};
 
 /// How often it is looked whether the slots have arrived.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Final keys that may still come from another node.
 #[derive(Default)]
-pub struct Overtaken {
+struct Importing {
     keys: HashSet<Arc<[u8]>>,
     /// A timer is set that looks after them.
     is_watched: bool,
@@ -21,30 +21,30 @@ pub struct Overtaken {
     came: Vec<Vec<u8>>,
 }
 
-impl Overtaken {
-    /// The key was written, and is not in the data set, since its slot is moving.
-    pub fn add(&mut self, key: Arc<[u8]>) {
-        if !std::mem::replace(&mut self.is_watched, true) {
-            ffi::timer(LOOK, look);
-        }
-        self.keys.insert(key);
-    }
+static IMPORTING: MainThread<Importing> = MainThread::new();
 
-    /// The key is written once more.
-    pub fn forget(&mut self, key: &[u8]) {
-        self.keys.remove(key);
+/// The key was written, and is not in the data set, since its slot is moving.
+pub fn add(key: Arc<[u8]>) {
+    let mut importing = IMPORTING.get();
+    if !std::mem::replace(&mut importing.is_watched, true) {
+        ffi::timer(LOOK, look);
     }
+    importing.keys.insert(key);
+}
+
+/// The key is written once more.
+pub fn forget(key: &[u8]) {
+    IMPORTING.get().keys.remove(key);
 }
 
 /// A plain key has come by RESTORE.
-pub fn arrived(module: &Module, key: &[u8]) {
-    let mut state = module.state();
-    let overtaken = &mut state.overtaken;
-    if overtaken.keys.remove(key) {
-        if overtaken.came.is_empty() {
+pub fn arrived(key: &[u8]) {
+    let mut importing = IMPORTING.get();
+    if importing.keys.remove(key) {
+        if importing.came.is_empty() {
             ffi::timer(Duration::ZERO, remove);
         }
-        overtaken.came.push(key.to_vec());
+        importing.came.push(key.to_vec());
     }
 }
 
@@ -55,7 +55,7 @@ fn remove(ctx: &Ctx) {
     if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
         return ffi::timer(ASK_AGAIN, remove);
     }
-    let came = std::mem::take(&mut module.state().overtaken.came);
+    let came = std::mem::take(&mut IMPORTING.get().came);
     if let Some(ctx) = gate.ok().filter(|ctx| ctx.select(module.config.db)) {
         module.apply(|| came.iter().for_each(|key| ctx.remove(&Str::new(key))));
     }
@@ -63,13 +63,12 @@ fn remove(ctx: &Ctx) {
 
 /// A timer: forgets the keys of slots that are not arriving any more.
 fn look(ctx: &Ctx) {
-    let Some(module) = module() else { return };
     let arriving = arriving_slots(ctx);
     let is_arriving = |key: &Arc<[u8]>| {
         let slot = ctx.read(c"CLUSTER", &[&Str::new(b"KEYSLOT"), &Str::new(key)]).integer();
         arriving.contains(&slot)
     };
-    let mut keys = std::mem::take(&mut module.state().overtaken.keys);
+    let mut keys = std::mem::take(&mut IMPORTING.get().keys);
     match arriving.is_empty() {
         true => keys.clear(),
         false => keys.retain(is_arriving),
@@ -78,8 +77,8 @@ fn look(ctx: &Ctx) {
     if is_watched {
         ffi::timer(LOOK, look);
     }
-    let overtaken = &mut module.state().overtaken;
-    (overtaken.keys, overtaken.is_watched) = (keys, is_watched);
+    let mut importing = IMPORTING.get();
+    (importing.keys, importing.is_watched) = (keys, is_watched);
 }
 
 /// The slots that this node is importing: `[93-<-<node>]` in its line of CLUSTER NODES.

@@ -1,0 +1,116 @@
+//! One table, as the document describes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::Deserialize;
+
+#[cfg(test)]
+use super::document::schema;
+use super::error::ConfigError;
+
+/// One table, as the document describes it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MappingConfig {
+    /// The part of the key before the first `:`. Default: the table's name without its schema.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `table` or `schema.table`.
+    pub table: String,
+    /// The columns that the id in the key stands for. Default: the table's primary key.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[cfg_attr(test, schemars(with = "schema::OneOrMany"))]
+    pub key: Vec<String>,
+    /// Hash field → column. Default: every column under its own name.
+    #[serde(default)]
+    pub fields: Option<BTreeMap<String, String>>,
+    /// What happens to a field that is not mapped.
+    #[serde(default)]
+    pub unmapped: Unmapped,
+    /// Seconds that the final key lives after a write. Default: for ever.
+    #[serde(default)]
+    pub ttl: Option<u64>,
+}
+
+/// What happens to a field that is not mapped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum Unmapped {
+    /// The write is refused.
+    #[default]
+    Reject,
+    /// The field is kept in Redis only.
+    Keep,
+}
+
+impl MappingConfig {
+    /// The name in the key: given, or the table's.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.schema_and_table().1)
+    }
+
+    /// `schema.table` in two parts; a table without a schema is found by the search path.
+    pub fn schema_and_table(&self) -> (Option<&str>, &str) {
+        match self.table.split_once('.') {
+            Some((schema, table)) => (Some(schema), table),
+            None => (None, &self.table),
+        }
+    }
+
+    /// Checks what can be known without the table. It is the document's `mappings[index]`.
+    pub(super) fn validate(&self, index: usize) -> Result<(), ConfigError> {
+        let error = |key: &str, problem: String| {
+            Err(ConfigError::at(format!("mappings[{index}].{key}"), problem))
+        };
+        let name = self.name();
+        if name.is_empty() || name.contains([':', '{', '}']) {
+            let problem = format!("{name:?} must not be empty nor contain ':', '{{' or '}}'");
+            return error("name", problem);
+        }
+        // No name of PostgreSQL holds a NUL; asked for one, it refuses the whole question.
+        if self.table.contains('\0') {
+            return error("table", format!("{:?} is no name of a table", self.table));
+        }
+        if self.ttl == Some(0) {
+            let problem = "expected 1 second or more; leave it out to keep keys for ever";
+            return error("ttl", problem.into());
+        }
+        if self.fields.as_ref().is_some_and(BTreeMap::is_empty) {
+            let problem = "expected at least one field; leave it out to map every column";
+            return error("fields", problem.into());
+        }
+        Ok(())
+    }
+}
+
+/// `"id"` or `["order_id", "line"]`. A visitor, since serde's untagged enums say nothing useful.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a column or a list of columns")
+        }
+
+        fn visit_str<E: de::Error>(self, column: &str) -> Result<Self::Value, E> {
+            Ok(vec![column.to_string()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut columns = Vec::new();
+            while let Some(column) = seq.next_element()? {
+                columns.push(column);
+            }
+            match columns.is_empty() {
+                true => Err(de::Error::invalid_length(0, &self)),
+                false => Ok(columns),
+            }
+        }
+    }
+    deserializer.deserialize_any(OneOrMany)
+}

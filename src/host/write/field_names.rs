@@ -1,0 +1,30 @@
+//! The hash fields of mappings as the server's strings, made once for each reading of the catalog.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::host::ffi::Str;
+use crate::host::module::MainThread;
+use crate::model::mapping::Mapping;
+
+/// Readings of a mapping whose fields are kept as strings.
+const MAX: usize = 1024;
+
+/// By the mapping's version. `None` for a column without a field.
+type Names = HashMap<u64, Arc<Vec<Option<Str>>>>;
+
+static NAMES: MainThread<Names> = MainThread::new();
+
+/// The mapping's, a column each.
+pub fn of(mapping: &Mapping) -> Arc<Vec<Option<Str>>> {
+    let make = || {
+        let columns = mapping.columns.iter();
+        Arc::new(columns.map(|c| c.field.as_deref().map(Str::new)).collect())
+    };
+    let mut names = NAMES.get();
+    // Each reading of the catalog has versions of its own; those in use are soon made again.
+    if names.len() >= MAX {
+        names.clear();
+    }
+    names.entry(mapping.version).or_insert_with(make).clone()
+}
