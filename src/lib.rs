@@ -1,9 +1,9 @@
 //! writethrough: `HSET __{users:1} …` waits for PostgreSQL, and then `users:1` holds the row.
 //!
-//! Direction of knowledge: `host → engine → pure ← pg`. Pure code knows neither Redis nor
-//! PostgreSQL and is tested without either. Follow a write from top to bottom: `host::filter`,
-//! `host::commands`, `engine::queue`, `engine::worker`, [`batch`], [`sql`], `pg::store`,
-//! `host::completion`.
+//! Each folder knows those below it, never those above: `host` and `pg`, `engine`, then `sql`,
+//! [`plan`], [`command`], [`model`], [`config`], which know neither Redis nor PostgreSQL. Follow a
+//! write from top to bottom: `host::filter`, `host::write::command`, `host::write::submit`,
+//! `engine::queue`, `engine::worker`, [`plan`], [`sql`], `pg::statement`, `host::write::completion`.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
