@@ -14,6 +14,7 @@ mod clients_page;
 mod harness;
 mod pages;
 mod readme;
+mod rooms;
 mod schema;
 mod scripts;
 
