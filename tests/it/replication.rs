@@ -7,6 +7,16 @@ pub fn follow(replica: &Stack, master: &Stack) {
     eventually("the link is up", || {
         replica.info_of("replication").get("master_link_status").is_some_and(|up| up == "up")
     });
+    eventually("the master knows it", || {
+        let info = master.info_of("replication");
+        info.values().any(|replica| replica.contains("state=online"))
+    });
+    // Then the data set tells whose sessions are at work: a change that no command has made.
+    if !master.info().is_empty() {
+        eventually("the sessions are noted", || {
+            master.run("EXISTS {writethrough}:sessions") == int(1)
+        });
+    }
 }
 
 pub fn assert_same_data(replica: &Stack, master: &Stack) {

@@ -26,6 +26,9 @@ const ROOMS: &[&str] = &[
     "host",
 ];
 
+/// The server enters the module by name, so the border names who answers it.
+const ENTRY: (&str, &str) = ("host/ffi/entry.rs", "host::Server");
+
 /// Lines of a file, at most.
 const LINES: usize = 300;
 
@@ -46,10 +49,7 @@ fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
     files(&src, &mut found);
     let name = |path: &PathBuf| path.strip_prefix(&src).expect("in src").display().to_string();
-    found
-        .iter()
-        .map(|path| (name(path), std::fs::read_to_string(path).expect("a text")))
-        .collect()
+    found.iter().map(|path| (name(path), std::fs::read_to_string(path).expect("a text"))).collect()
 }
 
 /// The room of a path, `pg/connect/pool` or `pg::connect::pool`: the longest that it begins with.
@@ -70,7 +70,7 @@ fn knowledge_runs_downwards() {
                 let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
                 let end = path.find(|c| !is_path(c)).unwrap_or(path.len());
                 let known = room(&format!("{}::", path[..end].trim_end_matches(':')));
-                if known.is_some_and(|known| known > own) {
+                if known.is_some_and(|known| known > own) && (&*file, &path[..end]) != ENTRY {
                     wrong.push(format!("{file}: {}", &path[..end]));
                 }
             }
