@@ -60,6 +60,9 @@ pub struct Config {
     /// One attempt to connect, in milliseconds.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout_ms: u64,
+    /// Ids that are known to have no row, at most.
+    #[serde(default = "default_negative_max")]
+    pub negative_max: u64,
 }
 
 fn default_prefix() -> String {
@@ -82,6 +85,9 @@ fn default_sync_timeout() -> u64 {
 }
 fn default_connect_timeout() -> u64 {
     1000
+}
+fn default_negative_max() -> u64 {
+    100_000
 }
 
 impl Config {
@@ -149,6 +155,7 @@ impl Config {
             Limit::Timeout => self.timeout_ms,
             Limit::SyncTimeout => self.sync_timeout_ms,
             Limit::ConnectTimeout => self.connect_timeout_ms,
+            Limit::NegativeMax => self.negative_max,
         }
     }
 }

@@ -18,17 +18,20 @@ pub enum Limit {
     SyncTimeout,
     /// One attempt to connect, in milliseconds.
     ConnectTimeout,
+    /// Ids that are known to have no row, at most.
+    NegativeMax,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 6] = [
+    pub const ALL: [Limit; 7] = [
         Limit::PoolSize,
         Limit::BatchMax,
         Limit::QueueMax,
         Limit::Timeout,
         Limit::SyncTimeout,
         Limit::ConnectTimeout,
+        Limit::NegativeMax,
     ];
 
     /// Its name in the document.
@@ -40,6 +43,7 @@ impl Limit {
             Limit::Timeout => "timeout_ms",
             Limit::SyncTimeout => "sync_timeout_ms",
             Limit::ConnectTimeout => "connect_timeout_ms",
+            Limit::NegativeMax => "negative_max",
         }
     }
 
@@ -54,6 +58,7 @@ impl Limit {
             Limit::PoolSize => (1, 1000),
             Limit::BatchMax => (1, 10_000),
             Limit::QueueMax => (1, 100_000_000),
+            Limit::NegativeMax => (0, 100_000_000),
             Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
         }
     }
@@ -61,7 +66,7 @@ impl Limit {
 
 /// Their values now. Any thread reads them; what is begun goes on with what it has read.
 #[derive(Debug)]
-pub struct Limits([AtomicU64; 6]);
+pub struct Limits([AtomicU64; 7]);
 
 impl Limits {
     /// What `say` says of each.

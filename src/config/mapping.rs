@@ -33,6 +33,16 @@ pub struct MappingConfig {
     /// Seconds that the final key lives after a write. Default: for ever.
     #[serde(default)]
     pub ttl: Option<u64>,
+    /// A read of a final key that is missing loads the row first.
+    #[serde(default)]
+    pub read_through: bool,
+    /// With `read_through`: how long it is remembered that there is no such row, in milliseconds.
+    #[serde(default = "default_negative_ttl")]
+    pub negative_ttl_ms: u64,
+}
+
+fn default_negative_ttl() -> u64 {
+    1000
 }
 
 /// What happens to a field that is not mapped.

@@ -53,6 +53,18 @@ pub struct Stats {
     pub waiting: Counter,
     /// Writes that may be committed or not: their connection was lost.
     pub unsettled: Counter,
+    /// Rows that were loaded for a read, or found not to be there.
+    pub loads: Counter,
+    /// Of these, those that were not there.
+    pub load_misses: Counter,
+    /// Reads that waited for a row that was being loaded already.
+    pub load_shared: Counter,
+    /// Loads and reads that ended in an error.
+    pub load_errors: Counter,
+    /// Reads of a row that was known not to be there.
+    pub negative_hits: Counter,
+    /// From the read of a missing row to the row.
+    pub load: Timing,
     /// Batches that workers took.
     pub batches: Counter,
     /// Statements that were committed.

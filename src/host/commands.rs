@@ -5,10 +5,11 @@ use std::ffi::{c_int, CStr};
 use super::cache::verify;
 use super::ffi::Run::{self, Read, Write};
 use super::ffi::{
-    Args, Command, KeySpec, OnLoad, Value, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
+    Args, Command, KeySpec, OnLoad, Value, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
 };
 use super::module::module;
 use super::operator::{refresh, reload, report};
+use super::read;
 use super::write::admit::{not_ready, refuse};
 use super::write::{command, deletion, migrate, transfer};
 use crate::command::{hdel, hincrby, hsetnx};
@@ -25,6 +26,9 @@ const fn keys(flags: u32) -> KeySpec {
 }
 
 const SET: (&CStr, &CStr) = (c"write deny-oom fast", c"write hash fast");
+const READ_FAST: (&CStr, &CStr) = (c"readonly fast", c"read hash fast");
+const READ_SLOW: (&CStr, &CStr) = (c"readonly", c"read hash slow");
+const LOOK: (&CStr, &CStr) = (c"readonly fast", c"keyspace read fast");
 /// Neither `readonly` nor `write`, which from 7.2 on mean @read and @write: these are for those who
 /// have @admin.
 const ADMIN: (&CStr, &CStr) = (c"admin", c"admin dangerous");
@@ -107,6 +111,30 @@ commands! {
     Migrate c"wt.migrate", MIGRATE, -6, &[],
         c"MIGRATE, once the writes on their way to its keys are settled",
         Write(migrate::run);
+    Hget c"wt.hget", READ_FAST, 3, &[key(1, KEY_READ)],
+        c"HGET of a row that may not be cached", Read(read::command::one);
+    Hmget c"wt.hmget", READ_FAST, -3, &[key(1, KEY_READ)],
+        c"HMGET of a row that may not be cached", Read(read::command::one);
+    Hgetall c"wt.hgetall", READ_SLOW, 2, &[key(1, KEY_READ)],
+        c"HGETALL of a row that may not be cached", Read(read::command::one);
+    Hexists c"wt.hexists", READ_FAST, 3, &[key(1, KEY_LOOK)],
+        c"HEXISTS of a row that may not be cached", Read(read::command::one);
+    Hlen c"wt.hlen", READ_FAST, 2, &[key(1, KEY_LOOK)],
+        c"HLEN of a row that may not be cached", Read(read::command::one);
+    Hkeys c"wt.hkeys", READ_SLOW, 2, &[key(1, KEY_READ)],
+        c"HKEYS of a row that may not be cached", Read(read::command::one);
+    Hvals c"wt.hvals", READ_SLOW, 2, &[key(1, KEY_READ)],
+        c"HVALS of a row that may not be cached", Read(read::command::one);
+    Hstrlen c"wt.hstrlen", READ_FAST, 3, &[key(1, KEY_LOOK)],
+        c"HSTRLEN of a row that may not be cached", Read(read::command::one);
+    HrandField c"wt.hrandfield", READ_SLOW, -2, &[key(1, KEY_READ)],
+        c"HRANDFIELD of a row that may not be cached", Read(read::command::one);
+    Hscan c"wt.hscan", READ_SLOW, -3, &[key(1, KEY_READ)],
+        c"HSCAN of a row that may not be cached", Read(read::command::one);
+    Exists c"wt.exists", LOOK, -2, &[keys(KEY_LOOK)],
+        c"EXISTS of rows that may not be cached", Read(read::command::many);
+    Type c"wt.type", LOOK, 2, &[key(1, KEY_LOOK)],
+        c"TYPE of a row that may not be cached", Read(read::command::one);
     Refuse c"wt.refuse", (c"fast", c"fast"), -2, &[],
         c"What a command that can't be written through becomes on a staged key: an error",
         Read(|_, args| Some(refused(args)));

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::cache::{in_sync, leftovers, sessions};
 use super::commands;
 use super::ffi::{self, log, Event, Level, OnLoad};
-use super::module::{module, Inbox, Module, StaleKeys};
+use super::module::{module, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
+use super::read;
 use super::write::completion;
 use super::write::pending::pending;
 use crate::config::args;
@@ -101,6 +102,10 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         log(Level::Warning, &format!("{what} {reason}; trying again"));
     }
     register(ctx)?;
+    ctx.be_quiet(config.db);
+    if catalog.any_reads_through() {
+        ffi::look_from_now_on();
+    }
     let inbox = Arc::new(Inbox::new(completion::schedule));
     let connections = Connections::new(manager.clone(), limits.clone());
     let completions: Arc<dyn Completions> = inbox.clone();
@@ -207,10 +212,18 @@ pub fn event(event: Event) {
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             pending().flushed();
+            negative::end_all();
             sessions::look();
         }
         Event::Flushed(_) => {}
-        Event::Swapped(a, b) => leftovers::swapped(module, a, b),
+        Event::Swapped(a, b) => {
+            if a != b && (a == db || b == db) {
+                pending().all_evicted();
+                negative::end_all();
+            }
+            leftovers::swapped(module, a, b);
+        }
+        Event::ClientGone(client) => read::client_gone(client),
         Event::Loaded => {
             pending().came_back();
             in_sync::check_all();

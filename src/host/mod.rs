@@ -6,6 +6,7 @@ mod ffi;
 mod lifecycle;
 mod module;
 mod operator;
+mod read;
 mod write;
 
 use std::ffi::{c_int, CStr};
@@ -26,6 +27,10 @@ impl ffi::Host for Server {
     /// Gives a write to a staged key a context that can be blocked: the module's own command.
     fn filter(command: &mut Filtered) {
         let argc = command.len();
+        let ours = module().and_then(|module| read::filter::rename(module, command));
+        if let Some(name) = ours {
+            return command.rename(name);
+        }
         if argc < 2 {
             return;
         }

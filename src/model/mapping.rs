@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::certain;
 use super::shape::Shape;
@@ -35,6 +36,10 @@ pub struct Mapping {
     pub unmapped: Unmapped,
     /// Seconds that the final key lives after a write.
     pub ttl: Option<u64>,
+    /// A read of a final key that is missing loads the row first.
+    pub read_through: bool,
+    /// How long it is remembered that there is no such row.
+    pub negative_ttl: Duration,
     /// The key has a unique index, so that `ON CONFLICT` can name it.
     pub has_arbiter: bool,
     /// A plain table, whose rows are its own: not those of a view or of partitions.
@@ -126,6 +131,8 @@ impl Mapping {
             key_len: key.len(),
             unmapped: config.unmapped,
             ttl: config.ttl,
+            read_through: config.read_through,
+            negative_ttl: Duration::from_millis(config.negative_ttl_ms),
             has_arbiter: certain::has_arbiter(table, &key),
             is_table: table.kind == Kind::Table,
             watched: table.watched,

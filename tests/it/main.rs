@@ -30,6 +30,9 @@ mod types;
 mod values;
 mod writes;
 
+// A read of a row that is not cached.
+mod read_through;
+
 // The other commands on a staged key.
 mod counter_batches;
 mod counters;

@@ -21,6 +21,7 @@ const ROOMS: &[&str] = &[
     "host/ffi",
     "host/module",
     "host/write",
+    "host/read",
     "host/cache",
     "host/operator",
     "host",

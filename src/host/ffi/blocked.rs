@@ -7,29 +7,36 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
-use super::guard;
 use super::Ctx;
 use super::Value;
+use super::{guard, Args, Row};
 
 impl Ctx {
     /// Makes the client wait. `None` when the server will not have it.
     pub fn block(&self) -> Option<Blocked> {
         extern "C" fn reply(
             ctx: *mut raw::RedisModuleCtx,
-            _: *mut *mut raw::RedisModuleString,
-            _: c_int,
+            argv: *mut *mut raw::RedisModuleString,
+            argc: c_int,
         ) -> c_int {
-            // SAFETY: the private data is the boxed value of `Blocked::answer`, freed by `free`.
-            let value = unsafe {
-                raw::RedisModule_GetBlockedClientPrivateData.unwrap()(ctx).cast::<Value>().as_ref()
+            // SAFETY: the private data is the boxed answer of `Blocked::end`, freed by `free`; the
+            // server passes the `argc` arguments of the client's command.
+            let (answer, raw) = unsafe {
+                let data = raw::RedisModule_GetBlockedClientPrivateData.unwrap()(ctx);
+                (data.cast::<Answer>().as_ref(), std::slice::from_raw_parts(argv, argc as usize))
             };
+            let (ctx, args) = (Ctx { raw: ctx }, Args { raw });
             let lost = Value::error("ERR writethrough: the answer was lost");
-            guard("a reply", || Ctx { raw: ctx }.reply(value.unwrap_or(&lost)));
+            guard("a reply", || match answer {
+                Some(Answer::Value(value)) => ctx.reply(value),
+                Some(Answer::ByCommand(rows)) => ctx.as_if(rows, || ctx.reply_by_plain(args)),
+                None => ctx.reply(&lost),
+            });
             raw::REDISMODULE_OK as c_int
         }
         extern "C" fn free(_: *mut raw::RedisModuleCtx, data: *mut c_void) {
-            // SAFETY: `data` was made by Box::into_raw in `Blocked::answer`, and is freed once.
-            drop(unsafe { Box::from_raw(data.cast::<Value>()) });
+            // SAFETY: `data` was made by Box::into_raw in `Blocked::end`, and is freed once.
+            drop(unsafe { Box::from_raw(data.cast::<Answer>()) });
         }
         // SAFETY: `self.raw` belongs to a client. No timeout: deadlines are module timers.
         let raw = unsafe {
@@ -44,6 +51,13 @@ impl Ctx {
         }
         Some(blocked)
     }
+}
+
+/// What a blocked client is answered.
+enum Answer {
+    Value(Value),
+    /// What its command says, run again: it reads a row that may not be cached.
+    ByCommand(Vec<Row>),
 }
 
 /// What a blocked client waits for: numbers, and what is called with them when it goes.
@@ -86,7 +100,16 @@ impl Blocked {
 
     /// Answers the client. A client that has gone is fine: the server drops the answer.
     pub fn answer(self, value: Value) {
-        let data = Box::into_raw(Box::new(value)).cast();
+        self.end(Answer::Value(value));
+    }
+
+    /// Answers the client by the plain command that it has sent, as if these rows were cached.
+    pub fn answer_by_command(self, rows: Vec<Row>) {
+        self.end(Answer::ByCommand(rows));
+    }
+
+    fn end(self, answer: Answer) {
+        let data = Box::into_raw(Box::new(answer)).cast();
         let raw = self.raw.as_ptr();
         std::mem::forget(self);
         // The server may give the handle's address to another client soon.

@@ -73,6 +73,8 @@ pub const KEY_OVERWRITE: u32 = raw::REDISMODULE_CMD_KEY_OW | raw::REDISMODULE_CM
 /// The key is read and removed.
 pub const KEY_MOVE: u32 =
     raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_ACCESS | raw::REDISMODULE_CMD_KEY_DELETE;
+/// What the key holds is not read: whether it is there, its type, a length.
+pub const KEY_LOOK: u32 = raw::REDISMODULE_CMD_KEY_RO;
 /// The key is read.
 pub const KEY_READ: u32 = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
 

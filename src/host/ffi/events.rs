@@ -55,6 +55,8 @@ pub enum Event {
     Demoted,
     /// A replica has taken over the data set.
     Replicated,
+    /// The client of this id has disconnected.
+    ClientGone(u64),
     /// The server ends.
     Shutdown,
     /// All commands that have come are executed; the server is about to wait for more.
@@ -94,7 +96,7 @@ impl OnLoad {
         extern "C" fn info<H: Host>(raw: *mut raw::RedisModuleInfoCtx, _: c_int) {
             guard("INFO", || H::info(&mut Info { raw }));
         }
-        const EVENTS: [u64; 7] = [
+        const EVENTS: [u64; 8] = [
             raw::REDISMODULE_EVENT_EVENTLOOP,
             raw::REDISMODULE_EVENT_FLUSHDB,
             raw::REDISMODULE_EVENT_SWAPDB,
@@ -102,6 +104,7 @@ impl OnLoad {
             raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
             raw::REDISMODULE_EVENT_REPLICA_CHANGE,
             raw::REDISMODULE_EVENT_SHUTDOWN,
+            raw::REDISMODULE_EVENT_CLIENT_CHANGE,
         ];
         // SAFETY: `self.raw` is the context of OnLoad; the callbacks are functions of this crate,
         // which is never unloaded once OnLoad has succeeded.
@@ -156,6 +159,10 @@ unsafe fn decode(id: u64, sub: u64, data: *mut c_void) -> Option<Event> {
             raw::REDISMODULE_EVENT_REPLICA_CHANGE,
             raw::REDISMODULE_SUBEVENT_REPLICA_CHANGE_ONLINE,
         ) => Some(Event::Replicated),
+        (
+            raw::REDISMODULE_EVENT_CLIENT_CHANGE,
+            raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
+        ) => Some(Event::ClientGone(data.cast::<raw::RedisModuleClientInfo>().as_ref()?.id)),
         (raw::REDISMODULE_EVENT_SHUTDOWN, _) => Some(Event::Shutdown),
         (raw::REDISMODULE_EVENT_EVENTLOOP, raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP) => {
             Some(Event::Idle)

@@ -13,6 +13,12 @@ pub struct Filtered {
 }
 
 impl Filtered {
+    /// Whose command it is, where the server tells (7.2 and later).
+    pub fn client(&self) -> Option<u64> {
+        // SAFETY: as above.
+        unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(self.raw)) }
+    }
+
     /// The number of arguments, the name included.
     pub fn len(&self) -> usize {
         // SAFETY: the filter's context is valid during the callback.

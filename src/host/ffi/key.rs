@@ -53,6 +53,7 @@ impl Writable<'_> {
             raw::RedisModule_UnlinkKey.unwrap()(opened);
             raw::RedisModule_CloseKey.unwrap()(opened);
             if kind != raw::REDISMODULE_KEYTYPE_EMPTY as c_int {
+                signal_modified(self, key);
                 let (command, format) = (c"UNLINK".as_ptr(), c"s".as_ptr());
                 raw::RedisModule_Replicate.unwrap()(self.raw, command, format, key.0.as_ptr());
             }
@@ -124,4 +125,10 @@ impl Drop for Key<'_> {
             unsafe { raw::RedisModule_CloseKey.unwrap()(raw.as_ptr()) };
         }
     }
+}
+
+/// Tells the clients that watch or track the key: by a module's option, the low-level calls don't.
+pub(super) fn signal_modified(ctx: &Ctx, key: &Str) {
+    // SAFETY: the context and the key are valid.
+    unsafe { raw::RedisModule_SignalModifiedKey.unwrap()(ctx.raw, key.0.as_ptr()) };
 }

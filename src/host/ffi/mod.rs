@@ -20,6 +20,7 @@ mod latency;
 mod load;
 mod log;
 mod options;
+mod quiet;
 mod reply;
 mod string;
 mod timers;
@@ -27,7 +28,9 @@ mod value;
 
 pub use blocked::Blocked;
 pub use call::Reply;
-pub use commands::{Command, KeySpec, Run, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE};
+pub use commands::{
+    Command, KeySpec, Run, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
+};
 pub use context::{forget_context, Ctx};
 pub use entry::{unload_stand_ins, Entry};
 pub use events::{Event, Host, KeyChange};
@@ -40,6 +43,7 @@ pub use latency::latency;
 pub use load::OnLoad;
 pub use log::{log, Level};
 pub use options::Options;
+pub use quiet::{look_from_now_on, runs_plain, Row};
 pub use string::{Args, Str};
 pub use timers::{stoppable_timer, timer, wake, Timer};
 pub use value::Value;

@@ -26,6 +26,13 @@ impl Str {
         Str(NonNull::new(raw).expect("the server aborts when it is out of memory"))
     }
 
+    /// The same string, by a reference more.
+    pub fn share(&self) -> Str {
+        // SAFETY: we hold a reference; with a NULL context the new one is ours to give back.
+        unsafe { raw::RedisModule_RetainString.unwrap()(null_mut(), self.0.as_ptr()) };
+        Str(self.0)
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: we hold a reference.

@@ -5,6 +5,7 @@ mod inbox;
 mod instance;
 pub mod latency;
 mod main_thread;
+pub mod negative;
 mod stale_keys;
 
 pub use inbox::Inbox;

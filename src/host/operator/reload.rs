@@ -7,7 +7,7 @@ use super::options;
 use crate::config::args;
 use crate::config::limits::Limit;
 use crate::config::{Config, MappingConfig};
-use crate::host::ffi::{log, Args, Ctx, Level, Value};
+use crate::host::ffi::{self, log, Args, Ctx, Level, Value};
 use crate::host::module::{module, Module};
 use crate::host::write::admit::not_ready;
 use crate::model::failure::Failure;
@@ -51,6 +51,9 @@ fn reload(module: &Module) -> Result<(), Failure> {
     {
         options::set(module, limit, new.limit(limit)).map_err(Failure::Input)?;
         news.push(format!("{} = {}", limit.option(), new.limit(limit)));
+    }
+    if module.catalog.any_reads_through() {
+        ffi::wake(ffi::look_from_now_on);
     }
     *document = new;
     let news = if news.is_empty() { "nothing new".into() } else { news.join("; ") };

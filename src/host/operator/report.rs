@@ -6,7 +6,7 @@ use crate::config::limits::Limit;
 use crate::engine::percentiles::{Percentiles, Summary};
 use crate::host::cache::{in_sync, verify};
 use crate::host::ffi::{Info, Value};
-use crate::host::module::{module, Module};
+use crate::host::module::{module, negative, Module};
 use crate::host::write::admit::not_ready;
 use crate::host::write::pending::pending;
 use crate::model::failure::Class;
@@ -37,13 +37,14 @@ fn summary(name: &str, percentiles: &Percentiles, now: Instant) -> [(String, Sho
 }
 
 /// What INFO and WT.STATUS show, in the order in which one wants to know it.
-fn sections(module: &Module) -> [Section; 6] {
+fn sections(module: &Module) -> [Section; 7] {
     let now = Instant::now();
     [
         ("state", state(module)),
         ("latency", latency(module, now)),
         ("pool", pool(module)),
         ("writes", writes(module)),
+        ("reads", reads(module)),
         ("statements", statements(module, now)),
         ("errors", errors(module)),
     ]
@@ -71,7 +72,9 @@ fn state(module: &Module) -> Vec<(String, Shown)> {
 fn latency(module: &Module, now: Instant) -> Vec<(String, Shown)> {
     let stats = &module.shared.stats;
     let mut fields = Vec::new();
-    for (name, timing) in [("commit_usec", &stats.commit), ("write_usec", &stats.write)] {
+    for (name, timing) in
+        [("commit_usec", &stats.commit), ("write_usec", &stats.write), ("load_usec", &stats.load)]
+    {
         fields.extend(summary(name, &timing.percentiles, now));
         fields.push(number(&format!("{name}_total"), timing.total.get()));
     }
@@ -86,6 +89,18 @@ fn pool(module: &Module) -> Vec<(String, Shown)> {
         number("pool_idle", idle.into()),
         number("connections_lost", module.shared.stats.lost.get()),
         number("connections_failed", module.shared.stats.unconnected.get()),
+    ]
+}
+
+fn reads(module: &Module) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    vec![
+        number("loads", stats.loads.get()),
+        number("load_misses", stats.load_misses.get()),
+        number("load_shared", stats.load_shared.get()),
+        number("load_errors", stats.load_errors.get()),
+        number("negative_hits", stats.negative_hits.get()),
+        number("negative_entries", negative::count() as u64),
     ]
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::pending::{pending, Pending, Removed};
 use super::replies::Before;
 use super::server_errors::is_elsewhere;
-use super::waiter::Completed;
+use super::waiter::{Completed, Loaded, Waiter};
 use super::{cache_only, compare, external, importing_slots, kept_change, merge, replies};
-use crate::engine::{RowState, Settled};
+use crate::engine::{JobId, RowState, Settled};
 use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
 use crate::host::module::{latency, module, MainThread, Module};
@@ -35,6 +35,9 @@ fn run(ctx: &Ctx) {
     let Some(module) = module() else { return };
     let gate = ctx.writable();
     if gate.as_ref().is_err_and(|closed| *closed == Closed::Paused) {
+        // Reads go on during a pause.
+        let arrived = module.inbox.take();
+        take_loads(arrived, |_| true).into_iter().for_each(|s| apply(ctx, None, module, s));
         return ffi::timer(ASK_AGAIN, run);
     }
     let writable = gate.ok();
@@ -68,10 +71,26 @@ pub fn take_of(arrived: VecDeque<Settled>, targets: &[&[u8]]) -> Vec<Settled> {
     taken
 }
 
+/// The same for loads only, which need nothing to be written.
+pub fn take_loads(arrived: VecDeque<Settled>, is_of: impl Fn(&[u8]) -> bool) -> Vec<Settled> {
+    let (mut settled, pending) = (SETTLED.get(), pending());
+    settled.extend(arrived);
+    let loads = |id: &JobId| {
+        let waiter = || pending.jobs.get(id)?.waiter.as_ref();
+        waiter().is_some_and(|waiter| waiter.loads())
+    };
+    let is_load = |settled: &Settled| {
+        is_of(&settled.target) && settled.answers.iter().all(|(id, _)| loads(id))
+    };
+    let (taken, rest): (Vec<_>, Vec<_>) = settled.drain(..).partition(is_load);
+    *settled = rest.into();
+    taken
+}
+
 /// Merges one outcome and answers its clients. A server that follows another one holds what that one
 /// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
 pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settled: Settled) {
-    let (again, stage, Removed { pendings, next, is_last }, epoch) = {
+    let (again, stage, removed, epoch) = {
         let mut pending = pending();
         // What is taken out makes way for those behind it, which begin anew.
         let stage = pending.progress(&settled.target).stage();
@@ -81,15 +100,23 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         removed.is_last &= !external::is_changed(prefix, &settled.target);
         (again, stage, removed, pending.epoch)
     };
+    let Removed { mut pendings, next, is_last, is_evicted } = removed;
     if !again.is_empty() || !next.is_empty() {
         module.engine.submit(again.into_iter().chain(next));
     }
+    let now = module.shared.terms.now();
+    let is_of_now = pendings.iter().flatten().all(|pending| pending.term == now);
+    if let [Some(pending)] = &mut pendings[..] {
+        if let Some(waiter) = pending.waiter.take_if(|waiter| waiter.loads()) {
+            let is_outdated = is_evicted
+                || pending.epoch != epoch
+                || module.catalog.is_reshaped(&settled.mapping);
+            let writable = writable.filter(|_| is_of_now);
+            return load(ctx, writable, module, (waiter, is_outdated), settled);
+        }
+    }
     let target = Str::new(&settled.target);
     let before = replies::before(ctx, &target, &settled, &pendings);
-    let is_of_now = {
-        let now = module.shared.terms.now();
-        pendings.iter().flatten().all(|pending| pending.term == now)
-    };
     match writable {
         None => {}
         Some(ctx) if is_moving(ctx, module, &settled.target) => {
@@ -147,10 +174,13 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             acknowledgement.send(ctx, module, &value);
         }
         let Some(waiter) = pending.waiter.take() else { continue };
-        let limit = waiter.limit();
+        let (limit, is_write) = (waiter.limit(), waiter.is_write());
         let failure = answer.as_ref().err();
-        waiter.completed(of_now, Completed { write, key: &settled.target, value, failure });
-        let Some(limit) = limit else { continue };
+        waiter.completed(
+            of_now,
+            Completed { write, key: &settled.target, value, failure, loaded: None },
+        );
+        let Some(limit) = limit.filter(|_| is_write) else { continue };
         if pending.claim.is_abandoned() {
             module.shared.stats.abandoned.add(1);
             continue;
@@ -164,6 +194,24 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         let late = failure.map(|_| Late { mapping: pending.mapping, stage, limit });
         module.count(failure, late);
     }
+}
+
+/// A row that was read to be loaded: whoever waits for it does the rest.
+fn load(
+    ctx: &Ctx,
+    writable: Option<&Writable>,
+    module: &Module,
+    (waiter, is_outdated): (Box<dyn Waiter>, bool),
+    mut settled: Settled,
+) {
+    let Some((write, answer)) = settled.answers.pop() else { return };
+    // A key whose slot is moving is made where it lives.
+    let writable = writable.filter(|_| !is_moving(ctx, module, &settled.target));
+    let failure = answer.map_err(Failure::of_read).err();
+    let value = failure.as_ref().map_or(Value::OK, Value::from);
+    let loaded = Loaded { state: &settled.state, mapping: &settled.mapping, is_outdated };
+    let (key, failure, loaded) = (&settled.target, failure.as_ref(), Some(loaded));
+    waiter.completed(writable, Completed { write, key, value, failure, loaded });
 }
 
 /// Makes the final key what the outcome says. When no other write of the key is on its way, the

@@ -84,6 +84,8 @@ struct Line {
     sent: usize,
     /// Those that wait for these.
     behind: VecDeque<Job>,
+    /// Since these were sent, somebody has evicted the key: a row that they read may be older.
+    is_evicted: bool,
 }
 
 /// All writes on their way.
@@ -117,6 +119,8 @@ pub struct Removed {
     pub next: VecDeque<Job>,
     /// The staged key has done its duty: no further write of the key is on its way.
     pub is_last: bool,
+    /// The key was evicted after they were sent.
+    pub is_evicted: bool,
 }
 
 impl PendingWrites {
@@ -168,10 +172,15 @@ impl PendingWrites {
         let jobs = &self.jobs;
         self.deadlines.forget_answered(jobs.len(), |id| jobs.contains_key(&id));
         let Some(line) = self.lines.get_mut(&settled.target) else {
-            return Removed { pendings, next: VecDeque::new(), is_last: true };
+            return Removed { pendings, next: VecDeque::new(), is_last: true, is_evicted: false };
         };
         line.sent = line.sent.saturating_sub(settled.answers.len());
+        let is_evicted = line.is_evicted;
         let mut next = VecDeque::new();
+        let loads = |job: &Job| {
+            let waiter = || jobs.get(&job.id())?.waiter.as_ref();
+            job.change.action == Action::Read && waiter().is_some_and(|waiter| waiter.loads())
+        };
         let has_kept_change = |job: &Job| {
             job.change.mapping.unmapped == Unmapped::Keep
                 && jobs.get(&job.id()).is_some_and(|pending| pending.kept_change.is_some())
@@ -179,8 +188,16 @@ impl PendingWrites {
         if line.sent == 0 {
             let most = line.behind.len().min(TOGETHER_MAX);
             // What may have to be sent again ends a group: nothing of its key goes before it.
-            let ends = line.behind.iter().take(most).position(has_kept_change);
-            let rest = line.behind.split_off(ends.map_or(most, |at| at + 1));
+            // A load is a group of its own.
+            let ends =
+                line.behind.iter().take(most).position(|job| loads(job) || has_kept_change(job));
+            let most = match ends {
+                Some(at) if at > 0 && loads(&line.behind[at]) => at,
+                Some(at) => at + 1,
+                None => most,
+            };
+            let rest = line.behind.split_off(most);
+            line.is_evicted = false;
             next = std::mem::replace(&mut line.behind, rest);
             line.sent = next.len();
             line.progress.set(Stage::Queued);
@@ -191,7 +208,19 @@ impl PendingWrites {
             self.lines.remove(&settled.target);
         }
         let is_last = is_last && self.held.as_deref() != Some(&*settled.target);
-        Removed { pendings, next, is_last }
+        Removed { pendings, next, is_last, is_evicted }
+    }
+
+    /// Somebody has evicted the key: what is being read of it may be older than the reason for that.
+    pub fn evicted(&mut self, target: &[u8]) {
+        if let Some(line) = self.lines.get_mut(target) {
+            line.is_evicted = true;
+        }
+    }
+
+    /// All keys of the database are others now.
+    pub fn all_evicted(&mut self) {
+        self.lines.values_mut().for_each(|line| line.is_evicted = true);
     }
 
     /// The data set was emptied.

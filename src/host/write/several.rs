@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::admit::{self, refuse};
+use super::pending::pending;
 use super::submit::submit;
 use super::synchronous;
 use super::timeout::{refuse_late, unsent};
@@ -14,7 +15,7 @@ use crate::config::limits::Limit;
 use crate::engine::{JobId, Stage};
 use crate::host::ffi::{Blocked, Str, Value, Writable};
 use crate::host::module::error_log::Late;
-use crate::host::module::{module, Module};
+use crate::host::module::{module, negative, Module};
 use crate::model::mapping::Mapping;
 
 /// What is done when every write has succeeded: plain keys are deleted.
@@ -33,6 +34,10 @@ impl Then {
     fn run(&self, ctx: &Writable, module: &Module) -> i64 {
         if self.keys.is_empty() {
             return 0;
+        }
+        for key in &self.keys {
+            pending().evicted(key);
+            negative::end(key);
         }
         let keys: Vec<Str> = self.keys.iter().map(|key| Str::new(key)).collect();
         let keys: Vec<&Str> = keys.iter().collect();

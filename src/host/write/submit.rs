@@ -10,7 +10,7 @@ use super::waiter::Waiter;
 use crate::command::Write;
 use crate::config::limits::Limit;
 use crate::engine::{Claim, Job, JobId};
-use crate::host::module::Module;
+use crate::host::module::{negative, Module};
 use crate::model::change::Change;
 use crate::model::mapping::Mapping;
 
@@ -29,6 +29,9 @@ pub fn submit(
     let has_deadline = waiter.limit() == Some(Limit::Timeout);
     let only_looks = write.only_looks();
     let change = Change::new(mapping, target, write.action);
+    if !change.action.only_looks() {
+        negative::end(target);
+    }
     let claim = Arc::new(Claim::default());
     let term = module.shared.terms.now();
     let mut pending = pending();

@@ -14,7 +14,7 @@ use super::waiter::{Completed, Waiter};
 use crate::command::Write;
 use crate::config::limits::Limit;
 use crate::engine::{Limited, Settled};
-use crate::host::ffi::{Value, Writable};
+use crate::host::ffi::{Ctx, Value, Writable};
 use crate::host::module::{latency, Module};
 use crate::model::mapping::Mapping;
 
@@ -94,7 +94,7 @@ pub fn settle(ctx: &Writable, module: &Module, targets: &[&[u8]]) -> bool {
 
 /// Applies what the workers do to these keys until `done` has something, or until that time. First
 /// what they have done already: a later write is behind one that is committed and not merged yet.
-fn serve_until<T>(
+pub fn serve_until<T>(
     ctx: &Writable,
     module: &Module,
     targets: &[&[u8]],
@@ -104,6 +104,27 @@ fn serve_until<T>(
     let mut arrived = VecDeque::new();
     loop {
         apply_to(ctx, module, arrived, targets);
+        let result = done();
+        if result.is_some() || Instant::now() >= until {
+            return result;
+        }
+        module.engine.wake();
+        arrived = module.inbox.wait(until);
+    }
+}
+
+/// The same for loads, while nothing may be written.
+pub fn serve_loads_until<T>(
+    ctx: &Ctx,
+    module: &Module,
+    targets: &[&[u8]],
+    until: Instant,
+    done: impl Fn() -> Option<T>,
+) -> Option<T> {
+    let mut arrived = VecDeque::new();
+    loop {
+        let loads = completion::take_loads(arrived, |key| targets.contains(&key));
+        loads.into_iter().for_each(|settled| completion::apply(ctx, None, module, settled));
         let result = done();
         if result.is_some() || Instant::now() >= until {
             return result;

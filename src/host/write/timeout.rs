@@ -94,7 +94,7 @@ pub fn abandon(ids: &[JobId]) {
         let Some(waiter) = waiter else { continue };
         // The server drops the replies.
         let value = Value::error("ERR writethrough: the client has gone");
-        waiter.completed(None, Completed { write, key: &[], value, failure: None });
+        waiter.completed(None, Completed { write, key: &[], value, failure: None, loaded: None });
     }
 }
 
@@ -127,8 +127,11 @@ fn end_of_time(_: &Ctx) {
     }
     for (write, waiter, failure, of) in late {
         let Some(waiter) = waiter else { continue };
-        let value = refuse_late(module, &failure, Some(of));
+        let value = match waiter.is_write() {
+            true => refuse_late(module, &failure, Some(of)),
+            false => Value::from(&failure),
+        };
         let failure = Some(&failure);
-        waiter.completed(None, Completed { write, key: &[], value, failure });
+        waiter.completed(None, Completed { write, key: &[], value, failure, loaded: None });
     }
 }

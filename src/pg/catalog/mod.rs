@@ -5,7 +5,7 @@ pub mod shape;
 pub mod types;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postgres::Client;
@@ -38,6 +38,8 @@ pub struct Catalog {
     reshapings: AtomicU64,
     /// Told of each of them. By any thread.
     notify: fn(),
+    /// Some mapping of the document reads through.
+    reads_through: AtomicBool,
     /// One reads at a time, so that what was read last is the newest.
     reading: Mutex<()>,
 }
@@ -60,6 +62,7 @@ impl Catalog {
     /// A catalog for the document's mappings, not read yet.
     /// `notify` is called, by any thread, when values have another text.
     pub fn new(configs: Vec<MappingConfig>, notify: fn()) -> Catalog {
+        let reads_through = configs.iter().any(|config| config.read_through).into();
         let state = State { configs: Arc::new(configs), read: None, reshaped: HashSet::new() };
         Catalog {
             state: Mutex::new(state),
@@ -67,12 +70,28 @@ impl Catalog {
             reshaped_at: AtomicU64::new(0),
             reshapings: AtomicU64::new(0),
             notify,
+            reads_through,
             reading: Mutex::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Some mapping of the document reads through.
+    pub fn any_reads_through(&self) -> bool {
+        self.reads_through.load(Ordering::Relaxed)
+    }
+
+    /// A final key of a mapping that reads through, by the document.
+    pub fn reads_through(&self, key: &[u8]) -> bool {
+        if !self.any_reads_through() {
+            return false;
+        }
+        let Some(colon) = key.iter().position(|&b| b == b':') else { return false };
+        let is_its = |m: &MappingConfig| m.read_through && m.name().as_bytes() == &key[..colon];
+        self.state().configs.iter().any(is_its)
     }
 
     /// The document's mappings.
@@ -138,6 +157,8 @@ impl Catalog {
         }
         state.read = Some(Ok(mappings.clone()));
         if let Some(configs) = configs.filter(|configs| *configs != *state.configs) {
+            let reads_through = configs.iter().any(|config| config.read_through);
+            self.reads_through.store(reads_through, Ordering::Relaxed);
             state.configs = Arc::new(configs);
             self.oldest.store(oldest, Ordering::Release);
         }

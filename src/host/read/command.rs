@@ -1,0 +1,138 @@
+//! The reads that the filter has renamed: what is missing is loaded, then the plain command answers.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::load::{self, Reading, SharedReading};
+use crate::command;
+use crate::host::ffi::{Args, Closed, Ctx, Kind, Row, Str, Value};
+use crate::host::module::negative::{self, Known};
+use crate::host::module::{module, Module};
+use crate::host::write::synchronous;
+use crate::host::write::{admit, timeout};
+use crate::model::failure::Failure;
+use crate::model::input_syntax::InputSyntax;
+use crate::model::mapping::Mapping;
+
+/// A row that is to be loaded.
+type Missing = (Arc<Mapping>, Vec<u8>);
+
+/// A read of one key, the first argument.
+pub fn one(ctx: &Ctx, args: Args) -> Option<Value> {
+    run(ctx, args, 1)
+}
+
+/// A read of many keys: all arguments.
+pub fn many(ctx: &Ctx, args: Args) -> Option<Value> {
+    run(ctx, args, usize::MAX)
+}
+
+fn run(ctx: &Ctx, args: Args, keys: usize) -> Option<Value> {
+    let missing = match module() {
+        Some(module) if may_load(ctx, module, args) => match missing(ctx, module, args, keys) {
+            Ok(missing) => missing,
+            Err(failure) => {
+                module.shared.stats.load_errors.add(1);
+                return Some(Value::from(&failure));
+            }
+        },
+        _ => Vec::new(),
+    };
+    let (Some(module), false) = (module(), missing.is_empty()) else {
+        ctx.reply_by_plain(args);
+        return None;
+    };
+    let client = match ctx.flags().cannot_block() {
+        true => None,
+        false => ctx.block(),
+    };
+    let is_blocked = client.is_some();
+    let reading = Reading::new(client, missing.len());
+    let targets: Vec<Vec<u8>> = missing.iter().map(|(_, key)| key.clone()).collect();
+    for (mapping, key) in missing {
+        load::join(module, &mapping, &key, reading.clone());
+    }
+    if is_blocked {
+        return None;
+    }
+    match wait(ctx, module, &targets, &reading) {
+        Ok(rows) => {
+            ctx.as_if(&rows, || ctx.reply_by_plain(args));
+            None
+        }
+        Err(error) => Some(error),
+    }
+}
+
+/// Only in our database, on a master, and for a user who may run the plain command.
+fn may_load(ctx: &Ctx, module: &Module, args: Args) -> bool {
+    let name = String::from_utf8_lossy(args.get(0)).to_ascii_uppercase();
+    let plain = CString::new(name.trim_start_matches("WT.")).unwrap_or_default();
+    ctx.db() == module.config.db
+        && !ctx.flags().is_following()
+        && ctx.may_run(&plain, &args.strings(1))
+}
+
+/// The rows to be loaded; or why that can't be done.
+fn missing(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Vec<Missing>, Failure> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    for name in args.from(1).take(keys).filter(|name| module.catalog.reads_through(name)) {
+        let key = Str::new(name);
+        if !seen.insert(name) || ctx.open(&key).kind() != Kind::Empty {
+            continue;
+        }
+        let colon = name.iter().position(|&b| b == b':').unwrap_or(name.len());
+        let mapping = admit::named(&*admit::mappings(module)?, &name[..colon])?;
+        if !can_be(&mapping, &name[colon + 1..]) {
+            continue;
+        }
+        match negative::take(name) {
+            Known::NoRow => {
+                module.shared.stats.negative_hits.add(1);
+                continue;
+            }
+            // Before anything is loaded, who tracks the key hears that it may change.
+            Known::Told => ctx.tell_of_change(&key),
+            Known::Nothing => {}
+        }
+        if !load::is_under_way(name) {
+            admit::ready(module)?;
+        }
+        found.push((mapping, name.to_vec()));
+    }
+    Ok(found)
+}
+
+/// The id can be one of the mapping's, as far as that is certain without the database.
+fn can_be(mapping: &Mapping, id: &[u8]) -> bool {
+    let is_whole = |syntax| matches!(syntax, InputSyntax::Integer(..));
+    let parts = id.splitn(mapping.key_len, |&b| b == b':');
+    command::check_id(mapping, id).is_ok()
+        && parts.zip(&mapping.columns).all(|(part, column)| {
+            // However PostgreSQL reads whole numbers, one has a digit.
+            !is_whole(column.info.input) || part.iter().any(u8::is_ascii_digit)
+        })
+}
+
+/// The server waits, for `sync_timeout_ms` at most.
+fn wait(
+    ctx: &Ctx,
+    module: &Module,
+    targets: &[Vec<u8>],
+    reading: &SharedReading,
+) -> Result<Vec<Row>, Value> {
+    let targets: Vec<&[u8]> = targets.iter().map(Vec::as_slice).collect();
+    let until = Instant::now() + module.shared.limits.sync_timeout();
+    let done = || load::done(reading);
+    let result = match ctx.writable() {
+        Ok(ctx) => synchronous::serve_until(&ctx, module, &targets, until, done),
+        Err(Closed::Paused) => synchronous::serve_loads_until(ctx, module, &targets, until, done),
+        Err(closed @ Closed::Following) => Some(Err(closed.into())),
+    };
+    result.unwrap_or_else(|| {
+        module.shared.stats.load_errors.add(1);
+        Err(Value::from(&timeout::too_late(true, &synchronous::limit(module))))
+    })
+}

@@ -1,0 +1,67 @@
+//! Which reads are sent to the module: those of a missing key of a mapping that reads through.
+//!
+//! A hit is left to the server, but for one that is queued in MULTI: the key may have been evicted when
+//! EXEC runs it.
+
+use std::ffi::CStr;
+
+use super::multi;
+use crate::host::ffi::{runs_plain, server_flags, Filtered};
+use crate::host::module::Module;
+
+/// Which arguments are keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    First,
+    All,
+}
+
+/// A command: its name, ours, the least and the greatest number of arguments with the name.
+type Read = (&'static [u8], &'static CStr, usize, usize, Keys);
+
+const MANY: usize = usize::MAX;
+
+const READS: [Read; 14] = [
+    (b"hget", c"wt.hget", 3, 3, Keys::First),
+    (b"hmget", c"wt.hmget", 3, MANY, Keys::First),
+    (b"hgetall", c"wt.hgetall", 2, 2, Keys::First),
+    (b"hexists", c"wt.hexists", 3, 3, Keys::First),
+    (b"hlen", c"wt.hlen", 2, 2, Keys::First),
+    (b"hkeys", c"wt.hkeys", 2, 2, Keys::First),
+    (b"hvals", c"wt.hvals", 2, 2, Keys::First),
+    (b"hstrlen", c"wt.hstrlen", 3, 3, Keys::First),
+    (b"hrandfield", c"wt.hrandfield", 2, 4, Keys::First),
+    (b"hscan", c"wt.hscan", 3, MANY, Keys::First),
+    (b"exists", c"wt.exists", 2, MANY, Keys::All),
+    (b"type", c"wt.type", 2, 2, Keys::First),
+    // They end loads that are under way, and what is known of rows that were missing.
+    (b"del", c"wt.del", 2, MANY, Keys::All),
+    (b"unlink", c"wt.unlink", 2, MANY, Keys::All),
+];
+
+/// The name that a command gets, if it is to be ours.
+pub fn rename(module: &Module, command: &Filtered) -> Option<&'static CStr> {
+    if !module.catalog.any_reads_through() || runs_plain() {
+        return None;
+    }
+    let (name, argc) = (command.get(0), command.len());
+    let is_it = |(plain, ..): &&Read| name.eq_ignore_ascii_case(plain);
+    let Some((plain, ours, least, most, keys)) = READS.iter().find(is_it) else {
+        multi::notice(command);
+        return None;
+    };
+    if argc < *least || argc > *most || server_flags().is_following() || module.is_applying() {
+        return None;
+    }
+    // A scan that goes on has begun on a key that was there.
+    if *plain == b"hscan" && command.get(2) != b"0" {
+        return None;
+    }
+    let removes = matches!(*plain, b"del" | b"unlink");
+    let last = if *keys == Keys::All { argc } else { 2 };
+    let is_ours = |at: usize| {
+        module.catalog.reads_through(command.get(at))
+            && (removes || command.is_missing(at) || multi::is_in(command))
+    };
+    (1..last).any(is_ours).then_some(*ours)
+}
