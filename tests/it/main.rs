@@ -31,6 +31,7 @@ mod values;
 mod writes;
 
 // A read of a row that is not cached.
+mod read_order;
 mod read_through;
 
 // The other commands on a staged key.
