@@ -105,6 +105,20 @@ impl Cluster {
             .unwrap_or_else(|e| panic!("PostgreSQL: {e:?}\n{}", self.supervisor.output()))
     }
 
+    /// A table of so many rows, like `users`.
+    pub fn fill_items(&self, rows: u64) {
+        let sql = format!(
+            "create table if not exists items (like users including all); \
+             insert into items select n, 'user' || n, 'user' || n || '@example.com', \
+             repeat('x', 60), 'John', 'Smith', '1990-05-17', n, 1.5 \
+             from generate_series(1, {rows}) n on conflict do nothing"
+        );
+        let mut client = self.connect();
+        for sql in [&sql, "vacuum analyze items"] {
+            client.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        }
+    }
+
     fn fill(&self) {
         let columns: Vec<String> = (1..=shapes::WIDE).map(|c| format!("c{c} text")).collect();
         let sql = [

@@ -136,10 +136,12 @@ fn upsert(id: u64, n: u64, out: &mut Vec<u8>) {
     });
 }
 
-fn redis(node: &Node) -> Step {
+/// A request to the server.
+pub fn redis(node: &Node) -> Step {
     Step { port: node.port, wire: Wire::Redis }
 }
 
-fn postgres(port: u16, sql: &'static str) -> Step {
+/// One of this prepared statement.
+pub fn postgres(port: u16, sql: &'static str) -> Step {
     Step { port, wire: Wire::Postgres(sql) }
 }

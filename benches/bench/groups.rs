@@ -44,6 +44,7 @@ impl Bench {
         summaries.extend(self.far(1, "A database 1 ms away", pace));
         summaries.extend(self.far(5, "A database 5 ms away", pace));
         summaries.extend(self.plain_commands(pace));
+        summaries.extend(self.reads(pace));
         summaries
     }
 
@@ -204,7 +205,8 @@ impl Bench {
         lines
     }
 
-    fn run(&self, group: &'static str, all: Vec<Contestant>, pace: Pace) -> Vec<Summary> {
+    /// Runs a group, or those of it that are wanted.
+    pub fn run(&self, group: &'static str, all: Vec<Contestant>, pace: Pace) -> Vec<Summary> {
         let chosen: Vec<Contestant> =
             all.into_iter().filter(|c| self.wants(&c.name) || self.wants(group)).collect();
         if chosen.is_empty() {

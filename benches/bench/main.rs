@@ -18,6 +18,7 @@ mod pgbench;
 mod pgwire;
 mod proxy;
 mod random;
+mod reads;
 mod report;
 mod rounds;
 mod scan;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{json, Value};
 
 use crate::cluster::Cluster;
 use crate::shapes::{Commands, Shape, IDS};
@@ -27,12 +27,20 @@ impl Node {
         Node::with(&find::module(), postgres_port, args)
     }
 
+    /// With these mappings only.
+    pub fn mapped(postgres_port: u16, mappings: &[Value]) -> Node {
+        Node::loaded(&find::module(), postgres_port, mappings, &[])
+    }
+
     /// With this build of the module.
     pub fn with(module: &Path, postgres_port: u16, args: &[&str]) -> Node {
-        let document = json!({
-            "url": Cluster::url(postgres_port, "disable"),
-            "mappings": [{ "table": "users" }, { "table": "wide" }, { "table": "docs" }],
-        });
+        let mappings = ["users", "wide", "docs"].map(|table| json!({ "table": table }));
+        Node::loaded(module, postgres_port, &mappings, args)
+    }
+
+    fn loaded(module: &Path, postgres_port: u16, mappings: &[Value], args: &[&str]) -> Node {
+        let url = Cluster::url(postgres_port, "disable");
+        let document = json!({ "url": url, "mappings": mappings });
         let module = module.display().to_string();
         let words = [&module, "JSON", &document.to_string()].map(quoted).join(" ");
         Node::start(&[format!("loadmodule {words} {}", args.join(" "))])

@@ -18,7 +18,7 @@ const fn target(
     Target { case, of, beside, at_least }
 }
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 14] = [
     target("1 client beside pgbench -c 1", "write-through, 1 client", "pgbench -c 1", 0.67),
     target(
         "256 clients on 4 connections beside pgbench -c 4",
@@ -63,6 +63,30 @@ pub const TARGETS: [Target; 10] = [
         "plain commands, with the module",
         "plain commands, without",
         0.97,
+    ),
+    target(
+        "HGET of cached rows, 64 clients, read_through beside without",
+        "hits, read_through, 64 clients",
+        "hits, 64 clients",
+        0.97,
+    ),
+    target(
+        "HGET of cached rows, 1 client, read_through beside without",
+        "hits, read_through, 1 clients",
+        "hits, 1 clients",
+        0.97,
+    ),
+    target(
+        "64 clients, rows not cached, beside cache-aside",
+        "read-through, 64 clients",
+        "cache-aside, 64 clients",
+        2.0,
+    ),
+    target(
+        "1 client, rows not cached, beside cache-aside",
+        "read-through, 1 clients",
+        "cache-aside, 1 clients",
+        0.8,
     ),
 ];
 
