@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{json, Value};
 
 use super::Config;
+use crate::config::mapping::NEGATIVE_TTL_MAX;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/writethrough.schema.json");
 
@@ -52,6 +53,7 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/timeout_ms", range(1, 3_600_000)),
         ("/properties/sync_timeout_ms", range(1, 3_600_000)),
         ("/properties/connect_timeout_ms", range(1, 3_600_000)),
+        ("/properties/negative_max", range(0, 100_000_000)),
         (
             "/properties/session/properties/DateStyle",
             json!({ "enum": ["ISO, MDY", "ISO, DMY", "ISO, YMD"] }),
@@ -65,6 +67,10 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/mappings/items/properties/name", json!({ "pattern": "^[^:{}]+$" })),
         ("/properties/mappings/items/properties/fields", json!({ "minProperties": 1 })),
         ("/properties/mappings/items/properties/ttl", json!({ "minimum": 1 })),
+        (
+            "/properties/mappings/items/properties/negative_ttl_ms",
+            range(0, NEGATIVE_TTL_MAX),
+        ),
     ]
 }
 

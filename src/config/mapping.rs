@@ -41,6 +41,9 @@ pub struct MappingConfig {
     pub negative_ttl_ms: u64,
 }
 
+/// A day, in milliseconds.
+pub(super) const NEGATIVE_TTL_MAX: u64 = 86_400_000;
+
 fn default_negative_ttl() -> u64 {
     1000
 }
@@ -88,6 +91,13 @@ impl MappingConfig {
         if self.ttl == Some(0) {
             let problem = "expected 1 second or more; leave it out to keep keys for ever";
             return error("ttl", problem.into());
+        }
+        if self.negative_ttl_ms > NEGATIVE_TTL_MAX {
+            let problem = format!(
+                "{} is out of range, expected 0 to {NEGATIVE_TTL_MAX}, a day",
+                self.negative_ttl_ms
+            );
+            return error("negative_ttl_ms", problem);
         }
         if self.fields.as_ref().is_some_and(BTreeMap::is_empty) {
             let problem = "expected at least one field; leave it out to map every column";
