@@ -298,6 +298,14 @@ typed 'HGET users:1 first' '"Johnny"'
 same 1
 same 2
 
+step "7. A read of a row that isn't cached"
+typed 'DEL users:1 users:2' '(integer) 2'
+typed 'HMGET users:1 username first' '1) "bar"*"Johnny"*'
+same 1
+note "another program has added a user:"
+queried "insert into users values (7, 'zoe', 'zoe@example.com', 'z9') returning id, username" '*7 | zoe*'
+typed 'HGET users:7 email' '"zoe@example.com"'
+
 step "With your own servers"
 cat <<END
   psql example < $repo/examples/users.sql
