@@ -67,10 +67,7 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/mappings/items/properties/name", json!({ "pattern": "^[^:{}]+$" })),
         ("/properties/mappings/items/properties/fields", json!({ "minProperties": 1 })),
         ("/properties/mappings/items/properties/ttl", json!({ "minimum": 1 })),
-        (
-            "/properties/mappings/items/properties/negative_ttl_ms",
-            range(0, NEGATIVE_TTL_MAX),
-        ),
+        ("/properties/mappings/items/properties/negative_ttl_ms", range(0, NEGATIVE_TTL_MAX)),
     ]
 }
 

@@ -125,6 +125,14 @@ fn reads_go_on_during_a_pause() {
     assert_eq!(s.run("HGET items:1 name"), bulk("old"));
     assert_eq!(s.run("HGET items:9 name"), Reply::Nil);
     assert_eq!(s.run("HGETALL items:1"), s.run("HGETALL items:1"));
+    assert_eq!(s.run("EXISTS items:1 items:2 items:1 items:9"), int(3));
+    assert_eq!(s.run("CLIENT UNPAUSE"), ok());
+    // A key that has expired can't be deleted during a pause, nor made anew.
+    assert_eq!(s.run("HSET items:3 name plain"), int(1));
+    assert_eq!(s.run("PEXPIRE items:3 30"), int(1));
+    assert_eq!(s.run("CLIENT PAUSE 600000 WRITE"), ok());
+    eventually("it has expired", || s.run("HGET items:3 name") == bulk("pad"));
+    assert_eq!(s.run("HLEN items:3"), int(2));
     assert_eq!(s.run("CLIENT UNPAUSE"), ok());
     assert_eq!(s.run("HGET items:1 name"), bulk("old"));
     eventually("it is cached", || s.run("OBJECT ENCODING items:1") != Reply::Nil);

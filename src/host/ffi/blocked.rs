@@ -29,7 +29,7 @@ impl Ctx {
             let lost = Value::error("ERR writethrough: the answer was lost");
             guard("a reply", || match answer {
                 Some(Answer::Value(value)) => ctx.reply(value),
-                Some(Answer::ByCommand(rows)) => ctx.as_if(rows, || ctx.reply_by_plain(args)),
+                Some(Answer::ByCommand(rows)) => ctx.reply_as_if(args, rows),
                 None => ctx.reply(&lost),
             });
             raw::REDISMODULE_OK as c_int

@@ -6,7 +6,7 @@
 //! later), or unless somebody subscribes to misses (7.0). A fill by HSET tells a client that tracks the
 //! key before it has read the reply; one by the low-level calls doesn't.
 
-use std::ffi::{c_int, c_void, CString};
+use std::ffi::{c_int, c_void, CStr, CString};
 use std::ptr::null;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use redis_module::raw;
 
 use super::context::DETACHED;
 use super::key::signal_modified;
+use super::string::bytes;
 use super::{Args, Ctx, Filtered, Kind, OnLoad, Str, Writable};
 
 /// What the names of our commands begin with.
@@ -136,32 +137,40 @@ impl Writable<'_> {
 }
 
 impl Ctx {
-    /// Runs `read` while these missing keys are hashes that nobody else sees: what a command says of a
-    /// row that is not cached. Keys that are there stay as they are.
-    pub fn as_if<T>(&self, hashes: &[Row], read: impl FnOnce() -> T) -> T {
-        let mut made = Vec::new();
-        for row in hashes {
-            let (key, pairs) = &**row;
-            if self.open(key).kind() == Kind::Empty && !pairs.is_empty() {
-                // SAFETY: as in `fill`; nothing is replicated, and the key is gone again below.
-                unsafe {
-                    let opened = open_to_write(self, key);
-                    set_all(opened, pairs);
-                    raw::RedisModule_CloseKey.unwrap()(opened);
-                }
-                made.push(key);
+    /// Gives the client the reply of its plain command, as if these rows were cached. A row that isn't
+    /// is a hash of another name meanwhile: its key may have expired without being deleted yet, as
+    /// during a pause, and then nothing can be put there.
+    pub fn reply_as_if(&self, args: Args, rows: &[Row]) {
+        let (mut argv, mut made) = (args.raw.to_vec(), Vec::new());
+        for row in rows.iter().filter(|row| self.open(&row.0).kind() == Kind::Empty) {
+            let name = Str::new(&stand_in(row.0.as_bytes()));
+            // SAFETY: as in `fill`; nothing is replicated, and the hash is gone again below. A hash
+            // without a field is no key.
+            unsafe {
+                let opened = open_to_write(self, &name);
+                set_all(opened, &row.1);
+                raw::RedisModule_CloseKey.unwrap()(opened);
             }
+            let is_it = |arg: &&mut *mut raw::RedisModuleString| {
+                // SAFETY: the arguments are valid strings.
+                unsafe { bytes(**arg) == row.0.as_bytes() }
+            };
+            // Of EXISTS all arguments are keys; of the others the first, and fields behind it.
+            let keys = if args.get(0).eq_ignore_ascii_case(b"wt.exists") { argv.len() } else { 2 };
+            argv[1..keys].iter_mut().filter(is_it).for_each(|arg| *arg = name.0.as_ptr());
+            made.push(name);
         }
-        let result = read();
-        for key in made {
+        // Its rights were looked at before the row was read.
+        let format = if made.is_empty() { c"0ECv" } else { c"0Ev" };
+        self.reply_by(&Args { raw: &argv }, format);
+        for name in made {
             // SAFETY: as above.
             unsafe {
-                let opened = open_to_write(self, key);
+                let opened = open_to_write(self, &name);
                 raw::RedisModule_DeleteKey.unwrap()(opened);
                 raw::RedisModule_CloseKey.unwrap()(opened);
             }
         }
-        result
     }
 
     /// Tells the clients that watch or track the key that it has changed.
@@ -177,6 +186,10 @@ impl Ctx {
     /// Runs the plain command of one of ours, `HGET` of `wt.hget`, with the rights of the context's
     /// user, and gives its client the reply, in the protocol that it speaks.
     pub fn reply_by_plain(&self, args: Args) {
+        self.reply_by(&args, c"0ECv");
+    }
+
+    fn reply_by(&self, args: &Args, format: &CStr) {
         let name = args.get(0);
         let plain = name.get(PREFIX.len()..).unwrap_or(name).to_ascii_uppercase();
         let command = CString::new(plain).unwrap_or_default();
@@ -184,7 +197,7 @@ impl Ctx {
         // reply is ours, and freed once.
         unsafe {
             let call = raw::RedisModule_Call.unwrap();
-            let (name, format, args) = (command.as_ptr(), c"0ECv".as_ptr(), &args.raw[1..]);
+            let (name, format, args) = (command.as_ptr(), format.as_ptr(), &args.raw[1..]);
             RUNS_PLAIN.store(true, Ordering::Relaxed);
             let reply = call(self.raw, name, format, args.as_ptr(), args.len());
             RUNS_PLAIN.store(false, Ordering::Relaxed);
@@ -199,6 +212,20 @@ impl Ctx {
                 }
             }
         }
+    }
+}
+
+/// The name of a hash that stands in for a key, in the key's slot of a cluster.
+fn stand_in(key: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b":writethrough:row that is not cached";
+    let open = key.iter().position(|&b| b == b'{');
+    let has_tag = open.is_some_and(|open| {
+        let close = key[open + 1..].iter().position(|&b| b == b'}');
+        close.is_some_and(|length| length > 0)
+    });
+    match has_tag {
+        true => [key, NAME].concat(),
+        false => [b"{", key, b"}", NAME].concat(),
     }
 }
 

@@ -59,7 +59,7 @@ fn run(ctx: &Ctx, args: Args, keys: usize) -> Option<Value> {
     }
     match wait(ctx, module, &targets, &reading) {
         Ok(rows) => {
-            ctx.as_if(&rows, || ctx.reply_by_plain(args));
+            ctx.reply_as_if(args, &rows);
             None
         }
         Err(error) => Some(error),
