@@ -1,6 +1,6 @@
 //! The settings of a session on which the text of a value depends: what the document says of them.
 //!
-//! One row must have one text, whoever's role, database or URL says otherwise.
+//! One row must always have the same text, whatever the role, the database or the URL says.
 
 use std::fmt;
 

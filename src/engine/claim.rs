@@ -1,5 +1,5 @@
-//! Who has the say over a write that waits: the worker that sends it, or the main thread, which gives
-//! it up when its client has gone or has waited long enough.
+//! Who decides about a waiting write: the worker that is about to send it, or the main thread, which
+//! gives it up when its client has gone or has waited long enough.
 //!
 //! So a client is told for certain that nothing was written, and what it has given up is never
 //! written afterwards.

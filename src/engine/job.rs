@@ -30,9 +30,9 @@ pub struct Job {
     pub progress: Progress,
     /// A statement with this write was lost: it may be committed.
     pub in_doubt: Option<Arc<InDoubt>>,
-    /// How often it was tried in vain.
+    /// How many tries have failed.
     pub tries: u32,
-    /// Who has the say over it.
+    /// Whether it may still be sent, or given up.
     pub claim: Arc<Claim>,
     /// What its deadline is made of, as its client reads it: `timeout_ms = 3000`.
     pub limit: Limited,

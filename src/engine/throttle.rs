@@ -1,4 +1,4 @@
-//! Log lines that come seldom, and say how many were left out.
+//! At most one log line of a kind in ten seconds; it says how many were left out.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What of a refusal the client of a write may read: no more than the write itself held.
+//! Which parts of PostgreSQL's error a client may read: no more than its own write held.
 //!
 //! PostgreSQL's errors quote rows: `Failing row contains (1, ann, …)` shows columns that the Redis user
 //! may not read, or that aren't mapped. What is kept is a short list; all else is left out, since

@@ -1,4 +1,4 @@
-//! CHECK constraints that are understood whole: whole numbers between bounds.
+//! CHECK constraints that the module understands completely: whole numbers between bounds.
 //!
 //! Such a constraint says the same of a sum as of its parts, and it can be told what it says of a
 //! default. Every other constraint is the database's own affair.

@@ -242,6 +242,40 @@ fn without_memory_a_row_is_answered_and_not_cached() {
     assert_eq!(s.keys(), [""; 0]);
 }
 
+/// A full cache goes on caching what is read, where the server makes room.
+#[test]
+fn a_full_cache_evicts_and_goes_on() {
+    let sql = "create table docs (id int primary key, body text);
+               insert into docs select n, repeat('x', 10000) from generate_series(1, 400) n";
+    let mapping = json!({ "table": "docs", "read_through": true });
+    let s = Stack::new().sql(sql).mapping(mapping).start();
+    let used: i64 = s.info_of("memory")["used_memory"].parse().unwrap();
+    assert_eq!(s.run("CONFIG SET maxmemory-policy allkeys-lru"), ok());
+    assert_eq!(s.run(&format!("CONFIG SET maxmemory {}", used + 1_000_000)), ok());
+    let mut conn = s.conn();
+    for id in 1..=400 {
+        assert_eq!(conn.run(&format!("HSTRLEN docs:{id} body")), int(10000));
+    }
+    assert!(s.info_of("stats")["evicted_keys"] != "0");
+    let cached = s.keys().len();
+    assert!((10..200).contains(&cached), "{cached} of 400 rows of 10 KB in 1 MB");
+    assert_eq!(s.run("EXISTS docs:400"), int(1));
+    assert_eq!(s.info_int("loads"), 400, "the last one is a hit");
+}
+
+/// A load whose client was told that its time is up leaves nothing, however late it ends.
+#[test]
+fn a_row_that_came_too_late_is_not_cached() {
+    let s = gated().option("timeout_ms", 100).start();
+    let gate = close(&s);
+    s.run("HGET gated:1 name").assert_error("WTTIMEOUT ");
+    s.execute("update items set name = 'new' where id = 1");
+    s.run("DEL gated:1");
+    gate.rollback();
+    eventually("nothing is on its way", || s.info_int("in_flight") == 0);
+    assert_eq!(s.run("HGET gated:1 name"), bulk("new"));
+}
+
 /// A key that is there when its read is queued, and gone when EXEC runs it.
 #[test]
 fn what_is_evicted_between_queue_and_exec_is_loaded() {

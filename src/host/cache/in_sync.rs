@@ -1,4 +1,4 @@
-//! The cache held against the table after a fault: a restart, a promotion, a failover.
+//! Compares the cache with the table after a fault: a restart, a promotion, a failover.
 //!
 //! What the data set holds may be older than the table then. The journal names the keys that have
 //! changed meanwhile; without one, every cached key is looked at. Rows are read through the

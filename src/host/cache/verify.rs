@@ -1,4 +1,4 @@
-//! WT.VERIFY: the cache held against the table, in order with the writes on their way.
+//! WT.VERIFY: compares the cache with the table, in order with the writes on their way.
 //!
 //! A turn looks at some keys of the data set and reads their rows through the workers. A row
 //! arrives in its key's order, so what is cached then is what the row must be.

@@ -1,4 +1,5 @@
-//! What the log says of writes that fail: seldom, what to do, and never a value of a row.
+//! What the log says of writes that fail: at most one line of a kind in ten seconds, with what to do,
+//! and never a value of a row.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,7 +54,8 @@ impl Late {
 }
 
 impl ErrorLog {
-    /// A client was answered with this failure. `late` is who has waited in vain, if anybody.
+    /// A client was answered with this failure. `late`: the write whose
+    /// client's time was up, if that is why.
     pub fn add(&mut self, limits: &Limits, failure: &Failure, late: Option<Late>) {
         let now = Instant::now();
         let limit = |limit: Limit| format!("{} = {}", limit.option(), limits.get(limit));

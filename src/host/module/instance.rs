@@ -69,7 +69,8 @@ impl Module {
         *MODULE.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Counts a reply that a client reads. `late` is who has waited in vain.
+    /// Counts a reply that a client reads. `late`: the write whose client's time was
+    /// up.
     pub fn count(&self, failure: Option<&Failure>, late: Option<Late>) {
         let stats = &self.shared.stats;
         match failure {

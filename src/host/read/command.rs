@@ -77,7 +77,7 @@ fn may_load(ctx: &Ctx, module: &Module, args: Args) -> bool {
 
 /// The rows to be loaded; or why that can't be done.
 fn missing(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Vec<Missing>, Failure> {
-    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    let (mut found, mut seen, mut loads) = (Vec::new(), HashSet::new(), 0);
     for name in args.from(1).take(keys).filter(|name| module.catalog.reads_through(name)) {
         let key = Str::new(name);
         if !seen.insert(name) || ctx.open(&key).kind() != Kind::Empty {
@@ -97,10 +97,11 @@ fn missing(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Vec<Mi
             Known::Told => ctx.tell_of_change(&key),
             Known::Nothing => {}
         }
-        if !load::is_under_way(name) {
-            admit::ready(module)?;
-        }
+        loads += usize::from(!load::is_under_way(name));
         found.push((mapping, name.to_vec()));
+    }
+    if loads > 0 {
+        admit::ready_for(module, loads)?;
     }
     Ok(found)
 }

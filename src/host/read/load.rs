@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::memory;
 use crate::command::{Reply, Write};
 use crate::config::limits::Limit;
 use crate::engine::RowState;
@@ -165,8 +166,8 @@ impl Load {
                 };
                 let pairs: Vec<(Str, Str)> = columns.filter_map(pair).collect();
                 let row: Row = Arc::new((Str::new(&self.key), pairs));
-                if let Some(ctx) = writable.filter(|ctx| !ctx.is_out_of_memory()) {
-                    let ttl = mapping.ttl.map(std::time::Duration::from_secs);
+                let ttl = mapping.ttl.map(Duration::from_secs);
+                if let Some(ctx) = writable.filter(|ctx| memory::has_room(ctx, ttl.is_some())) {
                     ctx.fill(&row.0, &row.1, ttl);
                 }
                 Ok(Some(row))

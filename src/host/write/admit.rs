@@ -83,10 +83,15 @@ pub fn in_our_database(ctx: &Ctx, module: &Module) -> Result<(), Failure> {
 
 /// The database answers, and there is room for one more write.
 pub fn ready(module: &Module) -> Result<(), Failure> {
+    ready_for(module, 1)
+}
+
+/// The same for so many more.
+pub fn ready_for(module: &Module, writes: usize) -> Result<(), Failure> {
     if let Some(reason) = module.shared.health.refusal() {
         return Err(Failure::Down(reason));
     }
-    room_for(module, 1)
+    room_for(module, writes)
 }
 
 /// There is room for so many more writes.

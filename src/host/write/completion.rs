@@ -75,10 +75,7 @@ pub fn take_of(arrived: VecDeque<Settled>, targets: &[&[u8]]) -> Vec<Settled> {
 pub fn take_loads(arrived: VecDeque<Settled>, is_of: impl Fn(&[u8]) -> bool) -> Vec<Settled> {
     let (mut settled, pending) = (SETTLED.get(), pending());
     settled.extend(arrived);
-    let loads = |id: &JobId| {
-        let waiter = || pending.jobs.get(id)?.waiter.as_ref();
-        waiter().is_some_and(|waiter| waiter.loads())
-    };
+    let loads = |id: &JobId| pending.jobs.get(id).is_some_and(|pending| pending.loads);
     let is_load = |settled: &Settled| {
         is_of(&settled.target) && settled.answers.iter().all(|(id, _)| loads(id))
     };
@@ -107,7 +104,9 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
     let now = module.shared.terms.now();
     let is_of_now = pendings.iter().flatten().all(|pending| pending.term == now);
     if let [Some(pending)] = &mut pendings[..] {
-        if let Some(waiter) = pending.waiter.take_if(|waiter| waiter.loads()) {
+        if pending.loads {
+            // Nobody waits any more: the key stays missing.
+            let Some(waiter) = pending.waiter.take() else { return };
             let is_outdated = is_evicted
                 || pending.epoch != epoch
                 || module.catalog.is_reshaped(&settled.mapping);

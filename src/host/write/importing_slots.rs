@@ -1,5 +1,5 @@
 //! Cluster: keys that were written here while their slot was arriving. What comes from the other node
-//! under such a name is old, and goes again.
+//! under such a name is old, and is removed.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -39,10 +39,13 @@ pub struct Pending {
     pub cache: Option<CacheOnly>,
     /// Where what becomes of it is told, too.
     pub acknowledgement: Option<Acknowledgement>,
-    /// Who has the say over it.
+    /// Whether it may still be sent, or given up.
     pub claim: Arc<Claim>,
     /// It reads the row and changes nothing, neither in the database nor in Redis.
     pub only_looks: bool,
+    /// The row is read to be loaded: it is alone in its group, and nothing is done with it but by its
+    /// waiter.
+    pub loads: bool,
     /// Its time was up while a statement was on its way: it was given a little more.
     pub is_overdue: bool,
     /// [`PendingWrites::epoch`] when it was staged.
@@ -63,7 +66,7 @@ impl Pending {
         }
     }
 
-    /// Its client has waited in vain, as the log tells it.
+    /// Its client's time is up: what the log says of it.
     pub fn late(&self) -> Late {
         let limit = self.waiter.as_ref().and_then(|waiter| waiter.limit());
         Late {
@@ -178,8 +181,8 @@ impl PendingWrites {
         let is_evicted = line.is_evicted;
         let mut next = VecDeque::new();
         let loads = |job: &Job| {
-            let waiter = || jobs.get(&job.id())?.waiter.as_ref();
-            job.change.action == Action::Read && waiter().is_some_and(|waiter| waiter.loads())
+            job.change.action == Action::Read
+                && jobs.get(&job.id()).is_some_and(|pending| pending.loads)
         };
         let has_kept_change = |job: &Job| {
             job.change.mapping.unmapped == Unmapped::Keep

@@ -40,6 +40,7 @@ pub fn submit(
     waiter.waits_for(id, abandon);
     let write = Pending {
         mapping: mapping.clone(),
+        loads: waiter.loads(),
         waiter: Some(waiter),
         progress: progress.clone(),
         reply: write.reply,

@@ -70,7 +70,7 @@ pub fn too_late(only_looks: bool, limit: &Limited) -> Failure {
     })
 }
 
-/// The reply to a write that its client has waited for in vain.
+/// The reply to a write whose client's time is up.
 pub fn refuse_late(module: &Module, failure: &Failure, late: Option<Late>) -> Value {
     module.count(Some(failure), late);
     Value::from(failure)

@@ -1,4 +1,5 @@
-//! What others, or this server in an earlier term, may still have on its way to the rows.
+//! Sessions of earlier masters, or of this server's earlier terms, whose statements may still reach
+//! the rows.
 //!
 //! A server that crashed, or was the master, leaves behind statements that run, and messages that
 //! nobody has read yet: those of a process of the database's that is stopped, or slow. Such a

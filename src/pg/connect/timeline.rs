@@ -1,4 +1,4 @@
-//! Which timeline the database tells: a failover or a recovery begins a new one.
+//! The database's timeline: a failover or a recovery begins a new one.
 //!
 //! What was committed in one timeline may be missing in the next: the standby that became the
 //! primary had not received it. Then no cached hash can be trusted.

@@ -1,4 +1,4 @@
-//! A statement's parameters out, and the rows that it returns back, each to the write that it answers.
+//! Sends a statement's parameters, and assigns each row that it returns to the write that it answers.
 
 use postgres::types::ToSql;
 
