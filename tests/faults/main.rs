@@ -15,7 +15,6 @@ mod history;
 mod load;
 mod network;
 mod panics;
-mod proxy;
 mod replicas;
 mod restarts;
 mod scene;

@@ -1,7 +1,6 @@
 //! A network that cuts, resets, stalls and delays, before and after the database has the statement.
 
 use crate::load::Load;
-use crate::proxy::{Moment, Proxy};
 use crate::scene::{builder, fault, verdict, SQL};
 use crate::support::*;
 
@@ -10,8 +9,8 @@ const ROUNDS: usize = 60;
 pub fn scene(seed: usize) {
     let database = Database::create(PostgresServer::shared());
     database.execute(SQL);
-    let proxy = Proxy::start(database.server().port());
-    let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port, database.name());
+    let proxy = Proxy::to(database.server().port());
+    let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), database.name());
     let s = builder().option("url", url).try_start_on(database).expect("it loads");
     let load = Load::start(&[s.redis.port()], true, seed);
     let mut random = Lcg::new(seed as u64);
@@ -40,8 +39,7 @@ pub fn scene(seed: usize) {
                 proxy.delay(0);
             }
             choice => {
-                let moments =
-                    [Moment::BeforeStatement, Moment::AfterStatement, Moment::BeforeAnswer];
+                let moments = [Cut::BeforeStatement, Cut::AfterStatement, Cut::BeforeAnswer];
                 let tripped = proxy.tripped();
                 proxy.arm(moments[choice % 3]);
                 eventually("a connection breaks", || proxy.tripped() > tripped);

@@ -3,6 +3,9 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
 use crate::support::*;
 
 #[test]
@@ -92,4 +95,37 @@ fn servers_die_with_a_killed_test_process() {
     child.wait().unwrap();
     eventually("both servers are gone", || !ports.iter().any(|port| listens(*port)));
     eventually("the folder is gone", || !std::path::Path::new(dir).exists());
+}
+
+/// What a client sees, by which error its read ends: a reset, not an end.
+#[test]
+fn a_connection_that_the_proxy_resets_is_reset() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let proxy = Proxy::to(listener.local_addr().expect("an address").port());
+    for cut in
+        [Some(Cut::BeforeStatement), Some(Cut::AfterStatement), Some(Cut::BeforeAnswer), None]
+    {
+        let mut client = TcpStream::connect(("127.0.0.1", proxy.port())).expect("the proxy");
+        let (mut server, _) = listener.accept().expect("a connection");
+        // Both directions are there.
+        let mut byte = [0];
+        client.write_all(b"x").expect("it is taken");
+        server.read_exact(&mut byte).expect("it comes through");
+        let tripped = proxy.tripped();
+        match cut {
+            Some(cut) => {
+                proxy.arm(cut);
+                client.write_all(b"Q").expect("it is taken");
+                if cut == Cut::BeforeAnswer {
+                    server.read_exact(&mut byte).expect("it comes through");
+                    server.write_all(b"2").expect("it is taken");
+                }
+            }
+            None => proxy.reset_all(),
+        }
+        let read = client.read(&mut byte);
+        let error = read.expect_err("an error").kind();
+        assert_eq!(error, std::io::ErrorKind::ConnectionReset, "{cut:?}");
+        assert_eq!(proxy.tripped() - tripped, usize::from(cut.is_some()), "{cut:?}");
+    }
 }

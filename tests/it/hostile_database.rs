@@ -9,7 +9,8 @@ use crate::support::*;
 fn stack(mood: Mood) -> (Stack, Proxy) {
     let database = Database::create(PostgresServer::shared());
     database.execute(USERS_SQL);
-    let proxy = Proxy::start(database.server().port(), mood);
+    let proxy = Proxy::to(database.server().port());
+    proxy.set(mood);
     let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), database.name());
     let stack = Stack::users()
         .option("url", url)

@@ -5,13 +5,13 @@ use crate::support::*;
 const SQL: &str = "create table counters (id int primary key, n int, note text)";
 
 /// A stack whose wire to PostgreSQL can be cut.
-fn with_cutter(builder: impl Fn(Builder) -> Builder) -> (Stack, Cutter) {
+fn with_proxy(builder: impl Fn(Builder) -> Builder) -> (Stack, Proxy) {
     let database = Database::create(PostgresServer::shared());
     database.execute(SQL);
-    let cutter = Cutter::to(database.server().port());
-    let url = format!("postgres://postgres@127.0.0.1:{}/{}", cutter.port(), database.name());
+    let proxy = Proxy::to(database.server().port());
+    let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), database.name());
     let stack = Stack::new().mapping(serde_json::json!({ "table": "counters" })).option("url", url);
-    (builder(stack.patient()).try_start_on(database).expect("it loads"), cutter)
+    (builder(stack.patient()).try_start_on(database).expect("it loads"), proxy)
 }
 
 /// The value in the table, and in the cache.
@@ -23,7 +23,7 @@ fn n(s: &Stack, id: i64) -> (String, Reply) {
 #[test]
 fn an_increment_counts_once_wherever_the_wire_is_cut() {
     for journal in [false, true] {
-        let (s, cutter) = with_cutter(|builder| builder.option("journal", journal));
+        let (s, proxy) = with_proxy(|builder| builder.option("journal", journal));
         assert_eq!(s.run("HINCRBY __{counters:1} n 1"), int(1));
         let cuts = [
             Cut::After("COMMIT"),
@@ -36,14 +36,14 @@ fn an_increment_counts_once_wherever_the_wire_is_cut() {
         ];
         let mut expected = 1;
         for cut in cuts.into_iter().chain(cuts) {
-            cutter.cut(cut);
+            proxy.arm(cut);
             expected += 1;
             assert_eq!(s.run("HINCRBY __{counters:1} n 1"), int(expected), "{cut:?}");
             assert_eq!(n(&s, 1), (expected.to_string(), bulk(expected.to_string())), "{cut:?}");
             // That no later statement meets it.
-            cutter.cut(Cut::Before("no statement holds this"));
+            proxy.arm(Cut::Before("no statement holds this"));
         }
-        assert!(cutter.cuts() >= 10, "{}", cutter.cuts());
+        assert!(proxy.tripped() >= 10, "{}", proxy.tripped());
         assert_eq!(s.info_int("writes_timed_out"), 0);
         eventually("all is settled", || s.is_in_sync());
     }
@@ -51,7 +51,7 @@ fn an_increment_counts_once_wherever_the_wire_is_cut() {
 
 #[test]
 fn what_was_set_or_deleted_is_answered_as_if_nothing_had_happened() {
-    let (s, cutter) = with_cutter(|builder| builder);
+    let (s, proxy) = with_proxy(|builder| builder);
     let lines = [
         ("HSET __{counters:1} n 1 note a", int(2)),
         ("HSETNX __{counters:1} note b", int(0)),
@@ -64,10 +64,10 @@ fn what_was_set_or_deleted_is_answered_as_if_nothing_had_happened() {
     // A statement that sets is sent and committed in one message, the others by COMMIT.
     for (line, expected) in &lines {
         let once = line.starts_with("HSETNX") || line.starts_with("HINCR");
-        let before = cutter.cuts();
-        cutter.cut(Cut::After(if once { "COMMIT" } else { "\0\0\0\x011" }));
+        let before = proxy.tripped();
+        proxy.arm(Cut::After(if once { "COMMIT" } else { "\0\0\0\x011" }));
         assert_eq!(s.run(line), *expected, "{line}");
-        assert_eq!(cutter.cuts(), before + 1, "{line}");
+        assert_eq!(proxy.tripped(), before + 1, "{line}");
     }
     assert_eq!(s.count("counters"), 0);
     assert_eq!(s.keys(), [""; 0]);
@@ -81,11 +81,11 @@ fn what_is_not_known_in_time_is_in_doubt_until_the_database_is_back() {
         ("HINCRBY __{counters:1} n 1", Cut::Before("COMMIT"), "1"),
         ("HSET __{counters:1} n 2", Cut::After("\0\0\0\x011"), "2"),
     ] {
-        let (s, cutter) = with_cutter(|b| b.told_soon_of_outages().option("pool_size", 1));
+        let (s, proxy) = with_proxy(|b| b.told_soon_of_outages().option("pool_size", 1));
         assert_eq!(s.run("HSET __{counters:1} n 1"), int(1));
         s.wait_until_in_sync();
-        cutter.refuse(true);
-        cutter.cut(cut);
+        proxy.refuse(true);
+        proxy.arm(cut);
         s.run_late(line).assert_error("WTTIMEOUT ");
         s.wait_for_log(
             "a write of \"counters\" was answered with WTTIMEOUT, timeout-ms = 300: its connection",
@@ -93,7 +93,7 @@ fn what_is_not_known_in_time_is_in_doubt_until_the_database_is_back() {
         assert!(!s.is_in_sync());
         assert_eq!(s.run("HGET counters:1 n"), bulk("1"), "as it was");
         assert_eq!(s.one("select n from counters"), result);
-        cutter.refuse(false);
+        proxy.refuse(false);
         s.wait_until_in_sync();
         eventually("nothing is in flight", || s.info_int("in_flight") == 0);
         assert_eq!(n(&s, 1), (result.into(), bulk(result)), "{line} {cut:?}");
@@ -106,7 +106,7 @@ fn what_is_not_known_in_time_is_in_doubt_until_the_database_is_back() {
 /// after it.
 #[test]
 fn a_statement_that_goes_on_is_ended_before_its_row_is_written_again() {
-    let (s, cutter) = with_cutter(|builder| builder);
+    let (s, proxy) = with_proxy(|builder| builder);
     s.execute(
         "create sequence tries;
          create function slow(note text) returns bool language plpgsql as $$ begin
@@ -116,10 +116,10 @@ fn a_statement_that_goes_on_is_ended_before_its_row_is_written_again() {
          alter table counters add check (slow(note))",
     );
     assert_eq!(s.run("WT.RELOAD"), ok());
-    cutter.cut(Cut::Silently("slow"));
+    proxy.arm(Cut::Silently("slow"));
     assert_eq!(s.run("HSET __{counters:1} note slow"), int(1));
     assert_eq!(s.run("HSET __{counters:1} note fast"), int(0));
-    assert_eq!(cutter.cuts(), 1);
+    assert_eq!(proxy.tripped(), 1);
     assert_eq!(s.one("select last_value from tries"), "2");
     eventually("nothing sleeps", || {
         let sleeping = "select count(*) from pg_stat_activity
