@@ -33,6 +33,7 @@ mod writes;
 // A read of a row that is not cached.
 mod read_order;
 mod read_through;
+mod reads_like_rows;
 
 // The other commands on a staged key.
 mod counter_batches;

@@ -20,6 +20,9 @@ mod postgres_server;
 mod proxy;
 mod proxy_faults;
 mod random;
+mod read_history;
+mod read_load;
+mod read_replies;
 mod redis_server;
 mod refused;
 mod resp;
@@ -42,6 +45,8 @@ pub use postgres_server::{signal_process, PostgresServer, PASSWORD, PASSWORD_USE
 pub use proxy::Proxy;
 pub use proxy_faults::{Cut, Evil, Mood};
 pub use random::Lcg;
+pub use read_history::check;
+pub use read_load::{key_of, ReadLoad, Ways, READ_SQL, READ_TABLES, ROWS};
 pub use redis_server::{quoted, RedisServer};
 pub use resp::{bulk, error, int, ok, transaction, Conn, Reply};
 pub use stack::{hash, Hash, Stack};
