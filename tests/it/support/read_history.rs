@@ -45,6 +45,8 @@ pub enum What {
     Made(State),
     /// A change of which nobody knows whether, or when, it was made.
     Perhaps(State),
+    /// A change that was made before its answer came, or not at all.
+    Maybe(State),
     Read(Seen),
 }
 
@@ -83,20 +85,23 @@ fn check_key(acts: &[&Act]) -> Vec<String> {
         let newest = count.checked_sub(1).map(|at| latest[at]);
         let fits = |change: &&&Act| {
             let (state, end) = match &change.what {
-                What::Made(state) => (state, change.end),
+                What::Made(state) | What::Maybe(state) => (state, change.end),
                 What::Perhaps(state) => (state, Duration::MAX),
                 What::Read(_) => return false,
             };
             seen.is(state) && change.start < read.end && newest.is_none_or(|newest| newest <= end)
         };
         if !changes().any(|change| fits(&change)) {
-            let around = acts.iter().filter(|act| act.start <= read.end);
-            let mut around: Vec<_> = around.collect();
-            around.sort_by_key(|act| act.end);
-            let line = |act: &&&Act| {
+            // What was done about then, to be read by a person.
+            let mut about: Vec<_> = acts.iter().filter(|act| act.start <= read.end).collect();
+            about.sort_by_key(|act| (act.end, act.start));
+            let (changes, reads): (Vec<_>, Vec<_>) =
+                about.into_iter().partition(|act| !matches!(act.what, What::Read(_)));
+            let last = changes.iter().rev().take(6).rev().chain(reads.iter().rev().take(6).rev());
+            let line = |act: &&&&Act| {
                 format!("\n    {:?}..{:?} {} {:?}", act.start, act.end, act.text, act.what)
             };
-            let last: String = around.iter().rev().take(12).rev().map(line).collect();
+            let last: String = last.map(|act| line(&act)).collect();
             wrong.push(format!("{} at {:?} answered {seen:?}: {last}", read.text, read.start));
         }
     }

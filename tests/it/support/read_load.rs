@@ -30,7 +30,7 @@ pub const ROWS: [(&str, &str, &str); 11] = [
     ("pairs", "1:x", "a = 1 and b = 'x'"),
     ("pairs", "1:y:z", "a = 1 and b = 'y:z'"),
     ("names", "ä b", "id = 'ä b'"),
-    ("names", "", "id = ''"),
+    ("names", "null", "id = 'null'"),
     ("sums", "1.50", "id = 1.50"),
     ("sums", "-0.05", "id = -0.05"),
     ("ids", "00000000-0000-0000-0000-00000000000a", "id = '00000000-0000-0000-0000-00000000000a'"),
@@ -221,7 +221,8 @@ impl Client {
         };
         let what = match &reply {
             // There was no value.
-            Reply::Int(0) if state == State::Null => return,
+            // There was no value, or the cache didn't know of it: it is what it counts.
+            Reply::Int(0) if state == State::Null => What::Maybe(state),
             Reply::Int(_) => What::Made(state),
             _ if self.check_error(&reply, &write) => What::Perhaps(state),
             _ => return,
