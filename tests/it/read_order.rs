@@ -77,6 +77,39 @@ fn what_was_missing_is_read_again_too() {
     assert_eq!(s.keys(), [""; 0]);
 }
 
+/// EXISTS of a key that is cached when it is asked for, and evicted while another row is loaded.
+#[test]
+fn what_is_evicted_while_another_row_is_on_its_way_was_there() {
+    let s = gated().start();
+    assert_eq!(s.run("HGET gated:1 name"), bulk("old"));
+    let gate = close(&s);
+    let mut reader = s.send("EXISTS gated:1 gated:9 gated:1 gated:2");
+    s.wait_until_held_up();
+    assert_eq!(s.run("DEL gated:1"), int(1));
+    gate.rollback();
+    assert_eq!(reader.receive(), int(3));
+}
+
+/// A write is made, somebody changes the row after it and evicts the key, and only then is the write's
+/// own row to be merged: it is older.
+#[test]
+fn a_change_after_a_write_that_is_not_merged_yet_is_seen() {
+    let s = plain().start();
+    let lock = s.database.hold("select * from items where id = 1 for update");
+    let mut writer = s.send("HSET __{items:1} name ours");
+    s.database.wait_for_lock_waiters(1);
+    assert_eq!(s.run("CLIENT PAUSE 600000 WRITE"), ok());
+    lock.rollback();
+    eventually("it is written", || s.one("select name from items where id = 1") == "ours");
+    s.execute("update items set name = 'theirs' where id = 1");
+    let mut evicting = s.send("DEL items:1");
+    s.wait_for_blocked(2);
+    assert_eq!(s.run("CLIENT UNPAUSE"), ok());
+    evicting.receive();
+    assert!(writer.receive().is_int());
+    assert_eq!(s.run("HGET items:1 name"), bulk("theirs"));
+}
+
 #[test]
 fn a_key_that_somebody_makes_meanwhile_stays() {
     let s = gated().start();

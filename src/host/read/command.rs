@@ -19,6 +19,9 @@ use crate::model::mapping::Mapping;
 /// A row that is to be loaded.
 type Missing = (Arc<Mapping>, Vec<u8>);
 
+/// What is to be loaded, and what is there already.
+type Found = (Vec<Missing>, Vec<Row>);
+
 /// A read of one key, the first argument.
 pub fn one(ctx: &Ctx, args: Args) -> Option<Value> {
     run(ctx, args, 1)
@@ -30,15 +33,15 @@ pub fn many(ctx: &Ctx, args: Args) -> Option<Value> {
 }
 
 fn run(ctx: &Ctx, args: Args, keys: usize) -> Option<Value> {
-    let missing = match module() {
-        Some(module) if may_load(ctx, module, args) => match missing(ctx, module, args, keys) {
-            Ok(missing) => missing,
+    let (missing, there) = match module() {
+        Some(module) if may_load(ctx, module, args) => match look(ctx, module, args, keys) {
+            Ok(found) => found,
             Err(failure) => {
                 module.shared.stats.load_errors.add(1);
                 return Some(Value::from(&failure));
             }
         },
-        _ => Vec::new(),
+        _ => Found::default(),
     };
     let (Some(module), false) = (module(), missing.is_empty()) else {
         ctx.reply_by_plain(args);
@@ -49,7 +52,7 @@ fn run(ctx: &Ctx, args: Args, keys: usize) -> Option<Value> {
         false => ctx.block(),
     };
     let is_blocked = client.is_some();
-    let reading = Reading::new(client, missing.len());
+    let reading = Reading::new(client, missing.len(), there);
     let targets: Vec<Vec<u8>> = missing.iter().map(|(_, key)| key.clone()).collect();
     for (mapping, key) in missing {
         load::join(module, &mapping, &key, reading.clone());
@@ -75,12 +78,21 @@ fn may_load(ctx: &Ctx, module: &Module, args: Args) -> bool {
         && ctx.may_run(&plain, &args.strings(1))
 }
 
-/// The rows to be loaded; or why that can't be done.
-fn missing(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Vec<Missing>, Failure> {
-    let (mut found, mut seen, mut loads) = (Vec::new(), HashSet::new(), 0);
+/// The rows to be loaded; or why that can't be done. Of EXISTS also the keys that are there: one of them
+/// may be evicted while the rows of others are loaded, and its row is there all the same.
+fn look(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Found, Failure> {
+    let (mut found, mut there, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let mut loads = 0;
     for name in args.from(1).take(keys).filter(|name| module.catalog.reads_through(name)) {
         let key = Str::new(name);
-        if !seen.insert(name) || ctx.open(&key).kind() != Kind::Empty {
+        if !seen.insert(name) {
+            continue;
+        }
+        if ctx.open(&key).kind() != Kind::Empty {
+            if keys > 1 {
+                // EXISTS asks for no more than some field.
+                there.push(Arc::new((key, vec![(Str::new(b"field"), Str::new(b""))])));
+            }
             continue;
         }
         let colon = name.iter().position(|&b| b == b':').unwrap_or(name.len());
@@ -103,7 +115,7 @@ fn missing(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Vec<Mi
     if loads > 0 {
         admit::ready_for(module, loads)?;
     }
-    Ok(found)
+    Ok((found, there))
 }
 
 /// The id can be one of the mapping's, as far as that is certain without the database.

@@ -37,9 +37,8 @@ fn lock(reading: &SharedReading) -> MutexGuard<'_, Reading> {
 static LOADS: MainThread<HashMap<Box<[u8]>, Vec<SharedReading>>> = MainThread::new();
 
 impl Reading {
-    /// A command that waits for so many rows.
-    pub fn new(client: Option<Blocked>, rows: usize) -> SharedReading {
-        let (rows, left) = (Vec::with_capacity(rows), rows);
+    /// A command that waits for so many rows, and has these.
+    pub fn new(client: Option<Blocked>, left: usize, rows: Vec<Row>) -> SharedReading {
         Arc::new(Mutex::new(Reading { client, left, since: Instant::now(), rows, error: None }))
     }
 

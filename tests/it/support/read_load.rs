@@ -220,7 +220,6 @@ impl Client {
             _ => reply,
         };
         let what = match &reply {
-            // There was no value.
             // There was no value, or the cache didn't know of it: it is what it counts.
             Reply::Int(0) if state == State::Null => What::Maybe(state),
             Reply::Int(_) => What::Made(state),
