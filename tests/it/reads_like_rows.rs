@@ -80,6 +80,8 @@ fn disturb(s: &Stack, random: &mut Lcg, columns: &mut usize) {
 
 /// Each cached hash is its row, nothing is left, and whoever copies the data set has the same.
 fn assert_rows_are_cached(s: &Stack, replica: &Stack, seed: u64) {
+    // A change of a table is noticed within a second, or at once.
+    assert_eq!(s.run("WT.RELOAD"), ok());
     eventually("nothing is in flight or staged", || {
         s.info_int("in_flight") == 0
             && s.info_int("in_sync") == 1

@@ -137,6 +137,11 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             // After a flush a key stays gone.
             let is_visible = pendings.iter().flatten().any(|p| p.epoch == epoch);
             change(ctx, module, &target, &settled, (is_visible, is_last), &pendings, &before);
+            // Somebody has changed the row, perhaps, before he evicted the key, and after it was written
+            // here: the next read loads it.
+            if is_evicted && settled.mapping.read_through && !kept_change::is_among(&pendings) {
+                ctx.remove(&target);
+            }
         }
     }
     // What a write has made of a key may be of an earlier shape: it was sent before the change of the
