@@ -15,6 +15,7 @@ mod history;
 mod load;
 mod network;
 mod panics;
+mod reads;
 mod replicas;
 mod restarts;
 mod scene;
@@ -41,6 +42,9 @@ const SCENES: &[Scene] = &[
     ("restart-empty", |seed| restarts::scene(restarts::Kept::Nothing, seed)),
     ("replicas", replicas::scene),
     ("cluster", cluster::scene),
+    ("reads-database", reads::database),
+    ("reads-restart", reads::restarts),
+    ("reads-failover", reads::failover),
 ];
 
 /// Scenes of the soak only.
