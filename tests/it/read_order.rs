@@ -90,6 +90,23 @@ fn what_is_evicted_while_another_row_is_on_its_way_was_there() {
     assert_eq!(reader.receive(), int(3));
 }
 
+/// A read finds no row, and the write behind it makes one: what was found isn't remembered.
+#[test]
+fn a_write_behind_a_read_that_finds_nothing_ends_what_it_found() {
+    let s = plain().with("negative_ttl_ms", 3_600_000).start();
+    let lock = s.database.hold("lock table items in access exclusive mode");
+    let mut reader = s.send("HGET items:9 name");
+    s.database.wait_for_lock_waiters(1);
+    let mut writer = s.send("HSET __{items:9} name new");
+    s.wait_for_blocked(2);
+    lock.rollback();
+    assert_eq!(reader.receive(), Reply::Nil);
+    assert_eq!(writer.receive(), int(1));
+    // It leaves the cache in a way that says nothing of its row.
+    assert_eq!(s.run("EXPIRE items:9 0"), int(1));
+    assert_eq!(s.run("HGET items:9 name"), bulk("new"));
+}
+
 /// A write is made, somebody changes the row after it and evicts the key, and only then is the write's
 /// own row to be merged: it is older.
 #[test]

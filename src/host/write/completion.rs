@@ -14,7 +14,7 @@ use super::{cache_only, compare, external, importing_slots, kept_change, merge, 
 use crate::engine::{JobId, RowState, Settled};
 use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
-use crate::host::module::{latency, module, MainThread, Module};
+use crate::host::module::{latency, module, negative, MainThread, Module};
 use crate::model::failure::Failure;
 use crate::model::key;
 
@@ -114,6 +114,8 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             return load(ctx, writable, module, (waiter, is_outdated), settled);
         }
     }
+    // A read before it in line may have found no row.
+    negative::end(&settled.target);
     let target = Str::new(&settled.target);
     let before = replies::before(ctx, &target, &settled, &pendings);
     match writable {
