@@ -31,6 +31,7 @@ mod values;
 mod writes;
 
 // A read of a row that is not cached.
+mod read_edges;
 mod read_order;
 mod read_through;
 mod reads_like_rows;
