@@ -93,6 +93,15 @@ impl Key<'_> {
         })
     }
 
+    /// It is there, and will be for so many milliseconds.
+    pub fn lives_for(&self, ms: i64) -> bool {
+        // SAFETY: the key is open.
+        self.raw.is_some_and(|raw| unsafe {
+            let left = raw::RedisModule_GetExpire.unwrap()(raw.as_ptr());
+            left == i64::from(raw::REDISMODULE_NO_EXPIRE) || left > ms
+        })
+    }
+
     /// The number of fields.
     pub fn len(&self) -> usize {
         // SAFETY: the key is open.

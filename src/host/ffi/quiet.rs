@@ -74,8 +74,13 @@ pub fn look_from_now_on() {
     }
 }
 
+/// A key that expires within this time, in milliseconds, may have done so when the command runs: the
+/// server's clock goes on between a look and the command.
+const SOON_MS: i64 = 200;
+
 impl Filtered {
-    /// True when there is no key of the `at`th argument's name, in the database of the looks.
+    /// True when there is no key of the `at`th argument's name, in the database of the looks, or may be
+    /// none when the command runs.
     pub fn is_missing(&self, at: usize) -> bool {
         let ctx = DETACHED.load(Ordering::Acquire);
         // SAFETY: the argument and the detached context are valid; what is opened is closed.
@@ -85,9 +90,10 @@ impl Filtered {
             if key.is_null() {
                 return true;
             }
+            let left = raw::RedisModule_GetExpire.unwrap()(key.cast());
             raw::RedisModule_CloseKey.unwrap()(key.cast());
+            left != i64::from(raw::REDISMODULE_NO_EXPIRE) && left <= SOON_MS
         }
-        false
     }
 }
 
@@ -139,10 +145,15 @@ impl Writable<'_> {
 impl Ctx {
     /// Gives the client the reply of its plain command, as if these rows were cached. A row that isn't
     /// is a hash of another name meanwhile: its key may have expired without being deleted yet, as
-    /// during a pause, and then nothing can be put there.
+    /// during a pause, and then nothing can be put there. So is one that may expire before the command
+    /// looks at it.
     pub fn reply_as_if(&self, args: Args, rows: &[Row]) {
         let (mut argv, mut made) = (args.raw.to_vec(), Vec::new());
-        for row in rows.iter().filter(|row| self.open(&row.0).kind() == Kind::Empty) {
+        let may_be_missing = |row: &&Row| {
+            let key = self.open(&row.0);
+            key.kind() == Kind::Empty || key.kind() == Kind::Hash && !key.lives_for(SOON_MS)
+        };
+        for row in rows.iter().filter(may_be_missing) {
             let name = Str::new(&stand_in(row.0.as_bytes()));
             // SAFETY: as in `fill`; nothing is replicated, and the hash is gone again below. A hash
             // without a field is no key.
