@@ -107,6 +107,24 @@ fn a_write_behind_a_read_that_finds_nothing_ends_what_it_found() {
     assert_eq!(s.run("HGET items:9 name"), bulk("new"));
 }
 
+/// In a script the server itself waits, and nothing that it waits for can happen meanwhile.
+#[test]
+fn a_read_in_a_script_does_not_wait_for_the_end_of_a_pause() {
+    let s = plain().start();
+    let lock = s.database.hold("select * from items where id = 1 for update");
+    let mut writer = s.send("HSET __{items:1} name new");
+    s.database.wait_for_lock_waiters(1);
+    assert_eq!(s.run("CLIENT PAUSE 600000 WRITE"), ok());
+    lock.rollback();
+    eventually("it is written", || s.one("select name from items where id = 1") == "new");
+    let script = "return redis.call('HGET',KEYS[1],'name')";
+    s.cmd(&["EVAL_RO", script, "1", "items:1"]).assert_error("WTBUSY the row could not be read");
+    assert_eq!(s.cmd(&["EVAL_RO", script, "1", "items:2"]), bulk("ink"));
+    assert_eq!(s.run("CLIENT UNPAUSE"), ok());
+    assert!(writer.receive().is_int());
+    assert_eq!(s.run("HGET items:1 name"), bulk("new"));
+}
+
 /// A write is made, somebody changes the row after it and evicts the key, and only then is the write's
 /// own row to be merged: it is older.
 #[test]

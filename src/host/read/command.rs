@@ -11,7 +11,7 @@ use crate::host::ffi::{Args, Closed, Ctx, Kind, Row, Str, Value};
 use crate::host::module::negative::{self, Known};
 use crate::host::module::{module, Module};
 use crate::host::write::synchronous;
-use crate::host::write::{admit, timeout};
+use crate::host::write::{admit, completion, timeout};
 use crate::model::failure::Failure;
 use crate::model::input_syntax::InputSyntax;
 use crate::model::mapping::Mapping;
@@ -146,6 +146,11 @@ fn wait(
     };
     result.unwrap_or_else(|| {
         module.shared.stats.load_errors.add(1);
+        if completion::has_any(&targets) {
+            let text =
+                "WTBUSY the row could not be read: a write of it waits for the end of a pause";
+            return Err(Value::error(text));
+        }
         Err(Value::from(&timeout::too_late(true, &synchronous::limit(module))))
     })
 }

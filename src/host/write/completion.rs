@@ -84,6 +84,11 @@ pub fn take_loads(arrived: VecDeque<Settled>, is_of: impl Fn(&[u8]) -> bool) -> 
     taken
 }
 
+/// True when a write of these keys is done and not merged yet.
+pub fn has_any(targets: &[&[u8]]) -> bool {
+    SETTLED.get().iter().any(|settled| targets.contains(&&settled.target[..]))
+}
+
 /// Merges one outcome and answers its clients. A server that follows another one holds what that one
 /// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
 pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settled: Settled) {

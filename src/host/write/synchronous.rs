@@ -113,7 +113,8 @@ pub fn serve_until<T>(
     }
 }
 
-/// The same for loads, while nothing may be written.
+/// The same for loads, while nothing may be written. It ends at once when a write that stands before one
+/// has to be merged first: that waits for the server.
 pub fn serve_loads_until<T>(
     ctx: &Ctx,
     module: &Module,
@@ -126,7 +127,7 @@ pub fn serve_loads_until<T>(
         let loads = completion::take_loads(arrived, |key| targets.contains(&key));
         loads.into_iter().for_each(|settled| completion::apply(ctx, None, module, settled));
         let result = done();
-        if result.is_some() || Instant::now() >= until {
+        if result.is_some() || completion::has_any(targets) || Instant::now() >= until {
             return result;
         }
         module.engine.wake();
