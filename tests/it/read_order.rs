@@ -344,6 +344,15 @@ fn a_row_that_came_too_late_is_not_cached() {
     assert_eq!(s.run("HGET gated:1 name"), bulk("new"));
 }
 
+/// The server evicts keys before it runs a command, and after it has shown it to the module.
+#[test]
+fn what_a_read_itself_has_evicted_is_loaded() {
+    let s = plain().redis_conf("maxmemory-policy allkeys-random").start();
+    assert_eq!(s.run("HGET items:1 name"), bulk("old"));
+    let lines = ["CONFIG SET maxmemory 1", "HGET items:1 name", "CONFIG SET maxmemory 0"];
+    assert_eq!(s.conn().packet(&lines), [ok(), bulk("old"), ok()]);
+}
+
 /// A key that is there when its read is queued, and gone when EXEC runs it.
 #[test]
 fn what_is_evicted_between_queue_and_exec_is_loaded() {

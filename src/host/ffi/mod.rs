@@ -43,7 +43,7 @@ pub use latency::latency;
 pub use load::OnLoad;
 pub use log::{log, Level};
 pub use options::Options;
-pub use quiet::{look_from_now_on, runs_plain, Row};
+pub use quiet::{look_from_now_on, may_evict, runs_plain, Row};
 pub use string::{Args, Str};
 pub use timers::{stoppable_timer, timer, wake, Timer};
 pub use value::Value;

@@ -97,6 +97,13 @@ impl Filtered {
     }
 }
 
+/// True when the server evicts keys, if its policy lets it, between the filter and the command.
+pub fn may_evict() -> bool {
+    // A single-precision number: the limit itself may be a little less than 1. It is 0 without a limit.
+    // SAFETY: it takes nothing.
+    unsafe { raw::RedisModule_GetUsedMemoryRatio.unwrap()() > 0.999_999 }
+}
+
 /// Fields and values.
 pub type Pairs = [(Str, Str)];
 

@@ -1,12 +1,12 @@
 //! Which reads are sent to the module: those of a missing key of a mapping that reads through.
 //!
-//! A hit is left to the server, but for one that is queued in MULTI: the key may have been evicted when
-//! EXEC runs it.
+//! A hit is left to the server, but for one that is queued in MULTI, as the key may have been evicted when
+//! EXEC runs it, and for one of a server that is about to evict keys before it runs the command.
 
 use std::ffi::CStr;
 
 use super::multi;
-use crate::host::ffi::{runs_plain, server_flags, Filtered};
+use crate::host::ffi::{may_evict, runs_plain, server_flags, Filtered};
 use crate::host::module::Module;
 
 /// Which arguments are keys.
@@ -61,7 +61,7 @@ pub fn rename(module: &Module, command: &Filtered) -> Option<&'static CStr> {
     let last = if *keys == Keys::All { argc } else { 2 };
     let is_ours = |at: usize| {
         module.catalog.reads_through(command.get(at))
-            && (removes || command.is_missing(at) || multi::is_in(command))
+            && (removes || command.is_missing(at) || multi::is_in(command) || may_evict())
     };
     (1..last).any(is_ours).then_some(*ours)
 }
