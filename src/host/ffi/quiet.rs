@@ -225,12 +225,32 @@ impl Ctx {
                     raw::RedisModule_ReplyWithError.unwrap()(self.raw, text);
                 }
                 false => {
-                    raw::RedisModule_ReplyWithCallReply.unwrap()(self.raw, reply);
+                    match denial(reply) {
+                        Some(text) => {
+                            raw::RedisModule_ReplyWithError.unwrap()(self.raw, text.as_ptr())
+                        }
+                        None => raw::RedisModule_ReplyWithCallReply.unwrap()(self.raw, reply),
+                    };
                     raw::RedisModule_FreeCallReply.unwrap()(reply);
                 }
             }
         }
     }
+}
+
+/// Redis 7.0 answers a call without rights in words of its own; this is what its users know.
+///
+/// # Safety
+/// The reply is valid.
+unsafe fn denial(reply: *mut raw::RedisModuleCallReply) -> Option<CString> {
+    if raw::RedisModule_CallReplyType.unwrap()(reply) != raw::REDISMODULE_REPLY_ERROR as c_int {
+        return None;
+    }
+    let mut length = 0;
+    let text = raw::RedisModule_CallReplyStringPtr.unwrap()(reply, &mut length);
+    let text = std::slice::from_raw_parts(text.cast::<u8>(), length);
+    let reason = text.strip_prefix(b"ERR acl verification failed, ")?;
+    CString::new([b"NOPERM ", reason.trim_ascii_end()].concat()).ok()
 }
 
 /// The name of a hash that stands in for a key, in the key's slot of a cluster.
