@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-
 use crate::scene::{fault, TALLY};
 use crate::support::*;
 
@@ -53,8 +52,7 @@ pub fn database(seed: usize) {
                 proxy.refuse(false);
             }
             _ => {
-                let moments =
-                    [Cut::BeforeStatement, Cut::AfterStatement, Cut::BeforeAnswer];
+                let moments = [Cut::BeforeStatement, Cut::AfterStatement, Cut::BeforeAnswer];
                 let tripped = proxy.tripped();
                 proxy.arm(moments[random.below(3)]);
                 eventually("a connection breaks", || proxy.tripped() > tripped);
