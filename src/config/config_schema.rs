@@ -22,6 +22,15 @@ pub enum OneOrMany {
     Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
+/// How [`crate::config::preload::Preload`] is written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+pub enum Preload {
+    All(bool),
+    Where(#[schemars(length(min = 1))] String),
+}
+
 /// How [`crate::config::settings::Settings`] is written.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 #[cfg(test)]
 use super::document::schema;
 use super::error::ConfigError;
+use super::preload::Preload;
 
 /// One table, as the document describes it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -39,6 +40,10 @@ pub struct MappingConfig {
     /// With `read_through`: how long it is remembered that there is no such row, in milliseconds.
     #[serde(default = "default_negative_ttl")]
     pub negative_ttl_ms: u64,
+    /// Rows that are loaded in the background at the start: true for all, or an SQL condition.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "schema::Preload"))]
+    pub preload: Preload,
 }
 
 /// A day, in milliseconds.
@@ -98,6 +103,11 @@ impl MappingConfig {
                 self.negative_ttl_ms
             );
             return error("negative_ttl_ms", problem);
+        }
+        let condition = self.preload.condition().unwrap_or("true");
+        if condition.trim().is_empty() || condition.contains('\0') {
+            let problem = "expected true, false or an SQL condition like \"state = 'active'\"";
+            return error("preload", problem.into());
         }
         if self.fields.as_ref().is_some_and(BTreeMap::is_empty) {
             let problem = "expected at least one field; leave it out to map every column";

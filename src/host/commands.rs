@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, CStr};
 
-use super::cache::verify;
+use super::cache::{load_all, verify};
 use super::ffi::Run::{self, Read, Write};
 use super::ffi::{
     Args, Command, KeySpec, OnLoad, Value, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
@@ -150,6 +150,9 @@ commands! {
     Verify c"wt.verify", ADMIN, -2, &[],
         c"Compares the cached keys of a mapping with the table, and repairs them",
         Read(verify::run);
+    Load c"wt.load", ADMIN, -2, &[],
+        c"Loads the rows of a mapping into their keys, in the foreground or the background",
+        Read(load_all::run);
     Reload c"wt.reload", ADMIN, 1, &[],
         c"Reads the document and the tables' definitions again, all of it or nothing",
         Read(reload::run);

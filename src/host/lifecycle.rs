@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::cache::{in_sync, leftovers, sessions};
+use super::cache::{in_sync, leftovers, load_all, preload, sessions};
 use super::commands;
 use super::ffi::{self, log, Event, Level, OnLoad};
 use super::module::{module, negative, Inbox, Module, StaleKeys};
@@ -159,6 +159,7 @@ fn loaded() {
     // A one-shot runs no commands.
     ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
     in_sync::check_all();
+    preload::when_in_sync();
     sessions::watch();
 }
 
@@ -213,6 +214,7 @@ pub fn event(event: Event) {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             pending().flushed();
             negative::end_all();
+            load_all::emptied();
             sessions::look();
         }
         Event::Flushed(_) => {}
@@ -220,6 +222,7 @@ pub fn event(event: Event) {
             if a != b && (a == db || b == db) {
                 pending().all_evicted();
                 negative::end_all();
+                load_all::emptied();
             }
             leftovers::swapped(module, a, b);
         }
@@ -227,10 +230,12 @@ pub fn event(event: Event) {
         Event::Loaded => {
             pending().came_back();
             in_sync::check_all();
+            preload::when_in_sync();
         }
         Event::Promoted => {
             module.shared.terms.promote();
             in_sync::check_all();
+            preload::when_in_sync();
         }
         Event::Demoted => {
             module.shared.terms.demote();

@@ -15,7 +15,7 @@ use cache::{leftovers, sessions};
 use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
 use module::module;
 use operator::{loaded_twice, report};
-use write::{external_change, importing_slots, misspelt, stage};
+use write::{external_change, importing_slots, misspelt, stage, touched};
 
 use crate::command::rewrite::{self, Rewrite};
 use crate::model::key;
@@ -62,6 +62,7 @@ impl ffi::Host for Server {
     fn keyspace(change: &KeyChange) {
         let Some(module) = module() else { return };
         let (event, name) = (change.event, change.key);
+        touched::note(name);
         if !key::has_prefix(module.config.prefix.as_bytes(), name) {
             if event == b"restore" {
                 importing_slots::arrived(name);

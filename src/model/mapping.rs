@@ -10,7 +10,7 @@ use super::certain;
 use super::shape::Shape;
 use super::table::{Kind, Table, TableColumn};
 use crate::config::suggest;
-use crate::config::{ConfigError, MappingConfig, Unmapped};
+use crate::config::{ConfigError, MappingConfig, Preload, Unmapped};
 use crate::model::form::Form;
 
 /// One mapped table. Column numbers are indexes of [`Mapping::columns`].
@@ -40,6 +40,8 @@ pub struct Mapping {
     pub read_through: bool,
     /// How long it is remembered that there is no such row.
     pub negative_ttl: Duration,
+    /// Rows that are loaded in the background at the start.
+    pub preload: Preload,
     /// The key has a unique index, so that `ON CONFLICT` can name it.
     pub has_arbiter: bool,
     /// A plain table, whose rows are its own: not those of a view or of partitions.
@@ -133,6 +135,7 @@ impl Mapping {
             ttl: config.ttl,
             read_through: config.read_through,
             negative_ttl: Duration::from_millis(config.negative_ttl_ms),
+            preload: config.preload.clone(),
             has_arbiter: certain::has_arbiter(table, &key),
             is_table: table.kind == Kind::Table,
             watched: table.watched,

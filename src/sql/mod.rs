@@ -4,6 +4,7 @@
 //! client sends is ever part of a statement's text.
 
 mod names;
+mod page;
 mod steps;
 mod upsert;
 
@@ -11,6 +12,7 @@ use crate::model::form::Form;
 use crate::model::mapping::{Column, Mapping};
 use crate::model::table::TableColumn;
 use names::{as_text, join, Names};
+pub use page::{explain, page};
 
 /// `"quoted"`.
 pub fn quote(identifier: &str) -> String {

@@ -63,6 +63,7 @@ mod swallowed;
 mod config;
 mod document_reload;
 mod documented;
+mod load_all;
 mod monitoring;
 mod observability;
 mod refresh;

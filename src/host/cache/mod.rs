@@ -2,6 +2,8 @@
 
 pub mod in_sync;
 pub mod leftovers;
+pub mod load_all;
 pub mod position;
+pub mod preload;
 pub mod sessions;
 pub mod verify;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::limits::Limit;
 use crate::engine::percentiles::{Percentiles, Summary};
-use crate::host::cache::{in_sync, verify};
+use crate::host::cache::{in_sync, load_all, verify};
 use crate::host::ffi::{Info, Value};
 use crate::host::module::{module, negative, Module};
 use crate::host::write::admit::not_ready;
@@ -37,7 +37,7 @@ fn summary(name: &str, percentiles: &Percentiles, now: Instant) -> [(String, Sho
 }
 
 /// What INFO and WT.STATUS show, in the order in which one wants to know it.
-fn sections(module: &Module) -> [Section; 7] {
+fn sections(module: &Module) -> [Section; 8] {
     let now = Instant::now();
     [
         ("state", state(module)),
@@ -45,6 +45,7 @@ fn sections(module: &Module) -> [Section; 7] {
         ("pool", pool(module)),
         ("writes", writes(module)),
         ("reads", reads(module)),
+        ("load", load()),
         ("statements", statements(module, now)),
         ("errors", errors(module)),
     ]
@@ -102,6 +103,15 @@ fn reads(module: &Module) -> Vec<(String, Shown)> {
         number("negative_hits", stats.negative_hits.get()),
         number("negative_entries", negative::count() as u64),
     ]
+}
+
+fn load() -> Vec<(String, Shown)> {
+    let fields = load_all::fields().into_iter();
+    let show = |(name, field)| match field {
+        load_all::Field::Number(n) => number(name, n),
+        load_all::Field::Text(shown) => text(name, shown),
+    };
+    fields.map(show).collect()
 }
 
 fn writes(module: &Module) -> Vec<(String, Shown)> {

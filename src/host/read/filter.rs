@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use super::multi;
 use crate::host::ffi::{may_evict, runs_plain, server_flags, Filtered};
 use crate::host::module::Module;
+use crate::host::write::touched;
 
 /// Which arguments are keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,14 +35,15 @@ const READS: [Read; 14] = [
     (b"hscan", c"wt.hscan", 3, MANY, Keys::First),
     (b"exists", c"wt.exists", 2, MANY, Keys::All),
     (b"type", c"wt.type", 2, 2, Keys::First),
-    // They end loads that are under way, and what is known of rows that were missing.
+    // They end loads that are under way, also of whole tables, and what is known of rows that were missing.
     (b"del", c"wt.del", 2, MANY, Keys::All),
     (b"unlink", c"wt.unlink", 2, MANY, Keys::All),
 ];
 
 /// The name that a command gets, if it is to be ours.
 pub fn rename(module: &Module, command: &Filtered) -> Option<&'static CStr> {
-    if !module.catalog.any_reads_through() || runs_plain() {
+    let reads_through = module.catalog.any_reads_through();
+    if !(reads_through || touched::is_needed()) || runs_plain() {
         return None;
     }
     let (name, argc) = (command.get(0), command.len());
@@ -59,9 +61,15 @@ pub fn rename(module: &Module, command: &Filtered) -> Option<&'static CStr> {
     }
     let removes = matches!(*plain, b"del" | b"unlink");
     let last = if *keys == Keys::All { argc } else { 2 };
-    let is_ours = |at: usize| {
-        module.catalog.reads_through(command.get(at))
-            && (removes || command.is_missing(at) || multi::is_in(command) || may_evict())
+    let is_ours = |at: usize| match removes {
+        true => {
+            let key = command.get(at);
+            module.catalog.reads_through(key) || touched::is_needed_for(key)
+        }
+        false => {
+            module.catalog.reads_through(command.get(at))
+                && (command.is_missing(at) || multi::is_in(command) || may_evict())
+        }
     };
     (1..last).any(is_ours).then_some(*ours)
 }

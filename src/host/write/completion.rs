@@ -269,7 +269,7 @@ fn staged_key(module: &Module, settled: &Settled) -> Str {
 
 /// True when a call for these keys would be refused: their slot is on its way from or to this
 /// node, or has left it.
-fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
+pub fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
     if !ffi::server_flags().is_cluster() {
         return false;
     }

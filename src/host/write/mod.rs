@@ -25,5 +25,6 @@ pub mod stage;
 pub mod submit;
 pub mod synchronous;
 pub mod timeout;
+pub mod touched;
 pub mod transfer;
 pub mod waiter;

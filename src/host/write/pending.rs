@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
 use super::deadlines::Deadlines;
+use super::touched;
 use super::waiter::Waiter;
 use crate::command::{CacheOnly, KeptChange, Named, Reply};
 use crate::config::limits::Limit;
@@ -171,6 +172,7 @@ impl PendingWrites {
 
     /// Takes out writes that are settled.
     pub fn remove(&mut self, settled: &Settled) -> Removed {
+        touched::note(&settled.target);
         let pendings = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
         let jobs = &self.jobs;
         self.deadlines.forget_answered(jobs.len(), |id| jobs.contains_key(&id));
@@ -216,6 +218,7 @@ impl PendingWrites {
 
     /// Somebody has evicted the key: what is being read of it may be older than the reason for that.
     pub fn evicted(&mut self, target: &[u8]) {
+        touched::note(target);
         if let Some(line) = self.lines.get_mut(target) {
             line.is_evicted = true;
         }

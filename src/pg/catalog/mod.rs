@@ -1,6 +1,7 @@
 //! The mappings as the database's catalog confirms them.
 
 pub mod describe;
+mod preload;
 pub mod shape;
 pub mod types;
 
@@ -279,6 +280,7 @@ fn mapping(
 ) -> Result<Mapping, CatalogError> {
     let table = describe::table(client, index, config)?;
     let mut mapping = Mapping::resolve(index, config, &table)?;
+    preload::check(client, index, &mapping)?;
     // Last: what is read again after this is at least of this shape.
     mapping.shape = shape::read(client, &mapping)?;
     Ok(mapping)

@@ -167,6 +167,11 @@ impl Session {
         Ok(())
     }
 
+    /// An answer is waited for that long: the statements to come have another limit of their own.
+    pub fn is_patient(&self, limit: Duration) {
+        self.read_timeout.started(limit + self.limits.connect_timeout());
+    }
+
     /// Why the session can't write: it learns of it when the server becomes a standby, or when its
     /// configuration says so. `None` when it can.
     pub fn why_read_only(&mut self) -> Result<Option<String>, postgres::Error> {
