@@ -4,12 +4,12 @@ use super::names::{join, Names};
 use super::Shape;
 use crate::model::mapping::Mapping;
 
-/// The rows of a mapping's `preload`, or all of them, in the order of the key, with every column of
+/// So many rows of a mapping's `preload`, or of all, in the order of the key, with every column of
 /// [`Mapping::columns`] as text. With `is_after` only those behind a key, whose parts are the parameters.
 ///
 /// What the operator gives as a condition stands in parentheses of its own; a comment in it ends with its
 /// line.
-pub fn page(mapping: &Mapping, is_after: bool) -> String {
+pub fn page(mapping: &Mapping, is_after: bool, rows: usize) -> String {
     let names = Names { mapping, shape: Shape::Many };
     let key = |of: &dyn Fn(usize) -> String| join(names.key(), ", ", of);
     let columns = key(&|c| format!("t.{}", names.column(c)));
@@ -33,7 +33,7 @@ pub fn page(mapping: &Mapping, is_after: bool) -> String {
         });
         text.push_str(&format!(" AND ({columns}) > ({last})"));
     }
-    format!("{text} ORDER BY {columns}")
+    format!("{text} ORDER BY {columns} LIMIT {rows}")
 }
 
 /// What the planner says of these rows.
@@ -55,9 +55,12 @@ mod tests {
     fn a_page_begins_behind_a_key() {
         let document = r#"{"table":"users","preload":"email > 'm' -- late"}"#;
         let mapping = resolve(document, &users()).unwrap();
-        let sql = page(&mapping, true);
+        let sql = page(&mapping, true, 9);
         assert!(sql.contains("WHERE (email > 'm' -- late\n) AND "), "{sql}");
-        assert!(sql.ends_with("(t.\"id\") > ($1::text::integer) ORDER BY t.\"id\""), "{sql}");
-        assert!(!page(&mapping, false).contains('$'));
+        assert!(
+            sql.ends_with("(t.\"id\") > ($1::text::integer) ORDER BY t.\"id\" LIMIT 9"),
+            "{sql}"
+        );
+        assert!(!page(&mapping, false, 9).contains('$'));
     }
 }

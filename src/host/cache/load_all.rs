@@ -191,8 +191,7 @@ pub fn start(module: &Module, name: &[u8], limit: usize) -> Result<(), Failure> 
     let pages = Pages::start(module.manager.clone(), module.catalog.clone(), || {
         ffi::wake(|| turn_after(Duration::ZERO));
     });
-    let pages =
-        pages.map_err(|e| Failure::Down(format!("a thread could not be started: {e}")))?;
+    let pages = pages.map_err(|e| Failure::Down(format!("a thread could not be started: {e}")))?;
     let name = mapping.name.clone();
     let load = Load {
         mapping,

@@ -21,7 +21,7 @@ pub fn check(client: &mut Client, index: usize, mapping: &Mapping) -> Result<(),
         let problem = format!("{problem}; expected a condition like \"state = 'active'\"");
         CatalogError::from(ConfigError::at(format!("mappings[{index}].preload"), problem))
     };
-    let statement = client.prepare(&sql::page(mapping, false)).map_err(|error| {
+    let statement = client.prepare(&sql::page(mapping, false, 1)).map_err(|error| {
         let is_own = |code: &str| ITS_OWN.contains(&&code[..2]);
         match error.as_db_error().filter(|db| !is_end(&error) && is_own(db.code().code())) {
             Some(db) => wrong(db.message().to_string()),

@@ -25,7 +25,7 @@ use crate::sql;
 const ROWS: usize = 2000;
 
 /// Bytes of values of a page: one that has so many ends there.
-const BYTES: usize = 8 << 20;
+const BYTES: usize = 4 << 20;
 
 /// Rows that are fetched at once, at first: later ones by how large rows are.
 const FIRST_FETCH: usize = 16;
@@ -168,11 +168,7 @@ impl Reader {
         }
     }
 
-    fn read(
-        &mut self,
-        session: &mut Session,
-        request: &Request,
-    ) -> Result<Page, postgres::Error> {
+    fn read(&mut self, session: &mut Session, request: &Request) -> Result<Page, postgres::Error> {
         let mapping = &request.mapping;
         let mut transaction = session.client.build_transaction().read_only(true).start()?;
         let limit = format!("SET LOCAL statement_timeout = {}", PATIENCE.as_millis());
@@ -184,7 +180,8 @@ impl Reader {
                 plan.first().and_then(|line| rows_of(line.get(0)))
             }
         };
-        let statement = transaction.prepare(&sql::page(mapping, !request.after.is_empty()))?;
+        let statement =
+            transaction.prepare(&sql::page(mapping, !request.after.is_empty(), ROWS))?;
         let last: Vec<Value> = request.after.iter().map(|part| Value(part)).collect();
         let params: Vec<&(dyn ToSql + Sync)> = last.iter().map(|part| part as _).collect();
         let portal = transaction.bind(&statement, &params)?;
@@ -211,12 +208,7 @@ impl Reader {
         Ok(Page { mapping: mapping.clone(), rows, is_last, about })
     }
 
-    fn explain(
-        &self,
-        session: &mut Session,
-        mapping: &Mapping,
-        error: &postgres::Error,
-    ) -> NoPage {
+    fn explain(&self, session: &mut Session, mapping: &Mapping, error: &postgres::Error) -> NoPage {
         match classify(error, &session.backend) {
             StoreError::Refused(refusal) => match self.catalog.newer(session, mapping) {
                 Ok(Some(_)) => NoPage::Changed,

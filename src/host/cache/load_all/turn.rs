@@ -81,7 +81,8 @@ impl Load {
         if self.began.is_none() {
             // What an earlier session may still commit is not in a page, and no key is read again for it.
             if !in_sync::is_in_sync(module) {
-                self.waits = Some(format!("the cache is not in sync: {}", in_sync::progress(module)));
+                self.waits =
+                    Some(format!("the cache is not in sync: {}", in_sync::progress(module)));
                 return Ok(Then::After(PAUSE));
             }
             self.began = Some(Instant::now());
@@ -119,7 +120,8 @@ impl Load {
             let columns = mapping.columns[..mapping.key_len].iter();
             columns.map(|c| (c.info.name.clone(), c.info.type_name.clone())).collect()
         };
-        let is_other = key(mapping) != key(&self.mapping) || mapping.preload != self.mapping.preload;
+        let is_other =
+            key(mapping) != key(&self.mapping) || mapping.preload != self.mapping.preload;
         if is_other {
             self.done.clear();
         }
