@@ -30,7 +30,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 const TRIM_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long that waits for a connection that the workers leave.
-const WATCH_PATIENCE: Duration = Duration::from_millis(20);
+const WATCH_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Finds the way to the database.
 pub struct Monitor {
@@ -211,7 +211,7 @@ impl Monitor {
     /// A table whose statements still work may have changed all the same: a trigger, a constraint.
     fn watch(&self, connections: &Connections) {
         // All busy: next time. And what can't be read now is found by the next write.
-        let Ok(mut session) = connections.get(WATCH_PATIENCE) else { return };
+        let Ok(mut session) = connections.get(WATCH_TIMEOUT) else { return };
         let Ok(mappings) = self.catalog.mappings() else { return };
         for mapping in mappings.iter() {
             match self.catalog.watch(&mut session, mapping) {

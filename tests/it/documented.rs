@@ -107,8 +107,14 @@ fn user(s: &Stack, name: &str, rules: &str) -> Conn {
 fn a_user_without_administration_is_denied_it() {
     let s = Stack::users().start();
     s.add_user(1);
-    let lines =
-        ["WT.STATUS", "WT.MAPPINGS", "WT.REFRESH users:1", "WT.VERIFY users REPAIR", "WT.RELOAD"];
+    let lines = [
+        "WT.STATUS",
+        "WT.MAPPINGS",
+        "WT.REFRESH users:1",
+        "WT.VERIFY users REPAIR",
+        "WT.LOAD users",
+        "WT.RELOAD",
+    ];
     // Without categories a module's command is nobody's whom no rule gives it by name.
     let rules = match has_categories(&s) {
         true => vec!["~* -@all +@read +@write", "~* +@all -@admin", "~* +@all -@dangerous"],

@@ -16,7 +16,6 @@ use crate::engine::{JobId, Tag};
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, ASK_AGAIN};
 use crate::host::module::{module, negative, MainThread, Module};
 use crate::host::write::pending::pending;
-use crate::host::write::touched;
 use crate::pg::journal::reader::News;
 use crate::pg::journal::Position;
 
@@ -255,10 +254,14 @@ fn news(ctx: &Ctx) {
     }
     match news {
         News::Changed(mut keys, position) => {
-            keys.iter().for_each(|key| {
-                negative::end(key);
-                touched::note(key);
-            });
+            {
+                // What is being read of them may be older; and there may be a row now.
+                let mut pending = pending();
+                keys.iter().for_each(|key| {
+                    negative::end(key);
+                    pending.evicted(key);
+                });
+            }
             keys.retain(|key| ctx.open(&Str::new(key)).kind() == Kind::Hash);
             let mut sync = SYNC.get();
             sync.keys.append(&mut keys);

@@ -166,7 +166,10 @@ impl Load {
                 let pairs: Vec<(Str, Str)> = columns.filter_map(pair).collect();
                 let row: Row = Arc::new((Str::new(&self.key), pairs));
                 let ttl = mapping.ttl.map(Duration::from_secs);
-                if let Some(ctx) = writable.filter(|ctx| memory::has_room(ctx, ttl.is_some())) {
+                // A row without a value has no hash.
+                let has_values = !row.1.is_empty();
+                let may = |ctx: &&Writable| has_values && memory::has_room(ctx, ttl.is_some());
+                if let Some(ctx) = writable.filter(may) {
                     ctx.fill(&row.0, &row.1, ttl);
                 }
                 Ok(Some(row))

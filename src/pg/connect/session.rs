@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// An answer is waited for that long: the statements to come have another limit of their own.
-    pub fn is_patient(&self, limit: Duration) {
+    pub fn set_read_timeout(&self, limit: Duration) {
         self.read_timeout.started(limit + self.limits.connect_timeout());
     }
 

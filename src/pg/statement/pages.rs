@@ -31,7 +31,7 @@ const BYTES: usize = 4 << 20;
 const FIRST_FETCH: usize = 16;
 
 /// How long the database may take for one page. A condition that few rows meet may need an index.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The page that is asked for.
 pub struct Request {
@@ -158,7 +158,7 @@ impl Reader {
     fn open(&self) -> Result<Session, NoPage> {
         match self.manager.open() {
             Ok(session) => {
-                session.is_patient(PATIENCE);
+                session.set_read_timeout(PAGE_TIMEOUT);
                 Ok(session)
             }
             Err(ConnectError::Document(error)) => {
@@ -171,7 +171,7 @@ impl Reader {
     fn read(&mut self, session: &mut Session, request: &Request) -> Result<Page, postgres::Error> {
         let mapping = &request.mapping;
         let mut transaction = session.client.build_transaction().read_only(true).start()?;
-        let limit = format!("SET LOCAL statement_timeout = {}", PATIENCE.as_millis());
+        let limit = format!("SET LOCAL statement_timeout = {}", PAGE_TIMEOUT.as_millis());
         transaction.batch_execute(&limit)?;
         let about = match std::mem::replace(&mut self.has_asked, true) {
             true => None,
@@ -219,7 +219,7 @@ impl Reader {
             StoreError::Canceled => NoPage::Never(Failure::TimedOut(format!(
                 "a page could not be read, for which there are {} s: {}; an index on what the \
                  condition names, and the key, makes it quicker",
-                PATIENCE.as_secs(),
+                PAGE_TIMEOUT.as_secs(),
                 explain(error)
             ))),
             _ => NoPage::Later(explain(error)),
