@@ -20,7 +20,8 @@ impl Stack {
             self.run(&format!("HSET __{{users:1}} username before first {long}")).int();
             let serving = "select pid::text, client_port::text as port from pg_stat_activity
                 where datname = current_database() and application_name = 'writethrough' and query like '%username%' limit 1";
-            let serving = self.row(serving);
+            // Its last statement may have been another one.
+            let serving = self.database.rows(serving).into_iter().next()?;
             // A connection that was idle for a while is probed first, with a few bytes.
             self.run(&format!("HSET __{{users:1}} username before first {long}")).int();
             let stopped = Stopped::stop(serving["pid"].parse().expect("a number"));
