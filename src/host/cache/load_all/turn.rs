@@ -18,7 +18,7 @@ use crate::model::mapping::Mapping;
 use crate::pg::statement::pages::{NoPage, Request};
 
 /// How long the main thread makes hashes in one turn: so much later is another client served.
-const TURN: Duration = Duration::from_micros(500);
+const TURN: Duration = Duration::from_micros(200);
 
 /// The pause before a page is asked for once more.
 const PAUSE: Duration = Duration::from_millis(100);
