@@ -151,7 +151,7 @@ impl Worker {
         self.round_trip = besides_rows.min(self.round_trip * 17 / 16 + RISE);
         let outcomes = match applied {
             Ok(outcomes) => outcomes,
-            Err(trouble) => return Some(self.handle(trouble, part)),
+            Err(error) => return Some(self.handle(error, part)),
         };
         self.shared.stats.committed(group.rows.len(), now, took);
         let Group { form, rows, .. } = part.group;

@@ -64,13 +64,16 @@ impl Store for Scripted {
     }
 
     fn resolve(&mut self, _: &Lost, _: &Mapping, rows: &[Row]) -> Result<Resolution, StoreError> {
-        let fate = self.resolutions.lock().unwrap().pop_front().unwrap_or(Ok(Resolution::Ended))?;
+        let resolution =
+            self.resolutions.lock().unwrap().pop_front().unwrap_or(Ok(Resolution::Ended))?;
         // While it runs, short times go by and long ones don't.
         let left = rows.first().map(|row| row.members[0].deadline - Instant::now());
-        if let (Resolution::Running, Some(left)) = (&fate, left.filter(|left| *left < LONG / 2)) {
+        if let (Resolution::Running, Some(left)) =
+            (&resolution, left.filter(|left| *left < LONG / 2))
+        {
             std::thread::sleep(left);
         }
-        Ok(fate)
+        Ok(resolution)
     }
 
     fn release(&mut self) {}
@@ -135,8 +138,8 @@ impl Bench {
         self.jobs.push(Job::new(id, change, deadline, term, self.collected.clone()));
     }
 
-    pub fn will(&self, trouble: StoreError) {
-        self.answers.lock().unwrap().push_back(Err(trouble));
+    pub fn will(&self, error: StoreError) {
+        self.answers.lock().unwrap().push_back(Err(error));
     }
 
     /// The connection of the next statement is lost, and this comes out, one look after the other.

@@ -22,7 +22,7 @@ fn demoted() -> Result<i64, Failure> {
 /// Whatever is left of a statement when the server is demoted: it is not sent.
 #[test]
 fn a_turn_ends_with_its_term() {
-    let troubles: [fn() -> Option<StoreError>; 5] = [
+    let errors: [fn() -> Option<StoreError>; 5] = [
         || Some(StoreError::Locked),
         || Some(StoreError::Conflict(Refusal::default())),
         || Some(StoreError::Retry("57P01".into())),
@@ -30,15 +30,15 @@ fn a_turn_ends_with_its_term() {
         // It is refused for its bad row.
         || None,
     ];
-    for trouble in troubles {
+    for error in errors {
         let mut bench = Bench::new();
         for (user, name) in [(1, "a"), (2, "bad"), (3, "c"), (4, "demote")] {
             bench.write(user, name, LONG);
         }
-        trouble().into_iter().for_each(|trouble| bench.will(trouble));
+        error().into_iter().for_each(|error| bench.will(error));
         let answers = bench.run();
         assert!(answers.iter().all(|(_, answer, _)| *answer == demoted()), "{answers:?}");
-        assert_eq!(bench.statements.lock().unwrap().len(), 1, "{:?}", trouble());
+        assert_eq!(bench.statements.lock().unwrap().len(), 1, "{:?}", error());
     }
 }
 

@@ -4,8 +4,8 @@ use crate::model::mapping::tests::{column, unique, users};
 /// `users`, and a column `n integer`.
 fn table(n: TableColumn) -> Table {
     let mut table = users();
-    let literal = InputSyntax::Integer(i32::MIN.into(), i32::MAX.into());
-    table.columns.push(TableColumn { input: literal, is_toasted: false, ..n });
+    let syntax = InputSyntax::Integer(i32::MIN.into(), i32::MAX.into());
+    table.columns.push(TableColumn { input: syntax, is_toasted: false, ..n });
     table
 }
 

@@ -9,7 +9,7 @@ pub enum Failure {
     Refused(Refusal),
     /// No connection could be had in time; nothing was written.
     Down(String),
-    /// The client's time is up. What is known of the write's fate is in the text.
+    /// The client's time is up. What is known of what became of the write is in the text.
     TimedOut(String),
     /// This many writes are waiting already.
     Busy(usize),

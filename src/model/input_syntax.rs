@@ -160,8 +160,8 @@ mod tests {
             (InputSyntax::Timestamp, "1990-01-02 24:04:05", false),
             (InputSyntax::Timestamp, "1990-01-02 03:04:05+01", false),
         ];
-        for &(literal, value, expected) in table {
-            assert_eq!(literal.accepts(value.as_bytes()), expected, "{literal:?} {value:?}");
+        for &(syntax, value, expected) in table {
+            assert_eq!(syntax.accepts(value.as_bytes()), expected, "{syntax:?} {value:?}");
         }
         assert!(InputSyntax::Bytes.accepts(b"\xff\0"));
         assert!(!InputSyntax::Text(None).accepts(b"\xff"));

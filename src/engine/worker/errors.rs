@@ -23,9 +23,9 @@ const TRIES_AT_ONCE: u32 = 2;
 
 impl Worker {
     /// Returns what is to be run in place of a statement that did nothing, or may have.
-    pub(super) fn handle(&mut self, trouble: StoreError, part: Part) -> Vec<Part> {
-        self.count(&trouble);
-        let stage = match &trouble {
+    pub(super) fn handle(&mut self, error: StoreError, part: Part) -> Vec<Part> {
+        self.count(&error);
+        let stage = match &error {
             StoreError::Locked if part.group.rows.len() == 1 => Some(Stage::Locked),
             StoreError::Down(_) | StoreError::Retry(_) | StoreError::Lost(_) => {
                 Some(Stage::Unconnected)
@@ -35,8 +35,8 @@ impl Worker {
         if let Some(stage) = stage {
             jobs_of(&part.group).for_each(|job| job.progress.set(stage));
         }
-        release_claims(&trouble, &part.group);
-        let left = match trouble {
+        release_claims(&error, &part.group);
+        let left = match error {
             StoreError::Refused(refusal) => return self.isolate(part, refusal),
             StoreError::Unfit(problem) => {
                 self.fail(members(part.group), &Failure::Input(problem));
@@ -85,9 +85,9 @@ impl Worker {
         parts(left)
     }
 
-    fn count(&self, trouble: &StoreError) {
+    fn count(&self, error: &StoreError) {
         let stats = &self.shared.stats;
-        match trouble {
+        match error {
             StoreError::Conflict(_) => stats.conflicts.add(1),
             StoreError::Locked => stats.locked.add(1),
             StoreError::Canceled => stats.canceled.add(1),
@@ -157,8 +157,8 @@ impl Worker {
 }
 
 /// After a statement that has done nothing, its writes can be given up again.
-fn release_claims(trouble: &StoreError, group: &Group<Job>) {
-    if !matches!(trouble, StoreError::Lost(_) | StoreError::GivenUp) {
+fn release_claims(error: &StoreError, group: &Group<Job>) {
+    if !matches!(error, StoreError::Lost(_) | StoreError::GivenUp) {
         jobs_of(group).filter(|job| job.in_doubt.is_none()).for_each(|job| job.claim.take_back());
     }
 }

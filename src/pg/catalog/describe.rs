@@ -3,7 +3,7 @@
 use postgres::types::Type;
 use postgres::{Client, Row};
 
-use super::types::{is_identity, literal};
+use super::types::{input_syntax, is_identity};
 use crate::config::suggest;
 use crate::config::{ConfigError, MappingConfig};
 use crate::model::input_syntax::InputSyntax;
@@ -166,7 +166,7 @@ fn column(row: &Row, is_utf8: bool) -> TableColumn {
         base: row.get(10),
         numeric: row.get(11),
         type_name: row.get(3),
-        input: literal(ty.as_ref(), modifier, is_utf8),
+        input: input_syntax(ty.as_ref(), modifier, is_utf8),
         bytea: row.get(6),
         // `varchar(n)` cuts blanks off: such an id is written in another way.
         verbatim: matches!(ty, Some(Type::TEXT | Type::VARCHAR)) && modifier < 0,

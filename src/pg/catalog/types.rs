@@ -6,7 +6,7 @@ use crate::model::input_syntax::InputSyntax;
 
 /// Which literals the type accepts for certain, in a database of that encoding. The modifier of
 /// `varchar` and `numeric` is 4 more than what it says, and -1 where there is none.
-pub fn literal(ty: Option<&Type>, modifier: i32, is_utf8: bool) -> InputSyntax {
+pub fn input_syntax(ty: Option<&Type>, modifier: i32, is_utf8: bool) -> InputSyntax {
     let limit = usize::try_from(modifier - 4).ok();
     let text = |limit| if is_utf8 { InputSyntax::Text(limit) } else { InputSyntax::Ascii(limit) };
     match ty {

@@ -19,7 +19,7 @@ const END: &str = "
 const STATUS: &str = "SELECT pg_xact_status($1::text::xid8)";
 
 /// Asks on another connection.
-pub fn fate(
+pub fn what_became_of(
     session: &mut Session,
     lost: &Lost,
     mapping: &Mapping,

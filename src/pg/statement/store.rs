@@ -93,18 +93,18 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(StoreError::GivenUp);
         }
-        let trouble = match transaction::apply(&mut session, permit, mapping, form, rows) {
+        let error = match transaction::apply(&mut session, permit, mapping, form, rows) {
             Ok(outcomes) => {
                 self.session = Some(session);
                 return Ok(outcomes);
             }
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
-        let trouble = match trouble {
+        let error = match error {
             // The connection leaves the pool when it is dropped.
             StoreError::Lost(_) | StoreError::Retry(_) => {
                 session.retire();
-                return Err(trouble);
+                return Err(error);
             }
             // Somebody else's session, then. None of it was done: it names what isn't there, or is.
             StoreError::Refused(refusal) | StoreError::Conflict(refusal)
@@ -129,19 +129,17 @@ impl Store for PgStore {
             StoreError::Conflict(_) => {
                 // The statement itself may be what is out of date.
                 session.forget_statements();
-                trouble
+                error
             }
             // Before a client is told, make sure that it is not we who are out of date.
-            trouble if is_final(&trouble, rows) => {
-                match self.catalog.newer(&mut session, mapping) {
-                    Ok(Some(mappings)) => StoreError::Stale(mappings),
-                    _ => trouble,
-                }
-            }
+            error if is_final(&error, rows) => match self.catalog.newer(&mut session, mapping) {
+                Ok(Some(mappings)) => StoreError::Stale(mappings),
+                _ => error,
+            },
             other => other,
         };
         self.session = Some(session);
-        Err(trouble)
+        Err(error)
     }
 
     fn resolve(
@@ -151,10 +149,10 @@ impl Store for PgStore {
         rows: &[Row],
     ) -> Result<Resolution, StoreError> {
         let mut session = self.connect()?;
-        let fate = resolve::fate(&mut session, lost, mapping, rows)
+        let resolution = resolve::what_became_of(&mut session, lost, mapping, rows)
             .map_err(|error| StoreError::Down(explain(&error)))?;
         self.session = Some(session);
-        Ok(fate)
+        Ok(resolution)
     }
 
     fn release(&mut self) {
@@ -182,8 +180,8 @@ fn is_other_session(refusal: &Refusal) -> bool {
 }
 
 /// A client is about to be told, or the statement itself is what is wrong.
-fn is_final(trouble: &StoreError, rows: &[Row]) -> bool {
-    match trouble {
+fn is_final(error: &StoreError, rows: &[Row]) -> bool {
+    match error {
         StoreError::Refused(refusal) => rows.len() == 1 || !names_a_row(refusal),
         StoreError::Unfit(_) => true,
         _ => false,
