@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::input_syntax::InputSyntax;
+use crate::model::mapping::tests::unique;
 use crate::model::mapping::Mapping;
 use crate::model::range::Range;
 use crate::model::table::{Constraint, DefaultValue, Index, Table, TableColumn};
@@ -94,14 +95,6 @@ impl Rules {
     }
 
     fn indexes(self) -> Vec<Index> {
-        let unique = |column| Index {
-            key: vec![column],
-            columns: Some(vec![column]),
-            is_unique: true,
-            is_arbiter: true,
-            is_exact: true,
-            is_builtin: true,
-        };
         let of_count = match self.count {
             Rule::Unique => Some(unique(COUNT)),
             Rule::Divides => Some(Index { is_builtin: true, ..Index::default() }),

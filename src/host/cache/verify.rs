@@ -95,12 +95,8 @@ fn start(ctx: &Ctx, module: &Module, args: Args) -> Result<(), Failure> {
     if RUNNING.get().is_some() {
         return Err(input("a verification is running; see WT.STATUS"));
     }
-    let blocked = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
     let client =
-        blocked.ok_or_else(|| input("WT.VERIFY can't wait in a transaction or a script"))?;
+        ctx.block().ok_or_else(|| input("WT.VERIFY can't wait in a transaction or a script"))?;
     *RUNNING.get() = Some(Verify {
         mapping,
         repair,

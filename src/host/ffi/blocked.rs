@@ -12,8 +12,12 @@ use super::Value;
 use super::{guard, Args, Row};
 
 impl Ctx {
-    /// Makes the client wait. `None` when the server will not have it.
+    /// Makes the client wait. `None` where it can't be made to: MULTI/EXEC, a script, another module's
+    /// call.
     pub fn block(&self) -> Option<Blocked> {
+        if self.flags().cannot_block() {
+            return None;
+        }
         extern "C" fn reply(
             ctx: *mut raw::RedisModuleCtx,
             argv: *mut *mut raw::RedisModuleString,

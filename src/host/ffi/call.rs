@@ -19,7 +19,7 @@ impl Ctx {
         self.call_raw(command, c"EWv", &pointers(args))
     }
 
-    fn call_raw(
+    pub(super) fn call_raw(
         &self,
         command: &CStr,
         format: &CStr,
@@ -52,6 +52,12 @@ impl Writable<'_> {
     }
 }
 
+/// Redis 7.0 answers a call without rights in words of its own; this is what its users know.
+pub fn no_rights(error: &[u8]) -> Option<Vec<u8>> {
+    let reason = error.strip_prefix(b"ERR acl verification failed, ")?;
+    Some([b"NOPERM ", reason.trim_ascii_end()].concat())
+}
+
 fn pointers(args: &[&Str]) -> Vec<*mut raw::RedisModuleString> {
     args.iter().map(|arg| arg.0.as_ptr()).collect()
 }
@@ -80,6 +86,17 @@ impl Reply {
             let kind = raw::RedisModule_CallReplyType.unwrap()(raw.as_ptr());
             (kind == raw::REDISMODULE_REPLY_ERROR as c_int).then(|| text(raw.as_ptr()))
         }
+    }
+
+    /// Gives it to the context's client, in the protocol that it speaks.
+    pub(super) fn give(&self, ctx: &Ctx) {
+        if let (Some(raw), None) = (self.raw, self.error().and_then(no_rights)) {
+            // SAFETY: the context is a client's, and the reply is valid until it is dropped.
+            unsafe { raw::RedisModule_ReplyWithCallReply.unwrap()(ctx.raw, raw.as_ptr()) };
+            return;
+        }
+        let error = self.error().unwrap_or_default();
+        ctx.reply(&Value::error(no_rights(error).unwrap_or_else(|| error.to_vec())));
     }
 
     /// The text of a string, or nothing.

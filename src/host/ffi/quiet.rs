@@ -211,46 +211,11 @@ impl Ctx {
         let name = args.get(0);
         let plain = name.get(PREFIX.len()..).unwrap_or(name).to_ascii_uppercase();
         let command = CString::new(plain).unwrap_or_default();
-        // SAFETY: the arguments are valid strings, as many as 'v' is told, and outlive the call; the
-        // reply is ours, and freed once.
-        unsafe {
-            let call = raw::RedisModule_Call.unwrap();
-            let (name, format, args) = (command.as_ptr(), format.as_ptr(), &args.raw[1..]);
-            RUNS_PLAIN.store(true, Ordering::Relaxed);
-            let reply = call(self.raw, name, format, args.as_ptr(), args.len());
-            RUNS_PLAIN.store(false, Ordering::Relaxed);
-            match reply.is_null() {
-                true => {
-                    let text = c"ERR writethrough: the server gave no reply".as_ptr();
-                    raw::RedisModule_ReplyWithError.unwrap()(self.raw, text);
-                }
-                false => {
-                    match denial(reply) {
-                        Some(text) => {
-                            raw::RedisModule_ReplyWithError.unwrap()(self.raw, text.as_ptr())
-                        }
-                        None => raw::RedisModule_ReplyWithCallReply.unwrap()(self.raw, reply),
-                    };
-                    raw::RedisModule_FreeCallReply.unwrap()(reply);
-                }
-            }
-        }
+        RUNS_PLAIN.store(true, Ordering::Relaxed);
+        let reply = self.call_raw(&command, format, &args.raw[1..]);
+        RUNS_PLAIN.store(false, Ordering::Relaxed);
+        reply.give(self);
     }
-}
-
-/// Redis 7.0 answers a call without rights in words of its own; this is what its users know.
-///
-/// # Safety
-/// The reply is valid.
-unsafe fn denial(reply: *mut raw::RedisModuleCallReply) -> Option<CString> {
-    if raw::RedisModule_CallReplyType.unwrap()(reply) != raw::REDISMODULE_REPLY_ERROR as c_int {
-        return None;
-    }
-    let mut length = 0;
-    let text = raw::RedisModule_CallReplyStringPtr.unwrap()(reply, &mut length);
-    let text = std::slice::from_raw_parts(text.cast::<u8>(), length);
-    let reason = text.strip_prefix(b"ERR acl verification failed, ")?;
-    CString::new([b"NOPERM ", reason.trim_ascii_end()].concat()).ok()
 }
 
 /// The name of a hash that stands in for a key, in the key's slot of a cluster.

@@ -6,6 +6,7 @@ mod instance;
 pub mod latency;
 mod main_thread;
 pub mod negative;
+pub mod setting;
 mod stale_keys;
 
 pub use inbox::Inbox;

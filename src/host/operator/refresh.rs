@@ -20,11 +20,7 @@ pub fn refresh(ctx: &Ctx, args: Args) -> Option<Value> {
     if let Err(failure) = check(ctx, module, args) {
         return Some(refuse(module, &failure));
     }
-    let client = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
-    if let Some(client) = client {
+    if let Some(client) = ctx.block() {
         refresh_many::start(module, client, args.from(1).map(Box::from).collect());
         return None;
     }

@@ -16,11 +16,7 @@ use crate::pg::catalog::CatalogError;
 /// `WT.RELOAD`.
 pub fn run(ctx: &Ctx, _: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
-    let client = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
-    let Some(client) = client else { return Some(answer(module)) };
+    let Some(client) = ctx.block() else { return Some(answer(module)) };
     let thread = std::thread::Builder::new().name("wt-reload".into());
     // When no thread can be started, the client is dropped and so answered with an error.
     let _ = thread.spawn(|| client.answer(answer(module)));

@@ -47,10 +47,7 @@ fn run(ctx: &Ctx, args: Args, keys: usize) -> Option<Value> {
         ctx.reply_by_plain(args);
         return None;
     };
-    let client = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
+    let client = ctx.block();
     let is_blocked = client.is_some();
     let reading = Reading::new(client, missing.len(), there);
     let targets: Vec<Vec<u8>> = missing.iter().map(|(_, key)| key.clone()).collect();

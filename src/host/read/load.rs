@@ -158,13 +158,7 @@ impl Load {
         let is_no_id = |failure: &Failure| matches!(failure, Failure::Refused(refusal) if refusal.class() == Class::Data);
         match (completed.failure, loaded.state) {
             (None, RowState::Present(image)) => {
-                let names = field_names::of(mapping);
-                let columns = names.iter().enumerate();
-                let pair = |(at, name): (usize, &Option<Str>)| {
-                    Some((name.as_ref()?.share(), Str::new(image.get(at)?)))
-                };
-                let pairs: Vec<(Str, Str)> = columns.filter_map(pair).collect();
-                let row: Row = Arc::new((Str::new(&self.key), pairs));
+                let row: Row = Arc::new((Str::new(&self.key), field_names::pairs(mapping, image)));
                 let ttl = mapping.ttl.map(Duration::from_secs);
                 // A row without a value has no hash.
                 let has_values = !row.1.is_empty();

@@ -147,11 +147,7 @@ fn send(
     write: Write,
     acknowledgement: Option<Acknowledgement>,
 ) -> Option<Value> {
-    let client = match ctx.flags().cannot_block() {
-        true => None,
-        false => ctx.block(),
-    };
-    match client {
+    match ctx.block() {
         Some(client) => {
             submit(module, mapping, target, write, Box::new(client), acknowledgement);
             None

@@ -63,23 +63,22 @@ fn run(ctx: &Ctx) {
 /// Takes what has arrived, and what is there already, of these keys, in order; the rest waits for the
 /// timer.
 pub fn take_of(arrived: VecDeque<Settled>, targets: &[&[u8]]) -> Vec<Settled> {
-    let mut settled = SETTLED.get();
-    settled.extend(arrived);
-    let is_of = |settled: &Settled| targets.contains(&&settled.target[..]);
-    let (taken, rest): (Vec<_>, Vec<_>) = settled.drain(..).partition(is_of);
-    *settled = rest.into();
-    taken
+    take(arrived, |settled| targets.contains(&&settled.target[..]))
 }
 
 /// The same for loads only, which need nothing to be written.
 pub fn take_loads(arrived: VecDeque<Settled>, is_of: impl Fn(&[u8]) -> bool) -> Vec<Settled> {
-    let (mut settled, pending) = (SETTLED.get(), pending());
-    settled.extend(arrived);
+    let pending = pending();
     let loads = |id: &JobId| pending.jobs.get(id).is_some_and(|pending| pending.loads);
-    let is_load = |settled: &Settled| {
+    take(arrived, |settled| {
         is_of(&settled.target) && settled.answers.iter().all(|(id, _)| loads(id))
-    };
-    let (taken, rest): (Vec<_>, Vec<_>) = settled.drain(..).partition(is_load);
+    })
+}
+
+fn take(arrived: VecDeque<Settled>, is_wanted: impl Fn(&Settled) -> bool) -> Vec<Settled> {
+    let mut settled = SETTLED.get();
+    settled.extend(arrived);
+    let (taken, rest): (Vec<_>, Vec<_>) = settled.drain(..).partition(is_wanted);
     *settled = rest.into();
     taken
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::engine::Image;
 use crate::host::ffi::Str;
 use crate::host::module::MainThread;
 use crate::model::mapping::Mapping;
@@ -27,4 +28,13 @@ pub fn of(mapping: &Mapping) -> Arc<Vec<Option<Str>>> {
         names.clear();
     }
     names.entry(mapping.version).or_insert_with(make).clone()
+}
+
+/// The hash that a row is: the fields whose columns are not NULL, and their values.
+pub fn pairs(mapping: &Mapping, row: &Image) -> Vec<(Str, Str)> {
+    let names = of(mapping);
+    let columns = names.iter().enumerate();
+    columns
+        .filter_map(|(at, name)| Some((name.as_ref()?.share(), Str::new(row.get(at)?))))
+        .collect()
 }

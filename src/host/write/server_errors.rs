@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::host::ffi::Value;
+use crate::host::ffi::{no_rights, Value};
 use crate::model::key::Show;
 
 /// What Redis says of a key of another type.
@@ -20,17 +20,13 @@ pub fn no_permission(plain: &CStr, key: &[u8]) -> Value {
     Value::error(format!("NOPERM this user has no permissions to run '{name}' on {}", Show(key)))
 }
 
-/// Redis 7.0 answers a call without rights in words of its own.
+/// An error of a call, in the words that users know.
 pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
-    const OLD: &[u8] = b"ERR acl verification failed, ";
     if is_elsewhere(error) {
         // What Redis says of keys that are neither here nor there; clients of a cluster know it.
         return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
     }
-    match error.strip_prefix(OLD) {
-        Some(reason) => [b"NOPERM ", reason].concat(),
-        None => error.to_vec(),
-    }
+    no_rights(error).unwrap_or_else(|| error.to_vec())
 }
 
 /// True when the server refuses a call since the key's slot is another node's, or is moving.

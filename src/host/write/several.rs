@@ -114,10 +114,7 @@ pub fn send(
     if let Err(failure) = admit::room_for(module, writes.len()) {
         return Some(refuse(module, &failure));
     }
-    let client = match ctx.flags().cannot_block() || writes.is_empty() {
-        true => None,
-        false => ctx.block(),
-    };
+    let client = if writes.is_empty() { None } else { ctx.block() };
     let Some(client) = client else {
         return Some(wait(ctx, module, writes, stage, &then));
     };

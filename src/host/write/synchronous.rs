@@ -101,16 +101,12 @@ pub fn serve_until<T>(
     until: Instant,
     done: impl Fn() -> Option<T>,
 ) -> Option<T> {
-    let mut arrived = VecDeque::new();
-    loop {
-        apply_to(ctx, module, arrived, targets);
-        let result = done();
-        if result.is_some() || Instant::now() >= until {
-            return result;
-        }
-        module.engine.wake();
-        arrived = module.inbox.wait(until);
-    }
+    let apply = |arrived| {
+        let mine = completion::take_of(arrived, targets);
+        module
+            .apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, Some(ctx), module, s)));
+    };
+    serve(module, until, apply, || false, done)
 }
 
 /// The same for loads, while nothing may be written. It ends at once when a write that stands before one
@@ -122,21 +118,30 @@ pub fn serve_loads_until<T>(
     until: Instant,
     done: impl Fn() -> Option<T>,
 ) -> Option<T> {
-    let mut arrived = VecDeque::new();
-    loop {
+    let apply = |arrived| {
         let loads = completion::take_loads(arrived, |key| targets.contains(&key));
         loads.into_iter().for_each(|settled| completion::apply(ctx, None, module, settled));
+    };
+    serve(module, until, apply, || completion::has_any(targets), done)
+}
+
+/// Applies what arrives until `done` has something, until there is no use in waiting, or until that
+/// time. Other keys wait for the timer.
+fn serve<T>(
+    module: &Module,
+    until: Instant,
+    apply: impl Fn(VecDeque<Settled>),
+    is_useless: impl Fn() -> bool,
+    done: impl Fn() -> Option<T>,
+) -> Option<T> {
+    let mut arrived = VecDeque::new();
+    loop {
+        apply(arrived);
         let result = done();
-        if result.is_some() || completion::has_any(targets) || Instant::now() >= until {
+        if result.is_some() || is_useless() || Instant::now() >= until {
             return result;
         }
         module.engine.wake();
         arrived = module.inbox.wait(until);
     }
-}
-
-/// Applies what the workers have done to these keys, in order; other keys wait for the timer.
-fn apply_to(ctx: &Writable, module: &Module, arrived: VecDeque<Settled>, targets: &[&[u8]]) {
-    let mine = completion::take_of(arrived, targets);
-    module.apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, Some(ctx), module, s)));
 }

@@ -240,11 +240,7 @@ impl Load {
         row: &Image,
         page: u64,
     ) -> Result<Since, End> {
-        let names = field_names::of(mapping);
-        let columns = names.iter().enumerate();
-        let pairs: Vec<(Str, Str)> = columns
-            .filter_map(|(at, name)| Some((name.as_ref()?.share(), Str::new(row.get(at)?))))
-            .collect();
+        let pairs = field_names::pairs(mapping, row);
         let key = match final_key(mapping, row) {
             Some(key) if !pairs.is_empty() => key,
             _ => {
