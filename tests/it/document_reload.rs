@@ -179,8 +179,8 @@ fn a_write_in_flight_whose_column_or_mapping_goes() {
 
 #[test]
 fn a_document_given_inline_stays_as_it_is() {
-    let document = json!({ "url": "@URL@", "mappings": [{ "table": "items" }] });
-    let s = items().module_args(&["JSON", &document.to_string()]).start();
+    let all_columns = Stack::new().sql(TABLES).mapping(json!({ "table": "items" }));
+    let s = all_columns.module_args(&["JSON", "@DOCUMENT@"]).start();
     s.execute("alter table items add size int");
     assert_eq!(s.run("WT.RELOAD"), ok());
     assert_eq!(s.run("HSET __{items:1} size 3"), int(1));

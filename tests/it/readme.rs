@@ -225,7 +225,10 @@ fn the_pages_answer_as_they_show() {
 fn example(name: &str) -> Stack {
     let stack = Stack::new().sql(&read(&format!("examples/{name}.sql"))).without_module().start();
     let document = repository(&format!("examples/{name}.json")).display().to_string();
-    assert_eq!(stack.load_with(&["CONFIG", &document, "URL", &stack.database.url()]), ok());
+    let url = stack.database.url();
+    // The defaults are for a machine that has time for its database.
+    let times = ["TIMEOUT-MS", "600000", "CONNECT-TIMEOUT-MS", "20000"];
+    assert_eq!(stack.load_with(&[&["CONFIG", &document, "URL", &url], &times[..]].concat()), ok());
     stack
 }
 

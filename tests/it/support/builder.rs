@@ -105,7 +105,7 @@ impl Builder {
         self
     }
 
-    /// Load arguments in place of `CONFIG <path>`.
+    /// Load arguments in place of `CONFIG <path>`; `@DOCUMENT@` stands for the document itself.
     pub fn module_args(mut self, args: &[&str]) -> Self {
         self.module_args = Some(args.iter().map(|arg| arg.to_string()).collect());
         self
@@ -168,7 +168,8 @@ impl Builder {
         let by_path = vec!["CONFIG".into(), config.display().to_string()];
         let mut args = self.module_args.unwrap_or(by_path);
         args.extend(self.extra_args);
-        let args: Vec<String> = args.iter().map(|arg| fill(arg)).collect();
+        let with_document = |arg: &String| arg.replace("@DOCUMENT@", &document.to_string());
+        let args: Vec<String> = args.iter().map(|arg| fill(&with_document(arg))).collect();
         let env: Vec<_> =
             self.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
         let load_line = std::iter::once("loadmodule".into())
