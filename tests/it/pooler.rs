@@ -134,3 +134,64 @@ fn a_pooler_that_is_set_right_is_used() {
     eventually("writes are served", || s.run(WRITE).is_int());
     s.assert_user_cached(1);
 }
+
+/// The mode changes while the module has sessions, and what it has prepared is in another one. The writes
+/// are of columns that differ each time, or are the same, so that it prepares statements or runs them.
+fn assert_noticed(sqlstate: &str, writes: impl Fn(u32) -> String) {
+    let database = database();
+    let name = database.name().to_string();
+    let Some(pooler) = Pooler::start(database.server(), "session", "") else { return };
+    let s = start(database, &pooler);
+    assert_eq!(s.run(WRITE), int(3));
+    s.wait_until_in_sync();
+    pooler.set_mode("transaction");
+    let seen = s.database.server().log().len();
+    let mut others = Vec::new();
+    let told = (0..40).find_map(|n| {
+        // Somebody takes the session that was given back last, and has prepared statements of his own.
+        let mut other = pooler.connect(&name);
+        other.batch_execute("BEGIN").expect("served");
+        let prepared = "do $$ begin for n in 0..99 loop
+            begin execute format('prepare s%s as select 1', n); exception when others then null; end;
+            end loop; end $$";
+        other.batch_execute(prepared).expect("served");
+        others.push(other);
+        if others.len() > 5 {
+            others.remove(0).batch_execute("COMMIT").expect("served");
+        }
+        let row = s.row("select * from users where id = 1");
+        let reply = s.run(&writes(n));
+        if reply.is_int() {
+            return None;
+        }
+        assert_eq!(s.row("select * from users where id = 1"), row, "{reply:?}");
+        Some(reply)
+    });
+    let told = told.expect("the write meets another session");
+    told.assert_error("WTDOWN a pooler shares this session: pool_mode=session is needed");
+    assert!(told.text().contains("nothing was written"), "{told:?}");
+    let log = s.database.server().log();
+    let met =
+        log[seen..].lines().find(|line| line.contains("ERROR:  prepared statement")).expect(&log);
+    let words = if sqlstate == "26000" { "does not exist" } else { "already exists" };
+    assert!(met.contains(words), "{met}");
+    drop(others);
+    pooler.set_mode("session");
+    eventually("writes are served again", || s.run(WRITE).is_int());
+    s.assert_user_cached(1);
+}
+
+#[test]
+fn a_statement_that_another_session_has_prepared_is_noticed() {
+    assert_noticed("26000", |n| format!("HSET __{{users:1}} username a{n} email a@x pwhash h"));
+}
+
+#[test]
+fn a_statement_that_somebody_else_has_prepared_is_noticed() {
+    let columns = ["username u", "email e@x", "pwhash p", "dob 2001-01-01"];
+    assert_noticed("42P05", move |n| {
+        let named =
+            (0..4).filter(|column| (n + 1) >> column & 1 == 1).map(|column| columns[column]);
+        format!("HSET __{{users:1}} {}", named.collect::<Vec<_>>().join(" "))
+    });
+}
