@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::load_all;
 use crate::support::*;
 
 fn url(ports: &[u16], database: &str) -> String {
@@ -69,6 +70,38 @@ fn after_a_failover_the_cache_is_what_the_new_primary_holds() {
     for id in 1..=20 {
         assert_eq!(s.run(&format!("HGET users:{id} username")), bulk(stored(id)));
     }
+}
+
+/// Some of its rows were loaded from the old primary, and one of them is lost.
+#[test]
+fn a_load_of_all_rows_goes_on_at_the_new_primary() {
+    let primary = Arc::new(PostgresServer::start_new());
+    let standby = PostgresServer::start_standby(&primary);
+    let database = Database::create(primary.clone());
+    database.execute(load_all::TABLE);
+    database.execute(load_all::GATED);
+    let name = database.name().to_string();
+    let url = url(&[primary.port(), standby.port()], &name);
+    let builder = Stack::new().option("url", url).mapping(load_all::gated_mapping());
+    let s = builder.try_start_on(database).expect("it loads");
+    standby.wait_until_replayed(&primary);
+    standby.cut_off();
+    s.execute("update items set name = 'lost' where id in (1, 1999, 4000)");
+    let gate = load_all::close(&s);
+    let mut load = load_all::held_up(&s);
+    assert_eq!(s.run("HGET gated:1999 name"), bulk("lost"));
+    primary.stop_immediate();
+    drop(gate);
+    standby.promote();
+    let report = load.receive();
+    assert_eq!(report.array()[3], bulk("all rows"), "{report:?}");
+    s.wait_until_in_sync();
+    let mut client = standby.connect(&name);
+    for id in [1_i64, 2, 1999, 2000, 2001, 2500, 4000, 5000] {
+        let row = client.query_one("select name from items where id = $1", &[&id]).expect("a row");
+        assert_eq!(s.run(&format!("HGET gated:{id} name")), bulk(row.get::<_, String>(0)));
+    }
+    assert_eq!(s.run("DBSIZE"), int(5000));
 }
 
 /// A primary that is a standby now answers 25006: its connections are given up for the new one's.

@@ -10,7 +10,7 @@ const ROWS: i64 = 5000;
 
 /// Items; and a function whose call takes until nobody holds the advisory lock, so that a page shows the
 /// rows as they were when it was begun.
-const TABLE: &str = "
+pub const TABLE: &str = "
 create table items (id bigint primary key, name text, state text);
 insert into items select n, 'item ' || n, case n % 2 when 0 then 'active' else 'old' end
     from generate_series(1, 5000) n;
@@ -26,17 +26,23 @@ fn items() -> Builder {
 
 /// The page that row 2500 is of waits at it: what comes before is there.
 fn gated() -> Builder {
-    items().redis_conf("enable-debug-command yes").sql("create view gated as
-        select id, name, state, case when id = 2500 then gate() end as gate from items")
-        .mapping(json!({ "table": "gated", "key": "id", "fields": { "id": "id", "name": "name", "gate": "gate" } }))
+    items().redis_conf("enable-debug-command yes").sql(GATED).mapping(gated_mapping())
 }
 
-fn close(s: &Stack) -> OpenTransaction {
+pub const GATED: &str = "create view gated as
+    select id, name, state, case when id = 2500 then gate() end as gate from items";
+
+pub fn gated_mapping() -> serde_json::Value {
+    let fields = json!({ "id": "id", "name": "name", "gate": "gate" });
+    json!({ "table": "gated", "key": "id", "fields": fields })
+}
+
+pub fn close(s: &Stack) -> OpenTransaction {
     s.database.hold("select pg_advisory_xact_lock(78)")
 }
 
 /// A load of the gated rows that has come to the gate, and has loaded the page before.
-fn held_up(s: &Stack) -> Conn {
+pub fn held_up(s: &Stack) -> Conn {
     let conn = s.send("WT.LOAD gated");
     eventually("the first page is loaded", || s.info_int("load_rows") == 2000);
     wait_at_gate(s);
@@ -166,6 +172,26 @@ fn rows_are_preloaded_at_the_start_and_after_a_restart() {
     eventually("what is missing is loaded", || s.run("EXISTS items:1 items:6000") == int(2));
     wait_until_idle(&s);
     assert_eq!(s.info_int("load_rows"), 2);
+}
+
+#[test]
+fn rows_are_preloaded_when_a_reload_says_so() {
+    let s = items().with("preload", "id = 1").start();
+    wait_for_preload(&s, 1);
+    let reload = |preload: serde_json::Value| {
+        let mut document = s.document.clone();
+        document["mappings"][0]["preload"] = preload;
+        std::fs::write(&s.config, document.to_string()).expect("the document");
+        assert_eq!(s.run("WT.RELOAD"), ok());
+    };
+    assert_eq!(s.run("DEL items:1"), int(1));
+    // What it says as before is no reason to load rows again, and neither is the end of it.
+    reload("id = 1".into());
+    reload(false.into());
+    reload("id <= 10".into());
+    wait_for_preload(&s, 10);
+    assert_eq!(s.run("DBSIZE"), int(10));
+    assert_eq!(s.log().matches("the rows of \"items\" are loaded: ").count(), 2);
 }
 
 #[test]

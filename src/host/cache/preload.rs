@@ -1,15 +1,13 @@
-//! Rows that are loaded by themselves, when every cached hash is known to be its row: after the start, and
-//! after a promotion. One mapping after the other.
+//! Rows that are loaded by themselves, when every cached hash is known to be its row: after the start,
+//! after a promotion, and when WT.RELOAD has brought or changed a mapping. One mapping after the other.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{in_sync, load_all};
-use crate::config::Preload;
+use crate::config::{MappingConfig, Preload};
 use crate::host::ffi::{self, Ctx, Level};
 use crate::host::module::{module, MainThread};
-use crate::model::mapping::Mapping;
 
 /// How often it is asked whether the module is in sync.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -18,7 +16,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Wanted {
     /// A timer is set that asks.
     is_asking: bool,
-    /// The mappings that are still to be loaded.
+    /// The mappings that preload, of which this server has taken notice as a master.
+    known: Vec<MappingConfig>,
+    /// Those that are still to be loaded.
     names: VecDeque<String>,
     /// The one that is being loaded.
     running: Option<String>,
@@ -26,12 +26,14 @@ struct Wanted {
 
 static WANTED: MainThread<Wanted> = MainThread::new();
 
-fn is_wanted(mapping: &&Arc<Mapping>) -> bool {
-    mapping.preload != Preload::Nothing
-}
-
 /// The rows are loaded as soon as that may be.
 pub fn when_in_sync() {
+    WANTED.get().known.clear();
+    ask_soon();
+}
+
+/// The document was read again: the rows of mappings that are new in it, or changed, are loaded.
+pub fn ask_soon() {
     if !std::mem::replace(&mut WANTED.get().is_asking, true) {
         ffi::timer(PAUSE, ask);
     }
@@ -40,20 +42,29 @@ pub fn when_in_sync() {
 /// A timer: begins, when the module is in sync.
 fn ask(_: &Ctx) {
     let Some(module) = module() else { return };
-    let has_any = module.catalog.configs().iter().any(|c| c.preload != Preload::Nothing);
+    let mut configs = Vec::clone(&module.catalog.configs());
+    configs.retain(|config| config.preload != Preload::Nothing);
     // A server that follows another one gets its keys from there.
-    if !has_any || ffi::server_flags().is_following() {
-        WANTED.get().is_asking = false;
+    if configs.is_empty() || ffi::server_flags().is_following() {
+        let mut wanted = WANTED.get();
+        wanted.is_asking = false;
+        wanted.known.clear();
         return;
     }
-    let mappings = match module.catalog.mappings() {
-        Ok(mappings) if in_sync::is_in_sync(module) => mappings,
-        _ => return ffi::timer(PAUSE, ask),
-    };
+    if module.catalog.mappings().is_err() || !in_sync::is_in_sync(module) {
+        return ffi::timer(PAUSE, ask);
+    }
     let is_idle = {
         let mut wanted = WANTED.get();
         wanted.is_asking = false;
-        wanted.names = mappings.iter().filter(is_wanted).map(|m| m.name.clone()).collect();
+        let new = configs.iter().filter(|config| !wanted.known.contains(config));
+        let new: Vec<String> = new.map(|config| config.name().to_string()).collect();
+        wanted.names.retain(|name| !new.contains(name));
+        // One that is under way goes on by the mapping of now.
+        let is_running = |name: &String| wanted.running.as_ref() == Some(name);
+        let new: Vec<String> = new.into_iter().filter(|name| !is_running(name)).collect();
+        wanted.names.extend(new);
+        wanted.known = configs;
         wanted.running.is_none()
     };
     if is_idle {

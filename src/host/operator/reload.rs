@@ -7,6 +7,7 @@ use super::options;
 use crate::config::args;
 use crate::config::limits::Limit;
 use crate::config::{Config, MappingConfig};
+use crate::host::cache::preload;
 use crate::host::ffi::{self, log, Args, Ctx, Level, Value};
 use crate::host::module::{module, Module};
 use crate::host::write::admit::not_ready;
@@ -51,6 +52,7 @@ fn reload(module: &Module) -> Result<(), Failure> {
     if module.catalog.any_reads_through() {
         ffi::wake(ffi::look_from_now_on);
     }
+    ffi::wake(preload::ask_soon);
     *document = new;
     let news = if news.is_empty() { "nothing new".into() } else { news.join("; ") };
     log(
