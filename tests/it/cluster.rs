@@ -2,10 +2,14 @@
 
 use crate::support::*;
 
-/// Two masters on one database. The first has users:1's slot.
 fn two_nodes() -> (Stack, Stack) {
-    let first = cluster_node(Stack::users().patient()).start();
-    let second = Stack::users().option("url", first.database.url()).patient();
+    nodes(|builder| builder)
+}
+
+/// Two masters on one database. The first has users:1's slot.
+pub fn nodes(with: impl Fn(Builder) -> Builder) -> (Stack, Stack) {
+    let first = cluster_node(with(Stack::users().patient())).start();
+    let second = with(Stack::users()).option("url", first.database.url()).patient();
     let mut nodes = vec![first, cluster_node(second).start()];
     make_cluster(&nodes, 2);
     let slot = nodes[0].run("CLUSTER KEYSLOT users:1").int();
@@ -17,14 +21,14 @@ fn two_nodes() -> (Stack, Stack) {
 }
 
 /// Opens the slot of users:1 for its way to another node.
-fn open_slot(from: &Stack, to: &Stack) {
+pub fn open_slot(from: &Stack, to: &Stack) {
     let slot = from.run("CLUSTER KEYSLOT users:1").int();
     let ids = [from, to].map(|node| node.run("CLUSTER MYID").text());
     assert_eq!(to.run(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0])), ok());
     assert_eq!(from.run(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1])), ok());
 }
 
-fn migrate(to: &Stack, keys: &[&str]) -> Vec<String> {
+pub fn migrate(to: &Stack, keys: &[&str]) -> Vec<String> {
     let port = to.redis.port().to_string();
     let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "60000", "KEYS"];
     words.iter().chain(keys).map(|word| word.to_string()).collect()

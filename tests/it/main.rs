@@ -80,6 +80,7 @@ mod all_at_once;
 mod batches;
 mod cluster;
 mod cluster_node;
+mod cluster_reads;
 mod consistency;
 mod demotion;
 mod disturbed;

@@ -52,10 +52,22 @@ impl Writable<'_> {
     }
 }
 
-/// Redis 7.0 answers a call without rights in words of its own; this is what its users know.
-pub fn no_rights(error: &[u8]) -> Option<Vec<u8>> {
-    let reason = error.strip_prefix(b"ERR acl verification failed, ")?;
-    Some([b"NOPERM ", reason.trim_ascii_end()].concat())
+/// True when the server refuses a call since the key's slot is another node's, or is moving.
+pub fn is_elsewhere(error: &[u8]) -> bool {
+    error.ends_with(b"Attempted to access a non local key in a cluster node")
+}
+
+/// An error of a call, in the words that clients and users know.
+pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
+    if is_elsewhere(error) {
+        // What Redis says of keys that are neither here nor there; clients of a cluster ask again.
+        return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
+    }
+    // Redis 7.0's words for a call without rights.
+    match error.strip_prefix(b"ERR acl verification failed, ") {
+        Some(reason) => [b"NOPERM ", reason.trim_ascii_end()].concat(),
+        None => error.to_vec(),
+    }
 }
 
 fn pointers(args: &[&Str]) -> Vec<*mut raw::RedisModuleString> {
@@ -90,13 +102,13 @@ impl Reply {
 
     /// Gives it to the context's client, in the protocol that it speaks.
     pub(super) fn give(&self, ctx: &Ctx) {
-        if let (Some(raw), None) = (self.raw, self.error().and_then(no_rights)) {
-            // SAFETY: the context is a client's, and the reply is valid until it is dropped.
-            unsafe { raw::RedisModule_ReplyWithCallReply.unwrap()(ctx.raw, raw.as_ptr()) };
-            return;
+        match (self.raw, self.error()) {
+            (Some(raw), None) => {
+                // SAFETY: the context is a client's, and the reply is valid until it is dropped.
+                unsafe { raw::RedisModule_ReplyWithCallReply.unwrap()(ctx.raw, raw.as_ptr()) };
+            }
+            (_, error) => ctx.reply(&Value::error(as_user_sees(error.unwrap_or_default()))),
         }
-        let error = self.error().unwrap_or_default();
-        ctx.reply(&Value::error(no_rights(error).unwrap_or_else(|| error.to_vec())));
     }
 
     /// The text of a string, or nothing.

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::pending::{pending, Pending, Removed};
 use super::replies::Before;
-use super::server_errors::is_elsewhere;
 use super::waiter::{Completed, Loaded, Waiter};
 use super::{cache_only, compare, external, importing_slots, kept_change, merge, replies};
 use crate::engine::{JobId, RowState, Settled};
-use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
+use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
 use crate::host::module::{latency, module, negative, MainThread, Module};
 use crate::model::failure::Failure;

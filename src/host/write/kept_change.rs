@@ -5,11 +5,10 @@
 //! is missing then, so the server has no reason left to refuse.
 
 use super::pending::{Pending, PendingWrites};
-use super::server_errors::as_user_sees;
 use super::timeout::{deadline, time_limit};
 use crate::command::{KeptChange, KeptKind};
 use crate::engine::{Job, RowState, Settled};
-use crate::host::ffi::{Str, Value, Writable};
+use crate::host::ffi::{as_user_sees, Str, Value, Writable};
 use crate::host::module::Module;
 use crate::model::action::Action;
 use crate::model::change::Change;

@@ -5,10 +5,10 @@
 
 use super::admit::not_ready;
 use super::pending::pending;
-use super::server_errors::{as_user_sees, no_permission};
+use super::server_errors::no_permission;
 use super::synchronous::settle;
 use crate::command::rewrite;
-use crate::host::ffi::{Args, Value, Writable};
+use crate::host::ffi::{as_user_sees, Args, Value, Writable};
 use crate::host::module::module;
 use crate::model::key;
 

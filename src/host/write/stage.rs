@@ -4,8 +4,8 @@
 use std::ffi::CStr;
 
 use super::field_names;
-use super::server_errors::{as_user_sees, no_permission};
-use crate::host::ffi::{Args, Str, Value, Writable};
+use super::server_errors::no_permission;
+use crate::host::ffi::{as_user_sees, Args, Str, Value, Writable};
 use crate::host::module::{MainThread, Module};
 use crate::model::mapping::Mapping;
 

@@ -1,0 +1,96 @@
+//! Redis Cluster: rows that are loaded while their slot moves.
+
+use crate::cluster::{migrate, nodes, open_slot};
+use crate::support::*;
+
+/// The node that has the slot of users:1, whose row is not cached, and another one.
+fn two_nodes() -> (Stack, Stack) {
+    let (from, to) = nodes(|builder| builder.with("read_through", true));
+    from.add_user(1);
+    assert_eq!(from.run("DEL users:1"), int(1));
+    (from, to)
+}
+
+/// The database of both.
+fn database<'a>(from: &'a Stack, to: &'a Stack) -> &'a Database {
+    if from.database.count("users") == 1 {
+        &from.database
+    } else {
+        &to.database
+    }
+}
+
+const READS: [&str; 5] = [
+    "HGET users:1 username",
+    "HMGET users:1 username email",
+    "EXISTS users:1",
+    "HEXISTS users:1 username",
+    "TYPE users:1",
+];
+
+fn expected(line: &str) -> Reply {
+    match line.split(' ').next().expect("a command") {
+        "HGET" => bulk("u1"),
+        "HMGET" => Reply::Array(vec![bulk("u1"), bulk("u1@example.com")]),
+        "EXISTS" | "HEXISTS" => int(1),
+        _ => Reply::Status("hash".into()),
+    }
+}
+
+fn finish_move(from: &Stack, to: &Stack) {
+    let (slot, id) = (from.run("CLUSTER KEYSLOT users:1").int(), to.run("CLUSTER MYID").text());
+    for node in [to, from] {
+        assert_eq!(node.run(&format!("CLUSTER SETSLOT {slot} NODE {id}")), ok());
+    }
+}
+
+/// It says so where the key is not there, and the other one answers the row.
+#[test]
+fn the_node_to_which_a_slot_moves_answers_the_row() {
+    let (from, to) = two_nodes();
+    open_slot(&from, &to);
+    let mut there = to.conn();
+    for line in READS {
+        from.run(line).assert_error("ASK ");
+        assert_eq!(there.run("ASKING"), ok());
+        assert_eq!(there.run(line), expected(line), "{line}");
+        to.run(line).assert_error("MOVED ");
+    }
+    assert_eq!(from.run("CLUSTER COUNTKEYSINSLOT 0"), int(0));
+    finish_move(&from, &to);
+    for line in READS {
+        assert_eq!(to.run(line), expected(line), "{line}");
+        from.run(line).assert_error("MOVED ");
+    }
+}
+
+/// The client reads the row, and no hash of it stays where nobody looks after it.
+#[test]
+fn a_load_that_a_move_overtakes() {
+    for is_over in [false, true] {
+        for line in READS {
+            let (from, to) = two_nodes();
+            let database = database(&from, &to);
+            let lock = database.hold("lock table users in access exclusive mode");
+            let mut reader = from.send(line);
+            database.wait_for_lock_waiters(1);
+            open_slot(&from, &to);
+            if is_over {
+                finish_move(&from, &to);
+            }
+            lock.rollback();
+            let reply = reader.receive();
+            assert!(
+                reply == expected(line) || reply.text().starts_with("TRYAGAIN "),
+                "{line}: {reply:?}"
+            );
+            assert_eq!(from.run("DBSIZE"), int(0), "{line}");
+            if !is_over {
+                assert_eq!(from.cmd(&migrate(&to, &["users:1"])), Reply::Status("NOKEY".into()));
+                finish_move(&from, &to);
+            }
+            database.execute("update users set username = 'u2', email = 'u2@x'");
+            assert_eq!(to.run("HGET users:1 username"), bulk("u2"));
+        }
+    }
+}
