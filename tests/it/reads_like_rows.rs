@@ -107,14 +107,14 @@ fn assert_rows_are_cached(s: &Stack, replica: &Stack, seed: u64) {
     assert_cached(false);
 }
 
-/// What the data set holds, key by key, and nothing is loaded for it.
+/// What the data set holds, key by key, and nothing is loaded for it. After a flush the module names its
+/// sessions again at a time of its own.
 fn held(s: &Stack) -> Vec<String> {
-    let keys = (0..ROWS.len()).map(key_of);
-    let of_key = |key: String| format!("{key} {}", s.cmd(&["DEBUG", "DIGEST-VALUE", &key]).text());
     let mut names: Vec<String> = s.run("KEYS *").array().iter().map(Reply::text).collect();
+    names.retain(|name| !name.starts_with("{writethrough}:"));
     names.sort();
-    let all = format!("{} {names:?}", s.run("DEBUG DIGEST").text());
-    keys.map(of_key).chain([all]).collect()
+    let of_key = |key: String| format!("{key} {}", s.cmd(&["DEBUG", "DIGEST-VALUE", &key]).text());
+    names.into_iter().map(of_key).collect()
 }
 
 #[test]
