@@ -2,6 +2,7 @@
 //! after a promotion, and when WT.RELOAD has brought or changed a mapping. One mapping after the other.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{in_sync, load_all};
@@ -16,8 +17,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Wanted {
     /// A timer is set that asks.
     is_asking: bool,
-    /// The mappings that preload, of which this server has taken notice as a master.
-    known: Vec<MappingConfig>,
+    /// The document's mappings, when it was asked last.
+    known: Arc<Vec<MappingConfig>>,
     /// Those that are still to be loaded.
     names: VecDeque<String>,
     /// The one that is being loaded.
@@ -28,7 +29,7 @@ static WANTED: MainThread<Wanted> = MainThread::new();
 
 /// The rows are loaded as soon as that may be.
 pub fn when_in_sync() {
-    WANTED.get().known.clear();
+    WANTED.get().known = Arc::default();
     ask_soon();
 }
 
@@ -42,13 +43,12 @@ pub fn ask_soon() {
 /// A timer: begins, when the module is in sync.
 fn ask(_: &Ctx) {
     let Some(module) = module() else { return };
-    let mut configs = Vec::clone(&module.catalog.configs());
-    configs.retain(|config| config.preload != Preload::Nothing);
+    let configs = module.catalog.configs();
+    let preloads = |config: &&MappingConfig| config.preload != Preload::Nothing;
     // A server that follows another one gets its keys from there.
-    if configs.is_empty() || ffi::server_flags().is_following() {
+    if !configs.iter().any(|c| preloads(&c)) || ffi::server_flags().is_following() {
         let mut wanted = WANTED.get();
-        wanted.is_asking = false;
-        wanted.known.clear();
+        (wanted.is_asking, wanted.known) = (false, configs);
         return;
     }
     if module.catalog.mappings().is_err() || !in_sync::is_in_sync(module) {
@@ -56,15 +56,12 @@ fn ask(_: &Ctx) {
     }
     let is_idle = {
         let mut wanted = WANTED.get();
-        wanted.is_asking = false;
-        let new = configs.iter().filter(|config| !wanted.known.contains(config));
-        let new: Vec<String> = new.map(|config| config.name().to_string()).collect();
-        wanted.names.retain(|name| !new.contains(name));
-        // One that is under way goes on by the mapping of now.
-        let is_running = |name: &String| wanted.running.as_ref() == Some(name);
-        let new: Vec<String> = new.into_iter().filter(|name| !is_running(name)).collect();
-        wanted.names.extend(new);
-        wanted.known = configs;
+        let is_wanted = |config: &&MappingConfig| {
+            !wanted.known.contains(config) || wanted.names.iter().any(|name| name == config.name())
+        };
+        let all = configs.iter().filter(preloads).filter(is_wanted);
+        let names = all.map(|config| config.name().to_string()).collect();
+        (wanted.is_asking, wanted.names, wanted.known) = (false, names, configs);
         wanted.running.is_none()
     };
     if is_idle {
