@@ -58,7 +58,7 @@ pub fn is_elsewhere(error: &[u8]) -> bool {
 }
 
 /// An error of a call, in the words that clients and users know.
-pub fn as_user_sees(error: &[u8]) -> Vec<u8> {
+fn as_user_sees(error: &[u8]) -> Vec<u8> {
     if is_elsewhere(error) {
         // What Redis says of keys that are neither here nor there; clients of a cluster ask again.
         return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
@@ -100,14 +100,18 @@ impl Reply {
         }
     }
 
+    /// What a client reads of it, when it is an error.
+    pub fn refusal(&self) -> Option<Value> {
+        self.error().map(|error| Value::error(as_user_sees(error)))
+    }
+
     /// Gives it to the context's client, in the protocol that it speaks.
     pub(super) fn give(&self, ctx: &Ctx) {
-        match (self.raw, self.error()) {
-            (Some(raw), None) => {
-                // SAFETY: the context is a client's, and the reply is valid until it is dropped.
-                unsafe { raw::RedisModule_ReplyWithCallReply.unwrap()(ctx.raw, raw.as_ptr()) };
-            }
-            (_, error) => ctx.reply(&Value::error(as_user_sees(error.unwrap_or_default()))),
+        if let Some(refusal) = self.refusal() {
+            ctx.reply(&refusal);
+        } else if let Some(raw) = self.raw {
+            // SAFETY: the context is a client's, and the reply is valid until it is dropped.
+            unsafe { raw::RedisModule_ReplyWithCallReply.unwrap()(ctx.raw, raw.as_ptr()) };
         }
     }
 

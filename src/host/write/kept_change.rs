@@ -8,7 +8,7 @@ use super::pending::{Pending, PendingWrites};
 use super::timeout::{deadline, time_limit};
 use crate::command::{KeptChange, KeptKind};
 use crate::engine::{Job, RowState, Settled};
-use crate::host::ffi::{as_user_sees, Str, Value, Writable};
+use crate::host::ffi::{Str, Value, Writable};
 use crate::host::module::Module;
 use crate::model::action::Action;
 use crate::model::change::Change;
@@ -83,7 +83,7 @@ fn change_field(ctx: &Writable, target: &Str, change: &KeptChange, missing: Valu
     };
     let (field, value) = (Str::new(&change.field), Str::new(&change.value));
     let called = ctx.call(command, &[target, &field, &value]);
-    match called.error() {
+    match called.refusal() {
         None => called.value(),
         // A row was made, and somebody has written to the hash meanwhile, past the database.
         Some(_) if change.is_new_row => {
@@ -91,6 +91,6 @@ fn change_field(ctx: &Writable, target: &Str, change: &KeptChange, missing: Valu
             ctx.call(command, &[target, &field, &value]);
             missing
         }
-        Some(error) => Value::error(as_user_sees(error)),
+        Some(refusal) => refusal,
     }
 }

@@ -8,7 +8,7 @@ use super::pending::pending;
 use super::server_errors::no_permission;
 use super::synchronous::settle;
 use crate::command::rewrite;
-use crate::host::ffi::{as_user_sees, Args, Value, Writable};
+use crate::host::ffi::{Args, Value, Writable};
 use crate::host::module::module;
 use crate::model::key;
 
@@ -38,8 +38,8 @@ pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
         }
     }
     let reply = ctx.call_as_user(c"MIGRATE", args, &[]);
-    Some(match reply.error() {
-        Some(error) => Value::error(as_user_sees(error)),
+    Some(match reply.refusal() {
+        Some(refusal) => refusal,
         None if reply.is_text(b"NOKEY") => Value::Status(c"NOKEY"),
         None => Value::OK,
     })

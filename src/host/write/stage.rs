@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use super::field_names;
 use super::server_errors::no_permission;
-use crate::host::ffi::{as_user_sees, Args, Str, Value, Writable};
+use crate::host::ffi::{Args, Str, Value, Writable};
 use crate::host::module::{MainThread, Module};
 use crate::model::mapping::Mapping;
 
@@ -89,8 +89,8 @@ pub fn stage(
         }
     }
     let (reply, mut noticed) = staging(args.get(1), || ctx.call_as_user(plain, args, more));
-    if let Some(error) = reply.error() {
-        return Err(Value::error(as_user_sees(error)));
+    if let Some(refusal) = reply.refusal() {
+        return Err(refusal);
     }
     // HDEL finds nothing to delete, or leaves nothing.
     if plain == c"HDEL" {

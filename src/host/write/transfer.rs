@@ -11,7 +11,7 @@ use super::server_errors::{wrong_arity, WRONG_TYPE};
 use super::stage::staging;
 use super::synchronous;
 use crate::command::{self, Reply};
-use crate::host::ffi::{as_user_sees, Args, Kind, Str, Value, Writable};
+use crate::host::ffi::{Args, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
@@ -38,8 +38,8 @@ pub fn run(
         return Some(refuse(module, &Failure::Input(problem)));
     }
     let (reply, noticed) = staging(staged, || ctx.call_as_user(plain, args, &[]));
-    if let Some(error) = reply.error() {
-        return Some(Value::error(as_user_sees(error)));
+    if let Some(refusal) = reply.refusal() {
+        return Some(refusal);
     }
     // A time that is over: the server makes no key.
     if plain == c"RESTORE" && ctx.open(&Str::new(staged)).kind() == Kind::Empty {
