@@ -28,6 +28,22 @@ pub fn open_slot(from: &Stack, to: &Stack) {
     assert_eq!(from.run(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1])), ok());
 }
 
+/// The slot has arrived.
+pub fn close_slot(from: &Stack, to: &Stack) {
+    let (slot, id) = (from.run("CLUSTER KEYSLOT users:1").int(), to.run("CLUSTER MYID").text());
+    for node in [to, from] {
+        assert_eq!(node.run(&format!("CLUSTER SETSLOT {slot} NODE {id}")), ok());
+    }
+}
+
+/// The database of both, which has one user.
+pub fn database<'a>(from: &'a Stack, to: &'a Stack) -> &'a Database {
+    match from.database.count("users") {
+        1 => &from.database,
+        _ => &to.database,
+    }
+}
+
 pub fn migrate(to: &Stack, keys: &[&str]) -> Vec<String> {
     let port = to.redis.port().to_string();
     let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "60000", "KEYS"];
@@ -38,7 +54,7 @@ pub fn migrate(to: &Stack, keys: &[&str]) -> Vec<String> {
 fn a_slot_that_moves_waits_for_the_writes_of_its_keys() {
     let (from, to) = two_nodes();
     from.add_user(1);
-    let database = if from.database.count("users") == 1 { &from.database } else { &to.database };
+    let database = database(&from, &to);
     let lock = database.hold("select from users where id = 1 for update");
     let mut writer = from.send("HSET __{users:1} username new");
     database.wait_for_lock_waiters(1);
@@ -135,10 +151,7 @@ fn what_was_overtaken_is_forgotten_with_the_move() {
         } else {
             // It never comes, and the slot has arrived.
             from.run("DEL users:1");
-            let (slot, id) = (from.run("CLUSTER KEYSLOT users:1").int(), to.run("CLUSTER MYID"));
-            let line = format!("CLUSTER SETSLOT {slot} NODE {}", id.text());
-            assert_eq!(to.run(&line), ok());
-            assert_eq!(from.run(&line), ok());
+            close_slot(&from, &to);
             let restore: [&[u8]; 5] = [b"RESTORE", b"users:1", b"0", dump.bytes(), b"REPLACE"];
             eventually("a restored key stays", || {
                 assert_eq!(to.cmd(&restore), ok());

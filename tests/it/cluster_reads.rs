@@ -1,6 +1,6 @@
 //! Redis Cluster: rows that are loaded while their slot moves.
 
-use crate::cluster::{migrate, nodes, open_slot};
+use crate::cluster::{close_slot, database, migrate, nodes, open_slot};
 use crate::support::*;
 
 /// The node that has the slot of users:1, whose row is not cached, and another one.
@@ -9,15 +9,6 @@ fn two_nodes() -> (Stack, Stack) {
     from.add_user(1);
     assert_eq!(from.run("DEL users:1"), int(1));
     (from, to)
-}
-
-/// The database of both.
-fn database<'a>(from: &'a Stack, to: &'a Stack) -> &'a Database {
-    if from.database.count("users") == 1 {
-        &from.database
-    } else {
-        &to.database
-    }
 }
 
 const READS: [&str; 5] = [
@@ -37,13 +28,6 @@ fn expected(line: &str) -> Reply {
     }
 }
 
-fn finish_move(from: &Stack, to: &Stack) {
-    let (slot, id) = (from.run("CLUSTER KEYSLOT users:1").int(), to.run("CLUSTER MYID").text());
-    for node in [to, from] {
-        assert_eq!(node.run(&format!("CLUSTER SETSLOT {slot} NODE {id}")), ok());
-    }
-}
-
 /// It says so where the key is not there, and the other one answers the row.
 #[test]
 fn the_node_to_which_a_slot_moves_answers_the_row() {
@@ -56,8 +40,10 @@ fn the_node_to_which_a_slot_moves_answers_the_row() {
         assert_eq!(there.run(line), expected(line), "{line}");
         to.run(line).assert_error("MOVED ");
     }
-    assert_eq!(from.run("CLUSTER COUNTKEYSINSLOT 0"), int(0));
-    finish_move(&from, &to);
+    for node in [&from, &to] {
+        assert_eq!(node.run("DBSIZE"), int(0), "it is cached nowhere");
+    }
+    close_slot(&from, &to);
     for line in READS {
         assert_eq!(to.run(line), expected(line), "{line}");
         from.run(line).assert_error("MOVED ");
@@ -76,7 +62,7 @@ fn a_load_that_a_move_overtakes() {
             database.wait_for_lock_waiters(1);
             open_slot(&from, &to);
             if is_over {
-                finish_move(&from, &to);
+                close_slot(&from, &to);
             }
             lock.rollback();
             let reply = reader.receive();
@@ -87,7 +73,7 @@ fn a_load_that_a_move_overtakes() {
             assert_eq!(from.run("DBSIZE"), int(0), "{line}");
             if !is_over {
                 assert_eq!(from.cmd(&migrate(&to, &["users:1"])), Reply::Status("NOKEY".into()));
-                finish_move(&from, &to);
+                close_slot(&from, &to);
             }
             database.execute("update users set username = 'u2', email = 'u2@x'");
             assert_eq!(to.run("HGET users:1 username"), bulk("u2"));

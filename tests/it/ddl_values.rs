@@ -191,12 +191,6 @@ fn what_changes_no_value_leaves_it_in_sync() {
     assert!(TABLES.iter().all(|table| is_as_the_table(&s, table)));
 }
 
-fn edit(s: &Stack, change: impl FnOnce(&mut Value)) {
-    let mut document = s.document.clone();
-    change(&mut document);
-    std::fs::write(&s.config, document.to_string()).expect("the document");
-}
-
 /// A document with other fields, another table or other rules for what is not mapped.
 #[test]
 fn what_changes_in_the_document_is_noticed() {
@@ -223,7 +217,7 @@ fn what_changes_in_the_document_is_noticed() {
         let s = Stack::new().sql(SQL).mapping(things(before.clone())).one_worker().start();
         assert_eq!(s.run("WT.REFRESH things:1"), int(1));
         let held = s.hold();
-        edit(&s, |d| d["mappings"][0] = things(after.clone()));
+        s.edit_document(|d| d["mappings"][0] = things(after.clone()));
         assert_eq!(s.run("WT.RELOAD"), ok());
         assert!(!s.is_in_sync(), "{before} {after}");
         held.release();
@@ -272,7 +266,7 @@ fn what_changed_while_redis_was_down_is_noticed() {
 fn another_document_or_other_settings_are_noticed_at_the_start() {
     let s = journaled();
     stop(&s);
-    edit(&s, |d| d["mappings"][0]["fields"] = json!({ "title": "a" }));
+    s.edit_document(|d| d["mappings"][0]["fields"] = json!({ "title": "a" }));
     s.restart_redis("KILL");
     s.wait_until_in_sync();
     assert_eq!(s.hgetall("things:1"), hash(&[("title", "x")]));
@@ -282,12 +276,12 @@ fn another_document_or_other_settings_are_noticed_at_the_start() {
     eventually("it is noticed", || s.run("HGET things:1 at") == bulk("2024-07-01 12:00:00+00"));
     s.wait_until_in_sync();
     stop(&s);
-    edit(&s, |d| d["session"] = json!({ "TimeZone": "Europe/Berlin" }));
+    s.edit_document(|d| d["session"] = json!({ "TimeZone": "Europe/Berlin" }));
     s.restart_redis("KILL");
     s.wait_until_in_sync();
     assert_eq!(s.run("HGET things:1 at"), bulk("2024-07-01 14:00:00+02"));
     stop(&s);
-    edit(&s, |d| d["session"] = json!({}));
+    s.edit_document(|d| d["session"] = json!({}));
     s.execute(
         "do $$ begin execute format('alter database %I set TimeZone = ''Asia/Tokyo''',
             current_database()); end $$",

@@ -12,18 +12,11 @@ fn items() -> Builder {
     Stack::new().sql(TABLES).mapping(json!({ "table": "items", "fields": fields }))
 }
 
-/// Writes the document anew, with one thing changed.
-fn edit(s: &Stack, change: impl FnOnce(&mut Value)) {
-    let mut document = s.document.clone();
-    change(&mut document);
-    std::fs::write(&s.config, document.to_string()).expect("the document");
-}
-
 #[test]
 fn a_mapping_is_added() {
     let s = items().start();
     s.run("HSET __{other:1} name x").assert_error("ERR writethrough: no mapping ");
-    edit(&s, |d| d["mappings"].as_array_mut().unwrap().push(json!({ "table": "other" })));
+    s.edit_document(|d| d["mappings"].as_array_mut().unwrap().push(json!({ "table": "other" })));
     assert_eq!(s.run("WT.RELOAD"), ok());
     assert_eq!(s.run("HSET __{other:1} name x"), int(1));
     s.assert_row_cached("other", 1);
@@ -36,7 +29,7 @@ fn a_mapping_is_added() {
 fn a_mapping_is_removed() {
     let s = items().mapping(json!({ "table": "other" })).start();
     assert_eq!(s.run("HSET __{other:1} name x"), int(1));
-    edit(&s, |d| drop(d["mappings"].as_array_mut().unwrap().pop()));
+    s.edit_document(|d| drop(d["mappings"].as_array_mut().unwrap().pop()));
     assert_eq!(s.run("WT.RELOAD"), ok());
     s.run("HSET __{other:1} name y").assert_error("ERR writethrough: no mapping ");
     assert_eq!(s.run("HSET __{items:1} name lamp"), int(1));
@@ -47,7 +40,7 @@ fn a_mapping_is_removed() {
 fn a_mapping_is_changed() {
     let s = items().start();
     assert_eq!(s.run("HSET __{items:1} name lamp"), int(1));
-    edit(&s, |d| {
+    s.edit_document(|d| {
         d["mappings"][0]["fields"] = json!({ "title": "name", "colour": "colour" });
         d["mappings"][0]["ttl"] = 1000.into();
     });
@@ -66,7 +59,7 @@ fn what_is_wrong_changes_nothing() {
     let s = items().start();
     let mappings = s.run("WT.MAPPINGS");
     let wrong = |change: &dyn Fn(&mut Value), why: &[&str]| {
-        edit(&s, change);
+        s.edit_document(change);
         let reply = s.run("WT.RELOAD");
         let text = reply.assert_error("ERR writethrough: ");
         why.iter().for_each(|word| assert!(text.contains(word), "`{word}`: {text}"));
@@ -102,7 +95,7 @@ fn what_is_wrong_changes_nothing() {
     std::fs::remove_file(&s.config).expect("the document");
     let text = s.run("WT.RELOAD").error().to_string();
     assert!(text.contains("CONFIG: ") && text.contains("No such file"), "{text}");
-    edit(&s, |d| push(d, good.clone()));
+    s.edit_document(|d| push(d, good.clone()));
     assert_eq!(s.run("WT.RELOAD"), ok(), "after all that, the right one");
     assert_eq!(s.run("HSET __{other:1} name x"), int(1));
 }
@@ -112,7 +105,7 @@ fn a_limit_that_changes_in_the_document_changes() {
     let s = items().option("pool_size", 2).option("batch_max", 10).start();
     let get = |option: &str| s.run(&format!("CONFIG GET writethrough.{option}")).array()[1].text();
     assert_eq!(s.run("CONFIG SET writethrough.batch-max 20"), ok());
-    edit(&s, |d| d["pool_size"] = 3.into());
+    s.edit_document(|d| d["pool_size"] = 3.into());
     assert_eq!(s.run("WT.RELOAD"), ok());
     assert_eq!((get("pool-size"), get("batch-max")), ("3".into(), "20".into()));
     assert_eq!(s.info_int("pool_size"), 3);
@@ -123,7 +116,7 @@ fn a_limit_that_changes_in_the_document_changes() {
 fn a_database_out_of_reach_changes_nothing() {
     let server = std::sync::Arc::new(PostgresServer::start_new());
     let s = items().postgres(&server).start();
-    edit(&s, |d| d["mappings"].as_array_mut().unwrap().push(json!({ "table": "other" })));
+    s.edit_document(|d| d["mappings"].as_array_mut().unwrap().push(json!({ "table": "other" })));
     server.stop_fast();
     s.run("WT.RELOAD").assert_error("WTDOWN ");
     server.start_again();
@@ -142,7 +135,9 @@ fn writes_in_flight_are_for_the_mapping_of_now() {
     let mut before = s.send("HSET __{items:1} name before");
     let mut second = s.send("HSET __{items:2} name two");
     s.wait_for_blocked(3);
-    edit(&s, |d| d["mappings"][0]["fields"] = json!({ "title": "name", "colour": "colour" }));
+    s.edit_document(|d| {
+        d["mappings"][0]["fields"] = json!({ "title": "name", "colour": "colour" })
+    });
     assert_eq!(s.run("WT.RELOAD"), ok());
     let mut after = s.send("HSET __{items:1} colour blue");
     s.wait_for_blocked(4);
@@ -162,7 +157,7 @@ fn a_write_in_flight_whose_column_or_mapping_goes() {
     let mut name = s.send("HSET __{items:1} name before");
     let mut other = s.send("HSET __{other:1} name x");
     s.wait_for_blocked(3);
-    edit(&s, |d| {
+    s.edit_document(|d| {
         let mappings = d["mappings"].as_array_mut().unwrap();
         mappings[0]["fields"] = json!({ "colour": "colour" });
         mappings.remove(1);

@@ -82,12 +82,10 @@ fn a_hostile_document_is_refused() {
     let s = Stack::users().without_module().start();
     for name in NAMES.iter().chain(&["", "'", "\"", "\0", "users; drop table users", "%n%n"]) {
         for field in ["table", "key"] {
-            let mut document = s.document.clone();
-            document["mappings"][0][field] = (*name).into();
+            let document = s.document_with(|d| d["mappings"][0][field] = (*name).into());
             s.load_with(&["JSON", &document.to_string()]).assert_error("ERR ");
         }
-        let mut document = s.document.clone();
-        document["mappings"][0]["fields"][name] = (*name).into();
+        let document = s.document_with(|d| d["mappings"][0]["fields"][name] = (*name).into());
         s.load_with(&["JSON", &document.to_string()]).assert_error("ERR ");
     }
     assert_eq!(s.load(), ok());

@@ -36,13 +36,6 @@ fn refuses_args(s: &Stack, args: &[&str], why: &[&str]) {
     assert!(!s.run("MODULE LIST").text().contains("name writethrough"));
 }
 
-/// The good document with one thing changed.
-fn with(s: &Stack, change: impl Fn(&mut Value)) -> Value {
-    let mut document = s.document.clone();
-    change(&mut document);
-    document
-}
-
 #[test]
 fn by_config_from_redis_conf() {
     let s = Stack::users().start();
@@ -129,9 +122,10 @@ fn the_url_may_be_in_the_environment() {
 fn the_url_may_be_in_a_file() {
     let s = unloaded();
     let file = s.file("url", &format!("{}\n", s.database.url()));
-    let mut document = s.document.clone();
-    document["url"] = Value::Null;
-    document["url_file"] = file.into();
+    let document = s.document_with(|d| {
+        d["url"] = Value::Null;
+        d["url_file"] = file.into();
+    });
     assert_eq!(s.load_with(&["JSON", &document.to_string()]), ok());
     assert_eq!(s.run(WRITE), int(3));
 }
@@ -161,26 +155,30 @@ fn wrong_documents_are_refused_with_the_place() {
     refuses_args(&s, &["JSON", "{"], &["JSON"]);
     refuses_args(&s, &["JSON", "[]"], &["object"]);
     refuses_args(&s, &["JSON", "\u{1}%s%n\u{0}"], &["JSON"]);
-    refuses(&s, &with(&s, |d| d["pool"] = 3.into()), &["pool", "unknown", "pool_size"]);
-    refuses(&s, &with(&s, |d| d["pool_size"] = "x".into()), &["pool_size"]);
-    refuses(&s, &with(&s, |d| d["timeout_ms"] = 0.into()), &["timeout_ms"]);
-    refuses(&s, &with(&s, |d| d["mappings"] = json!([])), &["mappings"]);
-    refuses(&s, &with(&s, |d| d["url"] = "mysql://x".into()), &["url"]);
+    refuses(&s, &s.document_with(|d| d["pool"] = 3.into()), &["pool", "unknown", "pool_size"]);
+    refuses(&s, &s.document_with(|d| d["pool_size"] = "x".into()), &["pool_size"]);
+    refuses(&s, &s.document_with(|d| d["timeout_ms"] = 0.into()), &["timeout_ms"]);
+    refuses(&s, &s.document_with(|d| d["mappings"] = json!([])), &["mappings"]);
+    refuses(&s, &s.document_with(|d| d["url"] = "mysql://x".into()), &["url"]);
     refuses(
         &s,
-        &with(&s, |d| d["url"] = "postgres://u:${WT_TEST_UNSET}@h/d".into()),
+        &s.document_with(|d| d["url"] = "postgres://u:${WT_TEST_UNSET}@h/d".into()),
         &["url", "WT_TEST_UNSET"],
     );
-    refuses(&s, &with(&s, |d| d["url"] = Value::Null), &["url", "WRITETHROUGH_URL"]);
-    refuses(&s, &with(&s, |d| d["mappings"][0]["tabel"] = "users".into()), &["mappings[0].tabel"]);
+    refuses(&s, &s.document_with(|d| d["url"] = Value::Null), &["url", "WRITETHROUGH_URL"]);
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["unmapped"] = "drop".into()),
+        &s.document_with(|d| d["mappings"][0]["tabel"] = "users".into()),
+        &["mappings[0].tabel"],
+    );
+    refuses(
+        &s,
+        &s.document_with(|d| d["mappings"][0]["unmapped"] = "drop".into()),
         &["mappings[0].unmapped", "reject", "keep"],
     );
-    refuses(&s, &with(&s, |d| d["mappings"][0]["ttl"] = 0.into()), &["mappings[0].ttl"]);
+    refuses(&s, &s.document_with(|d| d["mappings"][0]["ttl"] = 0.into()), &["mappings[0].ttl"]);
     let twice = |d: &mut Value| d["mappings"] = json!([users_mapping(), users_mapping()]);
-    refuses(&s, &with(&s, twice), &["mappings[1].name", "users"]);
+    refuses(&s, &s.document_with(twice), &["mappings[1].name", "users"]);
 }
 
 #[test]
@@ -188,46 +186,46 @@ fn the_catalog_check_names_the_place_and_what_was_meant() {
     let s = unloaded();
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["fields"]["dob"] = "date_of_brith".into()),
+        &s.document_with(|d| d["mappings"][0]["fields"]["dob"] = "date_of_brith".into()),
         &["mappings[0].fields.dob: table \"users\" has no column \"date_of_brith\"; did you mean \"date_of_birth\"?"],
     );
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["table"] = "usres".into()),
+        &s.document_with(|d| d["mappings"][0]["table"] = "usres".into()),
         &["mappings[0].table", "usres", "did you mean \"users\"?"],
     );
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["table"] = "shop.users".into()),
+        &s.document_with(|d| d["mappings"][0]["table"] = "shop.users".into()),
         &["mappings[0].table", "shop"],
     );
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["key"] = "idd".into()),
+        &s.document_with(|d| d["mappings"][0]["key"] = "idd".into()),
         &["mappings[0].key", "idd", "did you mean \"id\"?"],
     );
     // Upper case is another identifier.
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["key"] = "ID".into()),
+        &s.document_with(|d| d["mappings"][0]["key"] = "ID".into()),
         &["mappings[0].key", "\"ID\""],
     );
     // Rows can't be found by it.
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["key"] = "first_name".into()),
+        &s.document_with(|d| d["mappings"][0]["key"] = "first_name".into()),
         &["mappings[0].key", "first_name", "unique"],
     );
     refuses(
         &s,
-        &with(&s, |d| d["mappings"][0]["key"] = json!(["id", "email"])),
+        &s.document_with(|d| d["mappings"][0]["key"] = json!(["id", "email"])),
         &["mappings[0].key", "unique"],
     );
     let second = |d: &mut Value| d["mappings"] = json!([users_mapping(), { "table": "heap" }]);
-    refuses(&s, &with(&s, second), &["mappings[1].key", "heap", "primary key"]);
+    refuses(&s, &s.document_with(second), &["mappings[1].key", "heap", "primary key"]);
     for column in ["a", "b", "c", "d"] {
         let heap = |d: &mut Value| d["mappings"] = json!([{ "table": "heap", "key": column }]);
-        refuses(&s, &with(&s, heap), &["mappings[0].key", column, "unique"]);
+        refuses(&s, &s.document_with(heap), &["mappings[0].key", column, "unique"]);
     }
     assert_eq!(s.load(), ok());
 }

@@ -179,9 +179,7 @@ fn rows_are_preloaded_when_a_reload_says_so() {
     let s = items().with("preload", "id = 1").start();
     wait_for_preload(&s, 1);
     let reload = |preload: serde_json::Value| {
-        let mut document = s.document.clone();
-        document["mappings"][0]["preload"] = preload;
-        std::fs::write(&s.config, document.to_string()).expect("the document");
+        s.edit_document(|d| d["mappings"][0]["preload"] = preload);
         assert_eq!(s.run("WT.RELOAD"), ok());
     };
     assert_eq!(s.run("DEL items:1"), int(1));

@@ -74,9 +74,7 @@ fn read_through_may_be_turned_off_while_rows_are_on_their_way() {
     let lock = close(&s);
     let mut reader = s.send("HGET items:1 name");
     s.database.wait_for_lock_waiters(1);
-    let mut document = s.document.clone();
-    document["mappings"][0]["read_through"] = false.into();
-    std::fs::write(&s.config, document.to_string()).expect("the document");
+    s.edit_document(|d| d["mappings"][0]["read_through"] = false.into());
     let mut reload = s.send("WT.RELOAD");
     lock.rollback();
     assert_eq!(reload.receive(), ok());

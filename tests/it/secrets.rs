@@ -26,11 +26,9 @@ fn with_password() -> Stack {
     s
 }
 
-/// The test's document, which has time enough for a slow machine, with this role and password.
+/// The document with this role and password.
 fn document(s: &Stack) -> Value {
-    let mut document = s.document.clone();
-    document["url"] = url(s, WRITTEN).into();
-    document
+    s.document_with(|d| d["url"] = url(s, WRITTEN).into())
 }
 
 fn url(s: &Stack, password: &str) -> String {
@@ -147,7 +145,10 @@ fn a_load_that_fails_tells_no_password() {
         (good.clone(), &wrong_table),
     ] {
         // A database that doesn't answer in time is no reason to refuse the load.
-        let document = json!({ "url": url, "connect_timeout_ms": 20_000, "mappings": mappings });
+        let document = s.document_with(|d| {
+            d["url"] = url.into();
+            d["mappings"] = mappings.clone();
+        });
         let path = s.file("d.json", &document.to_string());
         s.load_with(&["CONFIG", &path]).assert_error("ERR Error loading the extension");
     }

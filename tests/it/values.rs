@@ -221,8 +221,7 @@ fn what_is_wrong_in_the_document_is_named() {
     let s = stack("wt_values_wrong", "");
     let refuses = |session: Value, words: &[&str]| {
         let seen = s.log().len();
-        let mut document = s.document.clone();
-        document["session"] = session;
+        let document = s.document_with(|d| d["session"] = session);
         assert!(s.load_with(&["JSON", &document.to_string()]).is_error());
         let log = &s.log()[seen..];
         for word in words {
@@ -242,9 +241,7 @@ fn what_is_wrong_in_the_document_is_named() {
     refuses(json!({ "bytea_output": "x'\\y" }), &["session.bytea_output: 22023 ", "x'\\y"]);
     refuses(json!({ "lc_monetary": "xx_YY" }), &["session.lc_monetary: 22023 "]);
     assert_eq!(s.load(), ok());
-    let mut document = s.document.clone();
-    document["session"] = json!({ "TimeZone": "UTC" });
-    std::fs::write(&s.config, document.to_string()).expect("the document");
+    s.edit_document(|d| d["session"] = json!({ "TimeZone": "UTC" }));
     let text = s.run("WT.RELOAD").error().to_string();
     assert!(text.contains("session: ") && text.contains("needs a restart"), "{text}");
 }

@@ -50,6 +50,21 @@ impl Stack {
         Stack::new().sql(USERS_SQL).mapping(users_mapping())
     }
 
+    // --- the document ----------------------------------------------------------------------
+
+    /// The document with something changed: it has time enough for a slow machine.
+    pub fn document_with(&self, change: impl FnOnce(&mut Value)) -> Value {
+        let mut document = self.document.clone();
+        change(&mut document);
+        document
+    }
+
+    /// Writes it to the file, for WT.RELOAD.
+    pub fn edit_document(&self, change: impl FnOnce(&mut Value)) {
+        let document = self.document_with(change).to_string();
+        std::fs::write(&self.config, document).expect("the document");
+    }
+
     // --- Redis -----------------------------------------------------------------------------
 
     /// A new connection.
