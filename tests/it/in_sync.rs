@@ -216,7 +216,8 @@ fn a_slot_that_moves_with_a_write_in_flight_loses_nothing() {
     let slot = a.run("CLUSTER KEYSLOT items:1").int();
     assert_eq!(a.run("HSET __{items:1} stock 10"), int(1));
 
-    let lock = a.database.hold("select from items where id = 1 for update");
+    // The other node's read of the row waits, too: before it has the slot it would give up the hash.
+    let lock = a.database.hold("lock table items in access exclusive mode");
     let mut writer = a.send("HINCRBY __{items:1} stock 5");
     a.database.wait_for_lock_waiters(1);
     assert_eq!(b.run(&format!("CLUSTER SETSLOT {slot} IMPORTING {a_id}")), ok());
