@@ -188,7 +188,14 @@ fn stack(section: &[Block]) -> Stack {
     let stack = Stack::new().sql(USERS_SQL);
     let stack = in_language("sql").fold(stack, |stack, block| stack.sql(&block.lines.join("\n")));
     let stack = options.into_iter().fold(stack, |stack, (name, value)| stack.option(&name, value));
-    mappings.into_iter().fold(stack, |stack, mapping| stack.mapping(mapping)).start()
+    let preloaded = mappings.iter().filter(|mapping| mapping.get("preload").is_some());
+    let preloaded: Vec<Value> = preloaded.map(|mapping| mapping["table"].clone()).collect();
+    let s = mappings.into_iter().fold(stack, |stack, mapping| stack.mapping(mapping)).start();
+    // A reader types later than that.
+    for name in preloaded {
+        s.wait_for_log(&format!("the rows of {name} are loaded: "));
+    }
+    s
 }
 
 #[test]
