@@ -31,7 +31,15 @@ enum Operation {
 /// Checks the id of a key against the mapping.
 pub fn check_id(mapping: &Mapping, id: &[u8]) -> Result<(), String> {
     if key::id_parts(id, mapping.key_len).is_some() {
-        return Ok(());
+        return match &mapping.id_pattern {
+            Some(pattern) if !pattern.matches(id) => Err(format!(
+                "the id {} doesn't match the id_pattern of {:?}, {:?}",
+                Show(id),
+                mapping.name,
+                pattern.text()
+            )),
+            _ => Ok(()),
+        };
     }
     let columns: Vec<&str> =
         mapping.columns[..mapping.key_len].iter().map(|c| c.info.name.as_str()).collect();

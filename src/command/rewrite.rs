@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::ops::Range;
 
-/// What happens to a command whose key is staged.
+/// What happens to a command whose key is staged, or a plain one whose writes are not just the cache's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewrite {
     /// It becomes this command of the module's. Key positions stay as they are.
@@ -60,6 +60,7 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
         b"migrate" => (To(c"wt.migrate"), Migrate, argc >= 6),
         // Other ways to change a hash, or to put something else where a hash is staged.
         b"incr" | b"decr" | b"pfadd" | b"pfmerge" | b"hpersist" => (Refuse, At(1), argc >= 2),
+        b"getdel" => (Refuse, At(1), argc == 2),
         b"hsetex" | b"hgetdel" | b"hgetex" | b"hexpire" | b"hpexpire" | b"hexpireat"
         | b"hpexpireat" | b"set" | b"setex" | b"psetex" | b"setnx" | b"getset" | b"append"
         | b"setrange" | b"setbit" | b"bitfield" | b"incrby" | b"decrby" | b"incrbyfloat"
@@ -79,32 +80,26 @@ pub fn rule(name: &[u8], argc: usize) -> Option<(Rewrite, Keys)> {
 }
 
 impl Keys {
-    /// True when one of the keys is staged; for MIGRATE, or when it is a mapping's; for what writes a
-    /// hash, or when it is a staged key's name without the braces.
-    pub fn any<'a>(
+    /// Where they are among `argc` arguments.
+    pub fn positions<'a>(
         self,
         argc: usize,
         arg: impl Fn(usize) -> &'a [u8],
-        is_staged: impl Fn(&[u8]) -> bool,
-        is_mapped: impl Fn(&[u8]) -> bool,
-        is_misspelt: impl Fn(&[u8]) -> bool,
-    ) -> bool {
-        let is_store = |at: usize| {
-            let word = arg(at);
-            word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
+    ) -> impl Iterator<Item = usize> {
+        let (range, step) = match self {
+            Keys::At(at) | Keys::Written(at) => (at..argc.min(at + 1), 1),
+            Keys::All => (1..argc, 1),
+            Keys::Pairs(first) => (first..argc, 2),
+            Keys::Store => (3..argc, 1),
+            Keys::Migrate => (migrated(argc, &arg), 1),
         };
-        match self {
-            Keys::Migrate => {
-                migrated(argc, &arg).any(|at| is_staged(arg(at)) || is_mapped(arg(at)))
-            }
-            Keys::At(at) => at < argc && is_staged(arg(at)),
-            Keys::Written(at) => at < argc && (is_staged(arg(at)) || is_misspelt(arg(at))),
-            Keys::All => (1..argc).any(|at| is_staged(arg(at))),
-            Keys::Pairs(first) => (first..argc).step_by(2).any(|at| is_staged(arg(at))),
-            Keys::Store => {
-                (2..argc.saturating_sub(1)).any(|at| is_store(at) && is_staged(arg(at + 1)))
-            }
-        }
+        range.step_by(step).filter(move |&at| {
+            let is_store = || {
+                let word = arg(at - 1);
+                word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
+            };
+            self != Keys::Store || is_store()
+        })
     }
 }
 
@@ -145,10 +140,13 @@ mod tests {
     fn decide(command: &str) -> Option<Rewrite> {
         let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
         let (rewrite, keys) = rule(args[0], args.len())?;
-        let is_staged = |key: &[u8]| key.starts_with(b"__{");
-        let is_mapped = |key: &[u8]| key.starts_with(b"u:");
-        let is_misspelt = |key: &[u8]| key.starts_with(b"__u:");
-        keys.any(args.len(), |at| args[at], is_staged, is_mapped, is_misspelt).then_some(rewrite)
+        let is_ours = |at: usize| {
+            args[at].starts_with(b"__{")
+                || matches!(keys, Keys::Written(_)) && args[at].starts_with(b"__u:")
+                || keys == Keys::Migrate && args[at].starts_with(b"u:")
+        };
+        let mut positions = keys.positions(args.len(), |at| args[at]);
+        positions.any(is_ours).then_some(rewrite)
     }
 
     #[test]
@@ -191,6 +189,7 @@ mod tests {
             "GEORADIUS g 1 2 3 m STOREDIST __{u:1}",
             "BITOP AND __{u:1} a b",
             "HSETEX __{u:1} FIELDS 1 a b",
+            "GETDEL __{u:1}",
         ] {
             assert_eq!(decide(command), Some(Rewrite::Refuse), "{command}");
         }

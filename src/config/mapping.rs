@@ -9,6 +9,7 @@ use serde::Deserialize;
 #[cfg(test)]
 use super::document::schema;
 use super::error::ConfigError;
+use super::plain_writes::{IdPattern, OnDelete, PlainWrites};
 use super::preload::Preload;
 
 /// One table, as the document describes it.
@@ -44,6 +45,16 @@ pub struct MappingConfig {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "schema::Preload"))]
     pub preload: Preload,
+    /// What becomes of a write to a plain key, `users:1`.
+    #[serde(default)]
+    pub plain_writes: PlainWrites,
+    /// With `"plain_writes": "through"`: what DEL and UNLINK of a plain key delete.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+    /// A regular expression that the whole id matches. Default: whatever the key's columns can hold.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub id_pattern: Option<IdPattern>,
 }
 
 /// A day, in milliseconds.
@@ -108,6 +119,10 @@ impl MappingConfig {
         if condition.trim().is_empty() || condition.contains('\0') {
             let problem = "expected true, false or an SQL condition like \"state = 'active'\"";
             return error("preload", problem.into());
+        }
+        if self.on_delete == OnDelete::Delete && self.plain_writes != PlainWrites::Through {
+            let problem = "\"delete\" needs \"plain_writes\": \"through\"";
+            return error("on_delete", problem.into());
         }
         if self.fields.as_ref().is_some_and(BTreeMap::is_empty) {
             let problem = "expected at least one field; leave it out to map every column";

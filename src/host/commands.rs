@@ -5,15 +5,12 @@ use std::ffi::{c_int, CStr};
 use super::cache::{load_all, verify};
 use super::ffi::Run::{self, Read, Write};
 use super::ffi::{
-    Args, Command, KeySpec, OnLoad, Value, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
+    Command, KeySpec, OnLoad, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
 };
-use super::module::module;
 use super::operator::{refresh, reload, report};
 use super::read;
-use super::write::admit::{not_ready, refuse};
-use super::write::{command, deletion, migrate, transfer};
+use super::write::{command, deletion, migrate, refusal, transfer};
 use crate::command::{hdel, hincrby, hsetnx};
-use crate::model::failure::Failure;
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
@@ -135,9 +132,9 @@ commands! {
         c"EXISTS of rows that may not be cached", Read(read::command::many);
     Type c"wt.type", LOOK, 2, &[key(1, KEY_LOOK)],
         c"TYPE of a row that may not be cached", Read(read::command::one);
-    Refuse c"wt.refuse", (c"fast", c"fast"), -2, &[],
-        c"What a command that can't be written through becomes on a staged key: an error",
-        Read(|_, args| Some(refused(args)));
+    Refuse c"wt.refuse", (c"write fast", c"fast"), -2, &[],
+        c"What a command that can't be written through becomes on a row's key: an error",
+        Write(refusal::run);
     Status c"wt.status", ADMIN, 1, &[],
         c"What the module is doing: the database, its queues, its counters",
         Read(|_, _| Some(report::status()));
@@ -156,14 +153,4 @@ commands! {
     Reload c"wt.reload", ADMIN, 1, &[],
         c"Reads the document and the tables' definitions again, all of it or nothing",
         Read(reload::run);
-}
-
-/// The answer to a command that would change a staged key in a way that has no row.
-fn refused(args: Args) -> Value {
-    let name = String::from_utf8_lossy(args.get(1)).to_uppercase();
-    let failure = Failure::Input(format!(
-        "{name} can't be written through; a staged key takes HSET, HMSET, HSETNX, HINCRBY, \
-         HINCRBYFLOAT, HDEL, DEL and UNLINK"
-    ));
-    module().map_or_else(not_ready, |module| refuse(module, &failure))
 }

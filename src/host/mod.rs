@@ -15,46 +15,32 @@ use cache::{leftovers, sessions};
 use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
 use module::module;
 use operator::{loaded_twice, report};
-use write::{external_change, importing_slots, misspelt, stage, touched};
+use write::filter::Sent;
+use write::{external_change, importing_slots, plain, stage, touched};
 
-use crate::command::rewrite::{self, Rewrite};
+use crate::command::rewrite;
 use crate::model::key;
+
+/// Events of keys that leave, which are no writes. A `del` that we did not cause is an eviction.
+const LEAVES: [&[u8]; 7] =
+    [b"del", b"expired", b"evicted", b"rename_from", b"move_from", b"expire", b"persist"];
 
 /// The module's answers to the server's calls.
 struct Server;
 
 impl ffi::Host for Server {
-    /// Gives a write to a staged key a context that can be blocked: the module's own command.
+    /// Gives a read or a write of ours a context that can be blocked: the module's own command.
     fn filter(command: &mut Filtered) {
-        let argc = command.len();
-        let ours = module().and_then(|module| read::filter::rename(module, command));
-        if let Some(name) = ours {
+        let Some(module) = module() else { return };
+        if let Some(name) = read::filter::rename(module, command) {
             return command.rename(name);
         }
-        if argc < 2 {
-            return;
-        }
-        let Some((rewrite, keys)) = rewrite::rule(command.get(0), argc) else {
-            if argc == 3 && rewrite::is_unload(command.get(0), command.get(1), command.get(2)) {
-                // The server may refuse for a reason that reads as if one could wait.
-                lifecycle::warn_of_unload();
-            }
-            return;
-        };
-        let Some(module) = module() else { return };
-        let prefix = module.config.prefix.as_bytes();
-        let is_staged = |key: &[u8]| key::has_prefix(prefix, key);
-        let is_mapped = |key: &[u8]| module.is_mapped(key);
-        let is_misspelt = |key: &[u8]| misspelt::target(module, key).is_some();
-        if !keys.any(argc, |at| command.get(at), is_staged, is_mapped, is_misspelt)
-            || module.is_applying()
-            || ffi::server_flags().is_following()
-        {
-            return;
-        }
-        match rewrite {
-            Rewrite::To(name) => command.rename(name),
-            Rewrite::Refuse => command.prepend(c"wt.refuse"),
+        match write::filter::send(module, command) {
+            Some(Sent::To(name)) => command.rename(name),
+            Some(Sent::Within(name)) => command.prepend(name),
+            // The server may refuse for a reason that reads as if one could wait.
+            None if is_unload(command) => lifecycle::warn_of_unload(),
+            None => {}
         }
     }
 
@@ -63,36 +49,27 @@ impl ffi::Host for Server {
         let Some(module) = module() else { return };
         let (event, name) = (change.event, change.key);
         touched::note(name);
-        if !key::has_prefix(module.config.prefix.as_bytes(), name) {
+        let is_staged = key::has_prefix(module.config.prefix.as_bytes(), name);
+        if !is_staged {
             if event == b"restore" {
                 importing_slots::arrived(name);
             }
             if sessions::is_key(name) {
                 sessions::look();
             }
+        }
+        if is_staged && stage::notice(name) || module.is_applying() || LEAVES.contains(&event) {
             return;
         }
-        if stage::notice(name) || module.is_applying() {
-            return;
-        }
-        // Keys that leave are no writes. A `del` that we did not cause is an eviction.
-        let leaves = [
-            &b"del"[..],
-            b"expired",
-            b"evicted",
-            b"rename_from",
-            b"move_from",
-            b"expire",
-            b"persist",
-        ];
         let flags = ffi::server_flags();
-        if leaves.contains(&event) || flags.is_following() {
-            return;
-        }
-        // A client's RESTORE is a command of ours; MIGRATE's is not.
-        match event == b"restore" && flags.is_cluster() {
-            true => leftovers::migrated(module, name),
-            false => external_change::changed(change),
+        // A client's RESTORE is a command of ours; that of a slot that moves is not.
+        let moves = event == b"restore" && flags.is_cluster();
+        match is_staged {
+            _ if flags.is_following() => {}
+            true if moves => leftovers::migrated(module, name),
+            true => external_change::changed(change),
+            false if moves => {}
+            false => plain::changed(module, change),
         }
     }
 
@@ -122,6 +99,11 @@ impl ffi::Entry for Server {
     fn unload() -> bool {
         lifecycle::take_back()
     }
+}
+
+/// `MODULE UNLOAD writethrough`.
+fn is_unload(command: &Filtered) -> bool {
+    command.len() == 3 && rewrite::is_unload(command.get(0), command.get(1), command.get(2))
 }
 
 /// The server's allocator, so that INFO memory counts us. Unit tests run without a server.

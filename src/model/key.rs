@@ -1,10 +1,10 @@
-//! `__{users:1}` over bytes: staged and final name, and the parts of the id.
+//! `__{users:1}` and `users:1` over bytes: staged and final name, and the parts of the id.
 
 use std::fmt;
 
-/// A staged key taken apart. Everything is borrowed from the key.
+/// A row's key taken apart, staged or plain. Everything is borrowed from the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StagedKey<'a> {
+pub struct RowKey<'a> {
     /// The final key, `users:1`.
     pub target: &'a [u8],
     /// The mapping's name, `users`.
@@ -23,17 +23,19 @@ pub fn has_prefix(prefix: &[u8], key: &[u8]) -> bool {
 }
 
 /// Takes `<prefix>{<name>:<id>}` apart.
-pub fn parse<'a>(prefix: &[u8], key: &'a [u8]) -> Result<StagedKey<'a>, NotStaged> {
+pub fn parse<'a>(prefix: &[u8], key: &'a [u8]) -> Result<RowKey<'a>, NotStaged> {
     if !has_prefix(prefix, key) || !key.ends_with(b"}") {
         return Err(NotStaged);
     }
     let target = key.get(prefix.len() + 1..key.len() - 1).ok_or(NotStaged)?;
-    let colon = target.iter().position(|&b| b == b':').ok_or(NotStaged)?;
+    plain(target).ok_or(NotStaged)
+}
+
+/// Takes `<name>:<id>` apart; `None` when it is something else.
+pub fn plain(target: &[u8]) -> Option<RowKey<'_>> {
+    let colon = target.iter().position(|&b| b == b':')?;
     let (name, id) = (&target[..colon], &target[colon + 1..]);
-    if name.is_empty() || id.is_empty() {
-        return Err(NotStaged);
-    }
-    Ok(StagedKey { target, name, id })
+    (!name.is_empty() && !id.is_empty()).then_some(RowKey { target, name, id })
 }
 
 /// `<prefix>{<target>}`.
@@ -56,6 +58,16 @@ impl fmt::Display for Show<'_> {
         const MOST: usize = 64;
         write!(f, "\"{}", self.0[..self.0.len().min(MOST)].escape_ascii())?;
         f.write_str(if self.0.len() > MOST { "…\"" } else { "\"" })
+    }
+}
+
+/// The same without the quotes: a key within a command that a person may type.
+pub struct Bare<'a>(pub &'a [u8]);
+
+impl fmt::Display for Bare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let shown = Show(self.0).to_string();
+        f.write_str(&shown[1..shown.len() - 1])
     }
 }
 

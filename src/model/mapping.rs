@@ -10,7 +10,8 @@ use super::certain;
 use super::shape::Shape;
 use super::table::{Kind, Table, TableColumn};
 use crate::config::suggest;
-use crate::config::{ConfigError, MappingConfig, Preload, Unmapped};
+use crate::config::{ConfigError, IdPattern, MappingConfig, OnDelete, PlainWrites};
+use crate::config::{Preload, Unmapped};
 use crate::model::form::Form;
 
 /// One mapped table. Column numbers are indexes of [`Mapping::columns`].
@@ -42,6 +43,12 @@ pub struct Mapping {
     pub negative_ttl: Duration,
     /// Rows that are loaded in the background at the start.
     pub preload: Preload,
+    /// What becomes of a write to a plain key.
+    pub plain_writes: PlainWrites,
+    /// What DEL and UNLINK of a plain key delete, where it is written through.
+    pub on_delete: OnDelete,
+    /// Which ids are its rows.
+    pub id_pattern: Option<IdPattern>,
     /// The key has a unique index, so that `ON CONFLICT` can name it.
     pub has_arbiter: bool,
     /// A plain table, whose rows are its own: not those of a view or of partitions.
@@ -136,6 +143,9 @@ impl Mapping {
             read_through: config.read_through,
             negative_ttl: Duration::from_millis(config.negative_ttl_ms),
             preload: config.preload.clone(),
+            plain_writes: config.plain_writes,
+            on_delete: config.on_delete,
+            id_pattern: config.id_pattern.clone(),
             has_arbiter: certain::has_arbiter(table, &key),
             is_table: table.kind == Kind::Table,
             watched: table.watched,

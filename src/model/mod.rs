@@ -6,6 +6,7 @@ pub mod change;
 pub mod disclosure;
 pub mod failure;
 pub mod form;
+pub mod id;
 pub mod input_syntax;
 pub mod key;
 pub mod mapping;

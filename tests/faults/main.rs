@@ -8,6 +8,9 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+/// Writes name the staged key.
+const KEYS: support::Keys = support::Keys::Staged;
+
 mod cluster;
 mod database;
 mod growth;

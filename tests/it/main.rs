@@ -8,6 +8,9 @@
 
 mod support;
 
+/// Writes name the staged key.
+const KEYS: support::Keys = support::Keys::Staged;
+
 mod clients;
 mod clients_give_up;
 mod clients_page;
@@ -29,6 +32,10 @@ mod sync_path;
 mod types;
 mod values;
 mod writes;
+
+// A write to the plain key.
+mod plain_deletes;
+mod plain_writes;
 
 // A read of a row that is not cached.
 mod read_edges;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::leftovers::escape_glob;
-use crate::command::{self, Reply, Write};
+use crate::command::{Reply, Write};
 use crate::host::ffi::{self, Args, Blocked, Closed, Ctx, Str, Value, Writable};
 use crate::host::module::{module, MainThread, Module};
 use crate::host::write::admit::{self, not_ready, refuse};
 use crate::host::write::submit::submit;
 use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::failure::Failure;
+use crate::model::id;
 use crate::model::mapping::Mapping;
 
 /// Keys looked at in one turn.
@@ -141,7 +142,7 @@ fn turn(ctx: &Ctx) {
     let reply = ctx.read(c"SCAN", &words.each_ref());
     let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
     let found = reply.element(1);
-    let is_ours = |key: &&[u8]| command::check_id(&mapping, &key[mapping.name.len() + 1..]).is_ok();
+    let is_ours = |key: &&[u8]| id::is_cached_row(&mapping, &key[mapping.name.len() + 1..]);
     let keys: Vec<&[u8]> = found.texts().into_iter().filter(is_ours).take(room).collect();
     {
         let mut running = RUNNING.get();

@@ -50,6 +50,12 @@ impl Writable<'_> {
         }
         self.call_raw(command, c"!CEv", &[args, &pointers(more)].concat())
     }
+
+    /// Runs a command with the arguments of another one and the rights of the context's user,
+    /// replicates it, and gives its client the reply, in the protocol that it speaks.
+    pub fn reply_by_writing(&self, command: &CStr, args: Args) {
+        self.call_raw(command, c"!CEM0v", &args.raw[1..]).give(self);
+    }
 }
 
 /// True when the server refuses a call since the key's slot is another node's, or is moving.

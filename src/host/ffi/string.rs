@@ -33,6 +33,16 @@ impl Str {
         Str(self.0)
     }
 
+    /// The server reads it as a whole number of 64 bits: HINCRBY takes it.
+    pub fn is_integer(&self) -> bool {
+        let mut number = 0;
+        // SAFETY: we hold a reference; `number` outlives the call.
+        unsafe {
+            raw::RedisModule_StringToLongLong.unwrap()(self.0.as_ptr(), &mut number)
+                == raw::REDISMODULE_OK as std::ffi::c_int
+        }
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: we hold a reference.
@@ -67,6 +77,11 @@ impl<'a> Args<'a> {
     /// The number of arguments, the name included.
     pub fn len(self) -> usize {
         self.raw.len()
+    }
+
+    /// The command that these arguments are, where the name was put before it.
+    pub fn behind_name(self) -> Args<'a> {
+        Args { raw: &self.raw[1..] }
     }
 
     /// The `at`th argument.

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::load::{self, Reading, SharedReading};
-use crate::command;
 use crate::host::ffi::{Args, Closed, Ctx, Kind, Row, Str, Value};
 use crate::host::module::negative::{self, Known};
 use crate::host::module::{module, Module};
 use crate::host::write::synchronous;
 use crate::host::write::{admit, completion, timeout};
 use crate::model::failure::Failure;
-use crate::model::input_syntax::InputSyntax;
+use crate::model::id::{self, Id};
 use crate::model::mapping::Mapping;
 
 /// A row that is to be loaded.
@@ -94,7 +93,7 @@ fn look(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Found, Fa
         }
         let colon = name.iter().position(|&b| b == b':').unwrap_or(name.len());
         let mapping = admit::named(&*admit::mappings(module)?, &name[..colon])?;
-        if !can_be(&mapping, &name[colon + 1..]) {
+        if id::of(&mapping, &name[colon + 1..]) == Id::Never {
             continue;
         }
         match negative::take(name) {
@@ -113,17 +112,6 @@ fn look(ctx: &Ctx, module: &Module, args: Args, keys: usize) -> Result<Found, Fa
         admit::ready_for(module, loads)?;
     }
     Ok((found, there))
-}
-
-/// The id can be one of the mapping's, as far as that is certain without the database.
-fn can_be(mapping: &Mapping, id: &[u8]) -> bool {
-    let is_whole = |syntax| matches!(syntax, InputSyntax::Integer(..));
-    let parts = id.splitn(mapping.key_len, |&b| b == b':');
-    command::check_id(mapping, id).is_ok()
-        && parts.zip(&mapping.columns).all(|(part, column)| {
-            // However PostgreSQL reads whole numbers, one has a digit.
-            !is_whole(column.info.input) || part.iter().any(u8::is_ascii_digit)
-        })
 }
 
 /// The server waits, for `sync_timeout_ms` at most.

@@ -3,21 +3,38 @@
 use std::sync::Arc;
 
 use super::misspelt;
+use super::plain::Written;
 use crate::command;
 use crate::config::limits::Limit;
 use crate::config::suggest;
+use crate::config::PlainWrites;
 use crate::host::ffi::{Ctx, Value};
 use crate::host::module::Module;
 use crate::model::failure::Failure;
-use crate::model::key::{self, Show, StagedKey};
+use crate::model::id::Id;
+use crate::model::key::{self, Bare, RowKey, Show};
 use crate::model::mapping::{Mapping, Mappings};
+use crate::pg::catalog::PlainKey;
+
+/// The mapping and the parts of a key that a command of ours writes to.
+pub fn row<'a>(
+    ctx: &Ctx,
+    module: &Module,
+    written: Written,
+    key: &'a [u8],
+) -> Result<(Arc<Mapping>, RowKey<'a>), Failure> {
+    match written {
+        Written::Plain(of) => plain(ctx, module, of, key),
+        Written::Staged | Written::Elsewhere => staged(ctx, module, key),
+    }
+}
 
 /// The mapping and the parts of a staged key, or why it can't be written now.
 pub fn staged<'a>(
     ctx: &Ctx,
     module: &Module,
     key: &'a [u8],
-) -> Result<(Arc<Mapping>, StagedKey<'a>), Failure> {
+) -> Result<(Arc<Mapping>, RowKey<'a>), Failure> {
     let prefix = &module.config.prefix;
     let staged = key::parse(prefix.as_bytes(), key).map_err(|key::NotStaged| {
         if let Some(target) = misspelt::target(module, key) {
@@ -29,12 +46,49 @@ pub fn staged<'a>(
     let mapping = named(&*mappings(module)?, staged.name)?;
     command::check_id(&mapping, staged.id).map_err(Failure::Input)?;
     in_our_database(ctx, module)?;
-    if ctx.flags().is_cluster() && staged.target.iter().any(|b| matches!(b, b'{' | b'}')) {
-        let problem = "an id with { or } is in another slot than its staged key";
-        return Err(Failure::Input(problem.into()));
-    }
+    may_be_here(ctx, staged.target)?;
     ready(module)?;
     Ok((mapping, staged))
+}
+
+/// The same of a plain key.
+fn plain<'a>(
+    ctx: &Ctx,
+    module: &Module,
+    plain: PlainKey,
+    key: &'a [u8],
+) -> Result<(Arc<Mapping>, RowKey<'a>), Failure> {
+    let Some(row) = key::plain(key) else {
+        return Err(Failure::Input(format!("{} is no row's key", Show(key))));
+    };
+    let name = String::from_utf8_lossy(row.name);
+    if plain.writes == PlainWrites::Refuse {
+        let staged = key::staged(module.config.prefix.as_bytes(), key);
+        let problem = format!("{} is a row of {name:?}; write to {}", Bare(key), Bare(&staged));
+        return Err(Failure::Input(problem));
+    }
+    if plain.id == Id::Ambiguous {
+        return Err(Failure::Input(format!(
+            "{} may be another program's key; say by id_pattern which ids are rows of {name:?}",
+            Show(key)
+        )));
+    }
+    let mapping = named(&*mappings(module)?, row.name)?;
+    command::check_id(&mapping, row.id).map_err(Failure::Input)?;
+    in_our_database(ctx, module)?;
+    may_be_here(ctx, key)?;
+    ready(module)?;
+    Ok((mapping, row))
+}
+
+/// In a cluster a key and its staged key are in one slot.
+fn may_be_here(ctx: &Ctx, target: &[u8]) -> Result<(), Failure> {
+    match ctx.flags().is_cluster() && target.iter().any(|b| matches!(b, b'{' | b'}')) {
+        true => {
+            Err(Failure::Input("an id with { or } is in another slot than its staged key".into()))
+        }
+        false => Ok(()),
+    }
 }
 
 /// The mappings, when the catalog has been read.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
 use super::pending::pending;
+use super::plain::{self, Written};
 use super::server_errors::{no_permission, wrong_arity, WRONG_TYPE};
-use super::stage::{stage, stage_with_key};
+use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
 use super::{cache_only, misspelt, rights, synchronous};
 use crate::command::{self, Reply, Write};
@@ -29,21 +30,31 @@ pub fn hset(ctx: &Writable, args: Args, plain: &CStr) -> Option<Value> {
     run(ctx, args, plain, |mapping, id, args| command::hset(mapping, id, args.from(2)))
 }
 
-/// Any write of one staged key, `args[1]`. `plain` is the server's command.
+/// Any write of one row, whose key is `args[1]`. `plain` is the server's command.
 pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
-    let admitted = admit::staged(ctx, module, args.get(1)).and_then(|(mapping, staged)| {
-        let write = parse(&mapping, staged.id, args).map_err(Failure::Input)?;
-        Ok((mapping, staged, write))
+    let written = plain::written(ctx, module, args.get(1));
+    if written == Written::Elsewhere {
+        return plain::run_elsewhere(ctx, plain, args);
+    }
+    let admitted = admit::row(ctx, module, written, args.get(1)).and_then(|(mapping, row)| {
+        let write = parse(&mapping, row.id, args).map_err(Failure::Input)?;
+        Ok((mapping, row, write))
     });
-    let (mapping, staged, mut write) = match admitted {
+    let (mapping, row, mut write) = match admitted {
         Ok(admitted) => admitted,
         Err(failure) => {
             let refusal = refuse(module, &failure);
             return Some(acknowledge_refusal(ctx, module, args, plain, refusal));
         }
     };
-    let acknowledgement = match admit_operation(ctx, args, plain, staged.target, &write) {
+    if let Written::Plain(_) = written {
+        // On a staged key the server itself asks, when it runs the command.
+        if let Err(refusal) = plain::may_run(ctx, plain, args) {
+            return Some(refusal);
+        }
+    }
+    let acknowledgement = match admit_operation(ctx, args, plain, row.target, &write) {
         Ok(acknowledgement) => acknowledgement,
         Err(refusal) => return Some(refusal),
     };
@@ -52,7 +63,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
     } else if write.cache.is_some() {
         write.reply = Reply::Changed;
     }
-    if ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
+    if ctx.open(&Str::new(row.target)).kind() == Kind::Other {
         let refusal = Value::error(WRONG_TYPE);
         if let Some(acknowledgement) = acknowledgement {
             acknowledgement.send(ctx, module, &refusal);
@@ -61,18 +72,21 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
     }
     if let Some(cache) = &write.cache {
         // Behind the writes that are on their way to this key, or at once.
-        if pending().has(staged.target) {
-            return send(ctx, module, &mapping, staged.target, write, acknowledgement);
+        if pending().has(row.target) {
+            return send(ctx, module, &mapping, row.target, write, acknowledgement);
         }
-        let value = module.apply(|| cache_only::run(ctx, staged.target, cache, &write.reply));
+        let value = module.apply(|| cache_only::run(ctx, row.target, cache, &write.reply));
         if let Some(acknowledgement) = acknowledgement {
             acknowledgement.send(ctx, module, &value);
         }
         return Some(value);
     }
-    let staged_reply = match sets_the_whole_row(&mapping, &write) {
-        true => stage_with_key(ctx, module, args, plain, &mapping, staged.id),
-        false => stage(ctx, module, args, plain, &[]),
+    let staged_reply = match written {
+        Written::Plain(_) => stage_plain(ctx, module, args, plain, row.target, &write),
+        _ if sets_the_whole_row(&mapping, &write) => {
+            stage_with_key(ctx, module, args, plain, &mapping, row.id)
+        }
+        _ => stage(ctx, module, args, plain),
     };
     match staged_reply {
         Err(refusal) => return Some(refusal),
@@ -81,7 +95,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         Ok(Value::Bytes(text)) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
         Ok(_) => {}
     }
-    send(ctx, module, &mapping, staged.target, write, acknowledgement)
+    send(ctx, module, &mapping, row.target, write, acknowledgement)
 }
 
 /// What the user needs rights for besides the staged command itself: rgsync's operation, and the
@@ -117,10 +131,13 @@ fn acknowledge_refusal(
         true => command::uuid(args.from(2)),
         false => &[],
     };
-    let staged = key::parse(module.config.prefix.as_bytes(), args.get(1));
-    let target = match staged {
+    let name = args.get(1);
+    let target = match key::parse(module.config.prefix.as_bytes(), name) {
         Ok(staged) => Some(staged.target),
-        Err(key::NotStaged) => misspelt::target(module, args.get(1)),
+        Err(key::NotStaged) => {
+            let is_plain = module.catalog.plain_key(name).is_some();
+            misspelt::target(module, name).or(is_plain.then_some(name))
+        }
     };
     let is_ours = ctx.db() == module.config.db;
     if let (Some(target), true) = (target, is_ours && ctx.may_run(plain, &args.strings(1))) {

@@ -11,7 +11,7 @@ use super::replies::Before;
 use super::waiter::{Completed, Loaded, Waiter};
 use super::{cache_only, compare, external, importing_slots, kept_change, merge, replies};
 use crate::engine::{JobId, RowState, Settled};
-use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
+use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Kind, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
 use crate::host::module::{latency, module, negative, MainThread, Module};
 use crate::model::failure::Failure;
@@ -234,10 +234,10 @@ fn change(
     pendings: &[Option<Pending>],
     before: &Before,
 ) {
-    if is_last
-        && is_visible
-        && merge::rename(ctx, &staged_key(module, settled), target, settled, pendings, before)
-    {
+    // A write of a plain key has left none.
+    let staged = staged_key(module, settled);
+    let is_staged = is_last && ctx.open(&staged).kind() != Kind::Empty;
+    if is_staged && is_visible && merge::rename(ctx, &staged, target, settled, pendings, before) {
         return;
     }
     match &settled.state {
@@ -256,8 +256,8 @@ fn change(
         }
         RowState::Present(_) | RowState::Unchanged => {}
     }
-    if is_last {
-        ctx.call(c"UNLINK", &[&staged_key(module, settled)]);
+    if is_staged {
+        ctx.call(c"UNLINK", &[&staged]);
     }
 }
 

@@ -8,6 +8,9 @@ use crate::model::key::Show;
 /// What Redis says of a key of another type.
 pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
+/// What Redis says of a key that RESTORE would overwrite.
+pub const BUSY_KEY: &str = "BUSYKEY Target key name already exists.";
+
 /// A command with too few or too many arguments.
 pub fn wrong_arity(plain: &CStr) -> Value {
     let name = plain.to_string_lossy().to_lowercase();

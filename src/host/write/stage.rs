@@ -4,9 +4,12 @@
 use std::ffi::CStr;
 
 use super::field_names;
+use super::plain;
 use super::server_errors::no_permission;
+use crate::command::Write;
 use crate::host::ffi::{Args, Str, Value, Writable};
 use crate::host::module::{MainThread, Module};
+use crate::model::key;
 use crate::model::mapping::Mapping;
 
 /// Bytes; keys are shorter.
@@ -59,47 +62,97 @@ pub fn stage_with_key(
     let parts: Vec<Str> = id.splitn(mapping.key_len, |&b| b == b':').map(Str::new).collect();
     let key = fields.iter().zip(&parts).filter_map(|(field, part)| Some([field.as_ref()?, part]));
     let key: Vec<&Str> = key.flatten().collect();
-    stage(ctx, module, args, plain, &key)
+    stage_by(ctx, module, plain, &args.strings(1), By::User(args, &key))
 }
 
-/// Runs the client's own command on the staged key, with Redis' own checks of its arguments, and with
-/// `more` fields and values. Returns the command's reply on the staged key, or the error: then nothing
-/// has changed.
-pub fn stage(
+/// Runs the client's own command on the staged key, with Redis' own checks of its arguments. Returns the
+/// command's reply on the staged key, or the error: then nothing has changed.
+pub fn stage(ctx: &Writable, module: &Module, args: Args, plain: &CStr) -> Result<Value, Value> {
+    stage_by(ctx, module, plain, &args.strings(1), By::User(args, &[]))
+}
+
+/// The same for a write of a plain key, by a client that may. Most leave no staged key: the arguments
+/// are checked. But in a cluster the node that a slot moves to knows of a write on its way here by the
+/// staged key only.
+pub fn stage_plain(
     ctx: &Writable,
     module: &Module,
     args: Args,
     plain: &CStr,
-    more: &[&Str],
+    target: &[u8],
+    write: &Write,
 ) -> Result<Value, Value> {
+    let words = args.strings(1);
+    if write.kept_change.is_some() || plain == c"HINCRBYFLOAT" {
+        // What the server makes of the number is known when it has done it.
+        let staged = staged(module, target);
+        let words: Vec<&Str> = std::iter::once(&staged).chain(words.into_iter().skip(1)).collect();
+        return stage_by(ctx, module, plain, &words, By::Module);
+    }
+    if plain == c"HINCRBY" {
+        plain::check_increment(words[2])?;
+    }
+    note(ctx, module, target, plain);
+    Ok(Value::OK)
+}
+
+/// With whose rights a staged key is written.
+enum By<'a> {
+    /// The client's, who has given these arguments; and these follow.
+    User(Args<'a>, &'a [&'a Str]),
+    /// The module's: the client has been asked for its rights to the plain key.
+    Module,
+}
+
+/// `words`: the staged key, and the arguments behind it.
+fn stage_by(
+    ctx: &Writable,
+    module: &Module,
+    plain: &CStr,
+    words: &[&Str],
+    by: By,
+) -> Result<Value, Value> {
+    let staged = words[0];
     // These look at what is there, and what another write has staged is not what is there.
     let looks = plain == c"HINCRBY" || plain == c"HINCRBYFLOAT" || plain == c"HSETNX";
-    if looks {
-        let key = args.strings(1);
-        if ctx.open(key[0]).has(key[1]) {
-            if !ctx.may_run(plain, &key) {
-                return Err(no_permission(plain, key[0].as_bytes()));
-            }
-            module.apply(|| {
-                // Emptied, the key would be gone, and missing where its slot moves to another node.
-                let sign = [key[0], &Str::new(b"#"), &Str::new(plain.to_bytes())];
-                ctx.call(c"HSET", &sign);
-                ctx.call(c"HDEL", &key[..2]);
-            });
+    if looks && ctx.open(staged).has(words[1]) {
+        if matches!(by, By::User(..)) && !ctx.may_run(plain, words) {
+            return Err(no_permission(plain, staged.as_bytes()));
         }
+        module.apply(|| {
+            // Emptied, the key would be gone, and missing where its slot moves to another node.
+            let sign = [staged, &Str::new(b"#"), &Str::new(plain.to_bytes())];
+            ctx.call(c"HSET", &sign);
+            ctx.call(c"HDEL", &words[..2]);
+        });
     }
-    let (reply, mut noticed) = staging(args.get(1), || ctx.call_as_user(plain, args, more));
+    let call = || match by {
+        By::User(args, more) => ctx.call_as_user(plain, args, more),
+        By::Module => ctx.call(plain, words),
+    };
+    let (reply, mut noticed) = staging(staged.as_bytes(), call);
     if let Some(refusal) = reply.refusal() {
         return Err(refusal);
     }
     // HDEL finds nothing to delete, or leaves nothing.
     if plain == c"HDEL" {
-        noticed = mark(ctx, args.get(1), plain);
+        noticed = mark(ctx, staged.as_bytes(), plain);
     }
     match noticed {
         true => Ok(reply.value()),
         false => Err(Value::error("ERR writethrough: the server announced no change of the key")),
     }
+}
+
+/// Says what is on its way to a plain key, where somebody else has to see it.
+pub fn note(ctx: &Writable, module: &Module, target: &[u8], plain: &CStr) {
+    if ctx.flags().is_cluster() {
+        mark(ctx, staged(module, target).as_bytes(), plain);
+    }
+}
+
+fn staged(module: &Module, target: &[u8]) -> Str {
+    Str::new(&key::staged(module.config.prefix.as_bytes(), target))
 }
 
 /// Makes a staged key that says what is on its way, for commands that leave none.

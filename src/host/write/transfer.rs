@@ -7,42 +7,78 @@ use std::ffi::CStr;
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
 use super::pending::pending;
-use super::server_errors::{wrong_arity, WRONG_TYPE};
+use super::plain::{self, Written};
+use super::server_errors::{wrong_arity, BUSY_KEY, WRONG_TYPE};
 use super::stage::staging;
 use super::synchronous;
-use crate::command::{self, Reply};
+use crate::command::{self, Reply, Write};
 use crate::host::ffi::{Args, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
+use crate::model::key;
 
-/// Runs `plain`, which makes the staged key `args[at]`, and writes the hash through. `undo` is
-/// called when it is refused.
+/// Runs `plain`, which makes the row's key `args[at]`, and writes the hash through. A plain key is not made
+/// before the row is written: its staged key takes its place. `undo` is called with the arguments when the
+/// write is refused.
 pub fn run(
     ctx: &Writable,
     args: Args,
     plain: &CStr,
     at: usize,
-    undo: fn(&Writable, Args),
+    undo: fn(&Writable, &[&Str]),
 ) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     if args.len() <= at {
         return Some(wrong_arity(plain));
     }
-    let staged = args.get(at);
-    if let Err(failure) = admit::staged(ctx, module, staged) {
-        return Some(refuse(module, &failure));
+    let name = args.get(at);
+    let db = module.config.db;
+    let copied_to = copied_to(args, plain);
+    let made_in = copied_to.as_deref().map_or(Some(ctx.db()), |db| db.parse().ok());
+    let written = plain::written_in(made_in.unwrap_or(-1), module, name);
+    // A hash that gets its own name is not written.
+    let is_same = matches!(written, Written::Plain(_)) && at == 2 && args.get(1) == name;
+    if written == Written::Elsewhere || is_same {
+        return plain::run_elsewhere(ctx, plain, args);
     }
-    if let Some(db) = copied_to(args, plain, module.config.db) {
+    let admitted = admit::row(ctx, module, written, name);
+    let staged = match admitted {
+        Ok((_, row)) => Str::new(&key::staged(module.config.prefix.as_bytes(), row.target)),
+        Err(failure) => return Some(refuse(module, &failure)),
+    };
+    if copied_to.is_some_and(|_| made_in != Some(db)) {
         let problem = format!("staged keys are written through in another database than {db}");
         return Some(refuse(module, &Failure::Input(problem)));
     }
-    let (reply, noticed) = staging(staged, || ctx.call_as_user(plain, args, &[]));
+    let mut words = args.strings(1);
+    let replace = Str::new(b"REPLACE");
+    let mut command = plain;
+    if let Written::Plain(_) = written {
+        if let Err(refusal) = plain::may_run(ctx, plain, args) {
+            return Some(refusal);
+        }
+        match keeps_what_is_there(ctx, module, plain, &words, name) {
+            Ok(false) => {}
+            Ok(true) if plain == c"RESTORE" => return Some(Value::error(BUSY_KEY)),
+            Ok(true) => return Some(Value::Integer(0)),
+            Err(refusal) => return Some(refusal),
+        }
+        // What another write has staged is not what is there.
+        command = if plain == c"RENAMENX" { c"RENAME" } else { plain };
+        words.extend((plain == c"COPY" || plain == c"RESTORE").then_some(&replace));
+        words[at - 1] = &staged;
+    }
+    let call = || match written {
+        Written::Plain(_) => ctx.call(command, &words),
+        _ => ctx.call_as_user(plain, args, &[]),
+    };
+    let (reply, noticed) = staging(staged.as_bytes(), call);
     if let Some(refusal) = reply.refusal() {
         return Some(refusal);
     }
     // A time that is over: the server makes no key.
-    if plain == c"RESTORE" && ctx.open(&Str::new(staged)).kind() == Kind::Empty {
+    if plain == c"RESTORE" && ctx.open(&staged).kind() == Kind::Empty {
         return Some(Value::OK);
     }
     let done = match plain.to_bytes() {
@@ -51,35 +87,67 @@ pub fn run(
         // RENAMENX and COPY that found the staged key there have changed nothing.
         _ => return Some(Value::Integer(reply.integer())),
     };
-    let result = whole_hash(ctx, module, staged, done, By::Client);
+    let result = whole_hash(ctx, module, staged.as_bytes(), done, By::Client);
     if result.is_err() {
-        module.apply(|| undo(ctx, args));
+        module.apply(|| undo(ctx, &words));
     }
     Some(result.unwrap_or_else(|error| error))
 }
 
-/// The database that `COPY … DB n` names, when it is another one.
-fn copied_to(args: Args, plain: &CStr, expected: i32) -> Option<String> {
+/// True when the command leaves a row alone that is there. The database says whether one is that isn't
+/// cached.
+fn keeps_what_is_there(
+    ctx: &Writable,
+    module: &Module,
+    plain: &CStr,
+    words: &[&Str],
+    target: &[u8],
+) -> Result<bool, Value> {
+    let replaces = words
+        .iter()
+        .skip(2)
+        .any(|word| plain != c"RENAMENX" && word.as_bytes().eq_ignore_ascii_case(b"REPLACE"));
+    if plain == c"RENAME" || replaces {
+        return Ok(false);
+    }
+    // What can't be renamed or copied is refused by the server itself.
+    if plain != c"RESTORE" && ctx.open(words[0]).kind() == Kind::Empty {
+        return Ok(false);
+    }
+    if ctx.open(&Str::new(target)).kind() != Kind::Empty {
+        return Ok(true);
+    }
+    let written = plain::written(ctx, module, target);
+    let (mapping, row) =
+        admit::row(ctx, module, written, target).map_err(|f| refuse(module, &f))?;
+    let read = Write::read(Reply::Found);
+    match synchronous::wait(ctx, module, &mapping, row.target, read, None) {
+        Value::Integer(found) => Ok(found != 0),
+        refusal => Err(refusal),
+    }
+}
+
+/// The database that `COPY … DB n` names.
+fn copied_to(args: Args, plain: &CStr) -> Option<String> {
     let given: Vec<&[u8]> = args.from(0).collect();
     let at = given.iter().skip(3).position(|arg| arg.eq_ignore_ascii_case(b"DB"))?;
     let db = String::from_utf8_lossy(given.get(at + 4)?).into_owned();
-    (plain.to_bytes() == b"COPY" && db != expected.to_string()).then_some(db)
+    (plain.to_bytes() == b"COPY").then_some(db)
 }
 
 /// Gives a renamed key its old name back.
-pub fn undo_rename(ctx: &Writable, args: Args) {
-    let names = args.strings(1);
+pub fn undo_rename(ctx: &Writable, names: &[&Str]) {
     ctx.call(c"RENAME", &[names[1], names[0]]);
 }
 
 /// Removes a copy.
-pub fn undo_copy(ctx: &Writable, args: Args) {
-    ctx.call(c"UNLINK", &[args.strings(2)[0]]);
+pub fn undo_copy(ctx: &Writable, names: &[&Str]) {
+    ctx.call(c"UNLINK", &[names[1]]);
 }
 
 /// Removes what was restored.
-pub fn undo_restore(ctx: &Writable, args: Args) {
-    ctx.call(c"UNLINK", &[args.strings(1)[0]]);
+pub fn undo_restore(ctx: &Writable, names: &[&Str]) {
+    ctx.call(c"UNLINK", &[names[0]]);
 }
 
 /// On whose behalf a whole hash is written.

@@ -1,17 +1,20 @@
 //! The mappings as the database's catalog confirms them.
 
 pub mod describe;
+mod plain_keys;
 mod preload;
 pub mod shape;
 pub mod types;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postgres::Client;
 
 use self::describe::FINGERPRINT;
+use self::plain_keys::Any;
+pub use self::plain_keys::PlainKey;
 use super::connect::session::Session;
 use super::error::explain;
 use crate::config::{ConfigError, MappingConfig};
@@ -39,8 +42,7 @@ pub struct Catalog {
     reshapings: AtomicU64,
     /// Told of each of them. By any thread.
     notify: fn(),
-    /// Some mapping of the document reads through.
-    reads_through: AtomicBool,
+    any: Any,
     /// One reads at a time, so that what was read last is the newest.
     reading: Mutex<()>,
 }
@@ -63,7 +65,8 @@ impl Catalog {
     /// A catalog for the document's mappings, not read yet.
     /// `notify` is called, by any thread, when values have another text.
     pub fn new(configs: Vec<MappingConfig>, notify: fn()) -> Catalog {
-        let reads_through = configs.iter().any(|config| config.read_through).into();
+        let any = Any::default();
+        any.set(&configs);
         let state = State { configs: Arc::new(configs), read: None, reshaped: HashSet::new() };
         Catalog {
             state: Mutex::new(state),
@@ -71,28 +74,13 @@ impl Catalog {
             reshaped_at: AtomicU64::new(0),
             reshapings: AtomicU64::new(0),
             notify,
-            reads_through,
+            any,
             reading: Mutex::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Some mapping of the document reads through.
-    pub fn any_reads_through(&self) -> bool {
-        self.reads_through.load(Ordering::Relaxed)
-    }
-
-    /// A final key of a mapping that reads through, by the document.
-    pub fn reads_through(&self, key: &[u8]) -> bool {
-        if !self.any_reads_through() {
-            return false;
-        }
-        let Some(colon) = key.iter().position(|&b| b == b':') else { return false };
-        let is_its = |m: &MappingConfig| m.read_through && m.name().as_bytes() == &key[..colon];
-        self.state().configs.iter().any(is_its)
     }
 
     /// The document's mappings.
@@ -158,8 +146,7 @@ impl Catalog {
         }
         state.read = Some(Ok(mappings.clone()));
         if let Some(configs) = configs.filter(|configs| *configs != *state.configs) {
-            let reads_through = configs.iter().any(|config| config.read_through);
-            self.reads_through.store(reads_through, Ordering::Relaxed);
+            self.any.set(&configs);
             state.configs = Arc::new(configs);
             self.oldest.store(oldest, Ordering::Release);
         }

@@ -6,6 +6,7 @@ use serde_json::{json, Map, Value};
 
 use super::database::Database;
 use super::find;
+use super::keys::mapped;
 use super::postgres_server::PostgresServer;
 use super::redis_server::{quoted, RedisServer};
 use super::stack::Stack;
@@ -158,7 +159,8 @@ impl Builder {
             let db = url.split_once('@').expect("a URL with a user").1;
             text.replace("@URL@", &url).replace("@DB@", db)
         };
-        let mut document = json!({ "url": database.url(), "mappings": self.mappings });
+        let mappings: Vec<Value> = self.mappings.into_iter().map(mapped).collect();
+        let mut document = json!({ "url": database.url(), "mappings": mappings });
         for (name, value) in self.options {
             document[&name] = value.as_str().map(|text| fill(text).into()).unwrap_or(value);
         }

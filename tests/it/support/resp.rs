@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::eventually::DEADLINE;
+use super::keys::spelt;
 
 #[derive(Clone, PartialEq)]
 pub enum Reply {
@@ -159,8 +160,9 @@ impl Conn {
     pub fn try_send(&mut self, args: &[impl AsRef<[u8]>]) -> std::io::Result<()> {
         let mut wire = format!("*{}\r\n", args.len()).into_bytes();
         for arg in args {
-            wire.extend(format!("${}\r\n", arg.as_ref().len()).bytes());
-            wire.extend(arg.as_ref());
+            let arg = spelt(args[0].as_ref(), arg.as_ref());
+            wire.extend(format!("${}\r\n", arg.len()).bytes());
+            wire.extend(&*arg);
             wire.extend(b"\r\n");
         }
         self.stream.write_all(&wire)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Phase, Scan, PAUSE, SYNC};
-use crate::command::{self, Reply, Write};
+use crate::command::{Reply, Write};
 use crate::host::cache::{leftovers, position};
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, Writable, ASK_AGAIN};
 use crate::host::module::{module, Module};
@@ -12,6 +12,7 @@ use crate::host::write::pending::pending;
 use crate::host::write::submit::submit;
 use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::failure::Failure;
+use crate::model::id;
 use crate::model::mapping::{Mapping, Mappings};
 
 /// Keys looked at in one turn.
@@ -81,7 +82,7 @@ fn read_cached(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
     let Some(colon) = key.iter().position(|&b| b == b':') else { return };
     let Some(mapping) = mappings.get(&key[..colon]) else { return };
     if ctx.open(&Str::new(key)).kind() != Kind::Hash
-        || command::check_id(mapping, &key[colon + 1..]).is_err()
+        || !id::is_cached_row(mapping, &key[colon + 1..])
     {
         return;
     }

@@ -1,0 +1,110 @@
+//! What becomes of a write to a plain key, `users:1`.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer};
+use serde::Deserialize;
+
+/// What becomes of a write to a plain key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum PlainWrites {
+    /// It changes the cache only.
+    #[default]
+    Allow,
+    /// It is refused: the cache can't be changed past the database.
+    Refuse,
+    /// It is written through, as one to the staged key is.
+    Through,
+}
+
+/// What DEL and UNLINK of a plain key delete, where plain keys are written through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum OnDelete {
+    /// The cached hash.
+    #[default]
+    Evict,
+    /// The row, and the cached hash.
+    Delete,
+}
+
+/// Which ids are rows of a mapping, as a regular expression that the whole id must match.
+#[derive(Clone)]
+pub struct IdPattern {
+    text: String,
+    whole: regex::bytes::Regex,
+}
+
+impl IdPattern {
+    /// True when the whole id matches.
+    pub fn matches(&self, id: &[u8]) -> bool {
+        self.whole.is_match(id)
+    }
+
+    /// As it is written in the document.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for IdPattern {
+    fn eq(&self, other: &IdPattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Debug for IdPattern {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:?}", self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for IdPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<IdPattern, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Alone first: a pattern like `a)(b` is none, whatever stands around it.
+        let whole = regex::bytes::Regex::new(&text)
+            .and_then(|_| regex::bytes::Regex::new(&format!("^(?:{text})$")));
+        match whole {
+            Ok(whole) => Ok(IdPattern { text, whole }),
+            Err(e) => {
+                // The library draws an arrow under the place, on lines of its own.
+                let lines = e.to_string();
+                let reason = lines.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                Err(de::Error::custom(format!("{text:?} is no regular expression: {reason}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Result<IdPattern, String> {
+        serde_json::from_value(text.into()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_whole_id_has_to_match() {
+        let digits = pattern("[0-9]+|new").unwrap();
+        assert!(digits.matches(b"12") && digits.matches(b"new"));
+        assert!(!digits.matches(b"1:idx") && !digits.matches(b"x1") && !digits.matches(b"1\n"));
+        assert!(!digits.matches(b"") && !digits.matches(b"\xff"));
+    }
+
+    #[test]
+    fn what_is_no_pattern() {
+        assert_eq!(
+            pattern("a)(b").unwrap_err(),
+            r#""a)(b" is no regular expression: unopened group"#
+        );
+        assert_eq!(
+            pattern("[0-9").unwrap_err(),
+            r#""[0-9" is no regular expression: unclosed character class"#
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! Plain keys, `users:1`, of mappings whose `plain_writes` is `refuse` or `through`.
+
+use std::ffi::CStr;
+
+use super::misspelt;
+use super::server_errors::no_permission;
+use crate::host::ffi::{Args, Ctx, KeyChange, Str, Value, Writable};
+use crate::host::module::Module;
+use crate::model::key;
+use crate::pg::catalog::PlainKey;
+
+/// What a command of ours writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A staged key; or something that is none, which its writer is told.
+    Staged,
+    /// A plain key.
+    Plain(PlainKey),
+    /// A key of another database: an ordinary one.
+    Elsewhere,
+}
+
+/// What this key is, in the database of the context.
+pub fn written(ctx: &Ctx, module: &Module, name: &[u8]) -> Written {
+    written_in(ctx.db(), module, name)
+}
+
+/// What this key is, in this database.
+pub fn written_in(db: i32, module: &Module, name: &[u8]) -> Written {
+    let is_staged = key::has_prefix(module.config.prefix.as_bytes(), name)
+        || misspelt::target(module, name).is_some();
+    match module.catalog.plain_key(name) {
+        _ if is_staged => Written::Staged,
+        None => Written::Staged,
+        Some(_) if db != module.config.db => Written::Elsewhere,
+        Some(plain) => Written::Plain(plain),
+    }
+}
+
+/// The user of a plain key needs the rights of the plain command.
+pub fn may_run(ctx: &Ctx, plain: &CStr, args: Args) -> Result<(), Value> {
+    let words = args.strings(1);
+    match ctx.may_run(plain, &words) {
+        true => Ok(()),
+        false => Err(no_permission(plain, words[0].as_bytes())),
+    }
+}
+
+/// In another database the plain command is run, and answers.
+pub fn run_elsewhere(ctx: &Writable, plain: &CStr, args: Args) -> Option<Value> {
+    ctx.reply_by_writing(plain, args);
+    None
+}
+
+/// A plain key was changed past the database, by what the filter doesn't know: another module's
+/// calls, MOVE from another database, a field that has expired. It becomes its row again.
+pub fn changed(module: &Module, change: &KeyChange) {
+    if module.catalog.plain_key(change.key).is_some() && change.db() == module.config.db {
+        module.stale_keys.add(change.key);
+    }
+}
+
+/// The server's own check of an increment, which the database may read in another way.
+pub fn check_increment(n: &Str) -> Result<(), Value> {
+    match n.is_integer() {
+        true => Ok(()),
+        false => Err(Value::error("ERR value is not an integer or out of range")),
+    }
+}
