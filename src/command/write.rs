@@ -1,6 +1,7 @@
 //! What a command asks for, in terms of the mapping.
 
 use crate::model::action::{Action, Bytes};
+use crate::model::mapping::Mapping;
 
 /// A write, in terms of the mapping.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,6 +104,18 @@ impl Write {
     /// It reads the row and changes nothing, neither in the database nor in Redis.
     pub fn only_looks(&self) -> bool {
         self.action == Action::Read && self.kept_change.is_none() && self.cache.is_none()
+    }
+
+    /// What sets some columns sets the others to their defaults, and is answered as where there is nothing.
+    pub fn replaces(&mut self, mapping: &Mapping) {
+        let has_values = mapping.columns.len() > mapping.key_len;
+        match std::mem::replace(&mut self.action, Action::Pass) {
+            Action::Upsert(sets) if has_values => self.action = Action::Replace(sets),
+            other => self.action = other,
+        }
+        if let Reply::NewFields(named) = &self.reply {
+            self.reply = Reply::Number(named.len() as i64);
+        }
     }
 
     /// Reads the row into the cache.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::cache::{in_sync, leftovers, load_all, preload, sessions};
 use super::commands;
 use super::ffi::{self, log, Event, Level, OnLoad};
-use super::module::{module, negative, Inbox, Module, StaleKeys};
+use super::module::{module, multi, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
-use super::read;
 use super::write::completion;
 use super::write::pending::pending;
+use super::write::replacement;
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
@@ -226,7 +226,10 @@ pub fn event(event: Event) {
             }
             leftovers::swapped(module, a, b);
         }
-        Event::ClientGone(client) => read::client_gone(client),
+        Event::ClientGone(client) => {
+            multi::client_gone(client);
+            replacement::client_gone(client);
+        }
         Event::Loaded => {
             pending().came_back();
             in_sync::check_all();

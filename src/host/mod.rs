@@ -13,10 +13,10 @@ use std::ffi::{c_int, CStr};
 
 use cache::{leftovers, sessions};
 use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
-use module::module;
+use module::{module, multi};
 use operator::{loaded_twice, report};
 use write::filter::Sent;
-use write::{external_change, importing_slots, plain, stage, touched};
+use write::{external_change, importing_slots, plain, replacement, stage, touched};
 
 use crate::command::rewrite;
 use crate::model::key;
@@ -32,6 +32,13 @@ impl ffi::Host for Server {
     /// Gives a read or a write of ours a context that can be blocked: the module's own command.
     fn filter(command: &mut Filtered) {
         let Some(module) = module() else { return };
+        let is_plain = module.catalog.any_plain_writes();
+        if is_plain || module.catalog.any_reads_through() {
+            multi::notice(command);
+        }
+        if is_plain {
+            replacement::notice(module, command);
+        }
         if let Some(name) = read::filter::rename(module, command) {
             return command.rename(name);
         }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 pub enum Action {
     /// Set these columns, in ascending order; insert the row where it is missing.
     Upsert(Vec<(usize, Bytes)>),
+    /// Set these columns, in ascending order, and the mapping's other ones to their defaults; insert the
+    /// row where it is missing.
+    Replace(Vec<(usize, Bytes)>),
     /// Set these columns to NULL, in ascending order, where the row exists.
     Erase(Vec<usize>),
     /// Add this number to the column (NULL counts as 0); insert the row where it is missing.
@@ -28,7 +31,7 @@ impl Action {
     /// The values, each with its column.
     pub fn values(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let (many, one) = match self {
-            Action::Upsert(sets) => (sets.as_slice(), None),
+            Action::Upsert(sets) | Action::Replace(sets) => (sets.as_slice(), None),
             Action::Add(column, value) | Action::Fill(column, value) => {
                 (&[][..], Some((*column, &value[..])))
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::action::Action;
+use super::action::{Action, Bytes};
 use super::input_syntax;
 use super::mapping::Mapping;
 
@@ -55,13 +55,15 @@ impl Change {
             let found = mapping.columns.iter().position(|c| c.info.name == *name);
             found.ok_or_else(|| format!("mapping {:?} has no column {name:?} now", mapping.name))
         };
+        let renumber_all = |sets: &[(usize, Bytes)]| {
+            let sets = sets.iter().map(|(c, value)| Ok((renumber(*c)?, value.clone())));
+            let mut sets = sets.collect::<Result<Vec<_>, String>>()?;
+            sets.sort_by_key(|(column, _)| *column);
+            Ok::<_, String>(sets)
+        };
         self.action = match &self.action {
-            Action::Upsert(sets) => {
-                let sets = sets.iter().map(|(c, value)| Ok((renumber(*c)?, value.clone())));
-                let mut sets = sets.collect::<Result<Vec<_>, String>>()?;
-                sets.sort_by_key(|(column, _)| *column);
-                Action::Upsert(sets)
-            }
+            Action::Upsert(sets) => Action::Upsert(renumber_all(sets)?),
+            Action::Replace(sets) => Action::Replace(renumber_all(sets)?),
             Action::Erase(columns) => {
                 let columns = columns.iter().map(|c| renumber(*c));
                 let mut columns = columns.collect::<Result<Vec<_>, String>>()?;

@@ -7,6 +7,8 @@ use super::action::Action;
 pub enum Form {
     /// Set these columns; insert missing rows.
     Upsert(Vec<usize>),
+    /// Set these columns, and all others to their defaults; insert missing rows.
+    Replace(Vec<usize>),
     /// Set in each row the columns that its own action names; leave missing rows out.
     Mixed,
     /// Set these columns to NULL.
@@ -28,6 +30,7 @@ impl Form {
     pub fn of(action: &Action) -> Form {
         match action {
             Action::Upsert(sets) => Form::Upsert(sets.iter().map(|(c, _)| *c).collect()),
+            Action::Replace(sets) => Form::Replace(sets.iter().map(|(c, _)| *c).collect()),
             Action::Erase(columns) => Form::Erase(columns.clone()),
             Action::Add(column, _) => Form::Add(*column),
             Action::Fill(column, _) => Form::Fill(*column),
@@ -40,7 +43,7 @@ impl Form {
     /// The columns, besides the key's, that a missing row is added with; `None` where none is added.
     pub fn added(&self) -> Option<Vec<usize>> {
         match self {
-            Form::Upsert(columns) => Some(columns.clone()),
+            Form::Upsert(columns) | Form::Replace(columns) => Some(columns.clone()),
             Form::Add(column) | Form::Fill(column) => Some(vec![*column]),
             _ => None,
         }

@@ -49,7 +49,8 @@ pub fn decode(bytes: &[u8]) -> (Rules, Vec<Job>) {
         let pick = |column: usize| value(column, values >> column);
         match kind % 16 {
             0..=5 => (row, Action::Upsert(many.map(|c| (c, pick(c))).collect())),
-            6 | 7 => (row, Action::Upsert((1..6).map(|c| (c, pick(c))).collect())),
+            6 => (row, Action::Upsert((1..6).map(|c| (c, pick(c))).collect())),
+            7 => (row, Action::Replace(many.map(|c| (c, pick(c))).collect())),
             8 => (row, Action::Erase(many.collect())),
             9..=11 => (
                 row,
@@ -85,6 +86,9 @@ impl Model {
             Action::Upsert(sets) => {
                 row.extend(sets.iter().map(|(c, value)| (*c, value.to_vec())));
             }
+            Action::Replace(sets) => {
+                row = sets.iter().map(|(c, value)| (*c, value.to_vec())).collect();
+            }
             Action::Erase(columns) if old.is_some() => row.retain(|c, _| !columns.contains(c)),
             Action::Add(column, by) => {
                 let sum: i64 =
@@ -107,7 +111,8 @@ impl Model {
         let others = || self.0.iter().filter(|(key, _)| **key != change.target).map(|(_, row)| row);
         let taken =
             row.contains_key(&EMAIL) && others().any(|other| other.get(&EMAIL) == row.get(&EMAIL));
-        let has_note = !rules.is_note_needed || old.is_some() || row.contains_key(&NOTE);
+        let keeps_note = old.is_some() && !matches!(action, Action::Replace(_));
+        let has_note = !rules.is_note_needed || keeps_note || row.contains_key(&NOTE);
         let whole = row.contains_key(&NAME) && has_note && row.iter().all(fits);
         let in_type = number(&row).is_none_or(|count| i32::try_from(count).is_ok());
         if !whole || taken || !in_type || !rules.allows(&row, others().map(number)) {

@@ -60,6 +60,7 @@ pub fn statement(mapping: &Mapping, form: &Form, shape: Shape, origin: Option<i6
             upsert::insert_first(&names, columns)
         }
         Form::Upsert(columns) => upsert::update_first(&names, columns),
+        Form::Replace(columns) => upsert::replace(&names, columns),
         Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
         Form::Add(column) => upsert::add(&names, *column),

@@ -4,7 +4,7 @@
 //! many, and so is a data-modifying WITH, which rules refuse. So the row is changed where it is there,
 //! and added where it is not.
 
-use super::upsert::{plain_insert, set_all};
+use super::upsert::{plain_insert, replace_all, set_all};
 use super::Names;
 use super::Step;
 use crate::model::form::Form;
@@ -40,6 +40,9 @@ fn change(names: &Names, form: &Form) -> String {
     match form {
         Form::Upsert(columns) if !columns.is_empty() => {
             update(names.input(columns), set_all(names, columns, |c| format!("i.c{c}")))
+        }
+        Form::Replace(columns) => {
+            update(names.input(columns), replace_all(names, columns, |c| format!("i.c{c}")))
         }
         Form::Fill(column) => {
             update(names.input(&[*column]), set_all(names, &[*column], |c| format!("i.c{c}")))

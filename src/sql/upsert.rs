@@ -24,6 +24,13 @@ pub fn update_first(names: &Names, columns: &[usize]) -> Text {
     update_or_insert(names, &names.input(columns), columns, &sets, &on_conflict)
 }
 
+/// The same, and the columns that are not named get their defaults.
+pub fn replace(names: &Names, columns: &[usize]) -> Text {
+    let sets = replace_all(names, columns, |c| format!("i.c{c}"));
+    let on_conflict = replace_all(names, columns, |c| format!("excluded.{}", names.column(c)));
+    update_or_insert(names, &names.input(columns), columns, &sets, &on_conflict)
+}
+
 /// `column = coalesce(column, 0) + n`, in the database.
 pub fn add(names: &Names, column: usize) -> Text {
     let name = names.column(column);
@@ -158,6 +165,15 @@ pub fn plain_insert(names: &Names, columns: &[usize], from: &str) -> String {
         names.overriding(),
         join(all(), ", ", |c| format!("i.c{c}")),
     )
+}
+
+/// `column = value, other = DEFAULT, …`
+pub fn replace_all(names: &Names, columns: &[usize], value: impl Fn(usize) -> String) -> String {
+    let values = names.mapping.key_len..names.mapping.columns.len();
+    join(values, ", ", |c| match columns.contains(&c) {
+        true => format!("{} = {}", names.column(c), value(c)),
+        false => format!("{} = DEFAULT", names.column(c)),
+    })
 }
 
 /// `column = value, …`

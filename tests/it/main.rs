@@ -36,6 +36,7 @@ mod writes;
 // A write to the plain key.
 mod plain_deletes;
 mod plain_writes;
+mod replaced;
 
 // A read of a row that is not cached.
 mod read_edges;

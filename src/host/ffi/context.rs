@@ -29,6 +29,12 @@ impl Ctx {
         Flags(unsafe { raw::RedisModule_GetContextFlags.unwrap()(self.raw) } as u32)
     }
 
+    /// The number of the context's client.
+    pub fn client(&self) -> u64 {
+        // SAFETY: `self.raw` is valid.
+        unsafe { raw::RedisModule_GetClientId.unwrap()(self.raw) }
+    }
+
     /// The selected database.
     pub fn db(&self) -> i32 {
         // SAFETY: `self.raw` is valid and has a client.

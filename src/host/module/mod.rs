@@ -5,6 +5,7 @@ mod inbox;
 mod instance;
 pub mod latency;
 mod main_thread;
+pub mod multi;
 pub mod negative;
 pub mod setting;
 mod stale_keys;

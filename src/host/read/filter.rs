@@ -5,9 +5,8 @@
 
 use std::ffi::CStr;
 
-use super::multi;
 use crate::host::ffi::{may_evict, runs_plain, server_flags, Filtered};
-use crate::host::module::Module;
+use crate::host::module::{multi, Module};
 use crate::host::write::touched;
 
 /// Which arguments are keys.
@@ -48,10 +47,7 @@ pub fn rename(module: &Module, command: &Filtered) -> Option<&'static CStr> {
     }
     let (name, argc) = (command.get(0), command.len());
     let is_it = |(plain, ..): &&Read| name.eq_ignore_ascii_case(plain);
-    let Some((plain, ours, least, most, keys)) = READS.iter().find(is_it) else {
-        multi::notice(command);
-        return None;
-    };
+    let (plain, ours, least, most, keys) = READS.iter().find(is_it)?;
     if argc < *least || argc > *most || server_flags().is_following() || module.is_applying() {
         return None;
     }

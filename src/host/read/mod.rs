@@ -4,6 +4,3 @@ pub mod command;
 pub mod filter;
 mod load;
 mod memory;
-mod multi;
-
-pub use multi::client_gone;

@@ -10,7 +10,7 @@ use super::plain::{self, Written};
 use super::server_errors::{no_permission, wrong_arity, WRONG_TYPE};
 use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
-use super::{cache_only, misspelt, rights, synchronous};
+use super::{cache_only, misspelt, replacement, rights, synchronous};
 use crate::command::{self, Reply, Write};
 use crate::host::ffi::{Args, Ctx, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
@@ -58,6 +58,9 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         Ok(acknowledgement) => acknowledgement,
         Err(refusal) => return Some(refusal),
     };
+    if (plain == c"HSET" || plain == c"HMSET") && replacement::ends(ctx, row.target) {
+        write.replaces(&mapping);
+    }
     if plain == c"HMSET" {
         write.reply = Reply::Done;
     } else if write.cache.is_some() {

@@ -5,13 +5,14 @@ use std::ffi::CStr;
 
 use super::admit::{self, not_ready, refuse};
 use super::plain::{self, Written};
+use super::replacement;
 use super::server_errors::{no_permission, wrong_arity};
 use super::several::{self, Then};
 use super::stage::{mark, note};
 use crate::command::Write;
 use crate::config::OnDelete;
 use crate::host::ffi::{Args, Value, Writable};
-use crate::host::module::module;
+use crate::host::module::{module, Module};
 use crate::model::key;
 
 /// Deletes the rows of the staged keys, and of plain keys where that is what `on_delete` says, each in its
@@ -21,6 +22,9 @@ pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     if args.len() < 2 {
         return Some(wrong_arity(plain));
+    }
+    if let Some(reply) = replace(ctx, module, args, plain) {
+        return Some(reply);
     }
     let prefix = module.config.prefix.as_bytes();
     let (mut writes, mut seen, mut by_plain) = (Vec::new(), HashSet::new(), HashSet::new());
@@ -53,4 +57,28 @@ pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
         false => drop(mark(ctx, &key::staged(prefix, target), plain)),
     };
     several::send(ctx, module, writes, stage, then)
+}
+
+/// The key is set again by the next command of the transaction: the row stays until then, and only the
+/// cached hash goes. `None` where that is not so.
+fn replace(ctx: &Writable, module: &Module, args: Args, plain: &'static CStr) -> Option<Value> {
+    let name = args.get(1);
+    let written = match plain::written(ctx, module, name) {
+        written @ Written::Plain(_) if args.len() == 2 => written,
+        _ => return None,
+    };
+    if !ctx.may_run(plain, &args.strings(1)) || !replacement::begins(ctx, name) {
+        return None;
+    }
+    let deletes = matches!(written, Written::Plain(key) if key.on_delete == OnDelete::Delete);
+    let found = match deletes.then(|| plain::has_row(ctx, module, written, name)) {
+        Some(Err(refusal)) => {
+            replacement::ends(ctx, name);
+            return Some(refusal);
+        }
+        found => found.and_then(Result::ok),
+    };
+    let then = Then { command: plain, keys: vec![name.to_vec()] };
+    let evicted = then.run(ctx, module);
+    Some(Value::Integer(found.map_or(evicted, i64::from)))
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use super::misspelt;
+use super::{misspelt, replacement};
 use crate::command::rewrite::{self, Keys, Rewrite};
 use crate::config::OnDelete;
 use crate::host::ffi::{self, Filtered};
@@ -25,7 +25,11 @@ pub fn send(module: &Module, command: &Filtered) -> Option<Sent> {
         return None;
     }
     let (rewrite, keys) = rewrite::rule(command.get(0), argc)?;
-    if !keys.positions(argc, |at| command.get(at)).any(|at| is_ours(module, keys, command.get(at)))
+    let is_any_ours = || {
+        let mut positions = keys.positions(argc, |at| command.get(at));
+        positions.any(|at| is_ours(module, keys, command.get(at)))
+    };
+    if !(is_any_ours() || replacement::deletes_one(module, command))
         || module.is_applying()
         || ffi::server_flags().is_following()
     {

@@ -20,6 +20,7 @@ pub mod misspelt;
 pub mod pending;
 pub mod plain;
 pub mod refusal;
+pub mod replacement;
 pub mod replies;
 pub mod rights;
 pub mod server_errors;

@@ -2,8 +2,11 @@
 
 use std::ffi::CStr;
 
+use super::admit::{self, refuse};
 use super::misspelt;
 use super::server_errors::no_permission;
+use super::synchronous;
+use crate::command::{Reply, Write};
 use crate::host::ffi::{Args, Ctx, KeyChange, Str, Value, Writable};
 use crate::host::module::Module;
 use crate::model::key;
@@ -50,6 +53,23 @@ pub fn may_run(ctx: &Ctx, plain: &CStr, args: Args) -> Result<(), Value> {
 pub fn run_elsewhere(ctx: &Writable, plain: &CStr, args: Args) -> Option<Value> {
     ctx.reply_by_writing(plain, args);
     None
+}
+
+/// Whether the row is there, cached or not, as the database says in order with the writes of the key. The
+/// server waits.
+pub fn has_row(
+    ctx: &Writable,
+    module: &Module,
+    written: Written,
+    name: &[u8],
+) -> Result<bool, Value> {
+    let (mapping, row) =
+        admit::row(ctx, module, written, name).map_err(|failure| refuse(module, &failure))?;
+    let read = Write::read(Reply::Found);
+    match synchronous::wait(ctx, module, &mapping, row.target, read, None) {
+        Value::Integer(found) => Ok(found != 0),
+        refusal => Err(refusal),
+    }
 }
 
 /// A plain key was changed past the database, by what the filter doesn't know: another module's

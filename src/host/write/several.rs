@@ -31,7 +31,7 @@ impl Then {
     pub const NOTHING: Then = Then { command: c"UNLINK", keys: Vec::new() };
 
     /// Does it. Returns how many keys were there.
-    fn run(&self, ctx: &Writable, module: &Module) -> i64 {
+    pub fn run(&self, ctx: &Writable, module: &Module) -> i64 {
         if self.keys.is_empty() {
             return 0;
         }

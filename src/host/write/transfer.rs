@@ -11,7 +11,7 @@ use super::plain::{self, Written};
 use super::server_errors::{wrong_arity, BUSY_KEY, WRONG_TYPE};
 use super::stage::staging;
 use super::synchronous;
-use crate::command::{self, Reply, Write};
+use crate::command::{self, Reply};
 use crate::host::ffi::{Args, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
@@ -117,14 +117,7 @@ fn keeps_what_is_there(
     if ctx.open(&Str::new(target)).kind() != Kind::Empty {
         return Ok(true);
     }
-    let written = plain::written(ctx, module, target);
-    let (mapping, row) =
-        admit::row(ctx, module, written, target).map_err(|f| refuse(module, &f))?;
-    let read = Write::read(Reply::Found);
-    match synchronous::wait(ctx, module, &mapping, row.target, read, None) {
-        Value::Integer(found) => Ok(found != 0),
-        refusal => Err(refusal),
-    }
+    plain::has_row(ctx, module, plain::written(ctx, module, target), target)
 }
 
 /// The database that `COPY … DB n` names.

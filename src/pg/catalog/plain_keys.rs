@@ -51,9 +51,14 @@ impl Catalog {
         self.state().configs.iter().any(is_its)
     }
 
+    /// Some mapping of the document says what becomes of plain writes.
+    pub fn any_plain_writes(&self) -> bool {
+        self.any.takes_writes.load(Ordering::Relaxed)
+    }
+
     /// `None` for a key that is no row's, and where a write changes the cache only.
     pub fn plain_key(&self, key: &[u8]) -> Option<PlainKey> {
-        if !self.any.takes_writes.load(Ordering::Relaxed) {
+        if !self.any_plain_writes() {
             return None;
         }
         let row = key::plain(key)?;

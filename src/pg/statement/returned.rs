@@ -114,7 +114,7 @@ fn cells<'a>(form: &Form, row: &'a Row) -> impl Iterator<Item = &'a [u8]> {
 /// The parameters: one array a key column, then one a value.
 fn arrays<'a>(mapping: &Mapping, form: &Form, rows: &'a [Row]) -> Vec<Array<'a>> {
     let count = match form {
-        Form::Upsert(columns) => mapping.key_len + columns.len(),
+        Form::Upsert(columns) | Form::Replace(columns) => mapping.key_len + columns.len(),
         Form::Add(_) | Form::Fill(_) => mapping.key_len + 1,
         Form::Mixed => mapping.columns.len(),
         Form::Erase(_) | Form::Delete | Form::Read | Form::Pass => mapping.key_len,

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::main_thread::MainThread;
 use crate::host::ffi::Filtered;
-use crate::host::module::MainThread;
 
 static CLIENTS: MainThread<HashSet<u64>> = MainThread::new();
 
