@@ -100,6 +100,7 @@ fn a_write_where_the_slot_arrives_leaves_nothing_old_and_nothing_staged() {
     assert!(cached == bulk("new") || cached == Reply::Nil, "{cached:?}");
 }
 
+of_the_staged_key! {
 /// The staged key is new, so the write is sent on while the plain key is still to come.
 #[test]
 fn a_key_that_arrives_after_its_write_is_not_older_than_that() {
@@ -116,6 +117,7 @@ fn a_key_that_arrives_after_its_write_is_not_older_than_that() {
         let cached = writer.run("HGET users:1 username");
         cached == bulk("new") || cached == Reply::Nil
     });
+}
 }
 
 /// True when the key is still there after several turns of the server's event loop.

@@ -25,6 +25,7 @@ fn items() -> Stack {
     Stack::new().sql(SQL).mapping(json!({ "table": "items" })).start()
 }
 
+of_the_staged_key! {
 #[test]
 fn the_reply_is_the_databases_value_whatever_the_cache_held() {
     let s = items();
@@ -39,6 +40,7 @@ fn the_reply_is_the_databases_value_whatever_the_cache_held() {
     assert_eq!(s.run("HINCRBY __{items:1} stock 0"), int(100), "the cache was empty");
     assert_eq!(s.hgetall("items:1")["name"], "desk", "the whole row, not a fragment");
     s.assert_row_cached("items", 1);
+}
 }
 
 #[test]
@@ -124,6 +126,7 @@ fn what_is_no_number_gets_redis_own_words() {
     assert_eq!(s.run("HGETALL plain").text(), "stock 5 amount 5");
 }
 
+of_the_staged_key! {
 #[test]
 fn a_column_that_is_not_numeric_is_named() {
     let s = items();
@@ -143,6 +146,7 @@ fn a_column_that_is_not_numeric_is_named() {
     s.assert_line_refused("HINCRBY __{nobody:1} n 1", "ERR writethrough: ");
     let text = s.assert_line_refused("HINCRBY __{items:1} twice 1", "");
     assert!(text.starts_with("WTERR 428C9 ") || text.starts_with("ERR writethrough: "), "{text}");
+}
 }
 
 #[test]

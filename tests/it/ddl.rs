@@ -155,6 +155,7 @@ fn a_counter_becomes_a_text_under_an_increment() {
     assert_eq!(s.run("HSET __{items:1} stock many"), int(0));
 }
 
+of_the_staged_key! {
 #[test]
 fn the_keys_type_changes() {
     let s = items();
@@ -162,6 +163,7 @@ fn the_keys_type_changes() {
     assert_eq!(s.run("HSET __{items:1} name x"), int(0));
     assert_eq!(s.run("HSET __{items:abc} name x"), int(1));
     assert_eq!(s.hgetall("items:abc"), hash(&[("id", "abc"), ("name", "x")]));
+}
 }
 
 #[test]

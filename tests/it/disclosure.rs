@@ -111,6 +111,7 @@ fn a_row_is_not_shown() {
     }
 }
 
+of_the_staged_key! {
 #[test]
 fn the_writes_own_values_are_shown() {
     let s = two_people();
@@ -127,7 +128,9 @@ fn the_writes_own_values_are_shown() {
     let value = refused(&s, "HSET __{people:many} age 1", "22P02");
     assert!(value.ends_with("invalid input syntax for type integer: \"many\""), "{value}");
 }
+}
 
+of_the_staged_key! {
 #[test]
 fn what_a_row_that_stays_is_referred_to_by() {
     let s = two_people();
@@ -143,6 +146,7 @@ fn what_a_row_that_stays_is_referred_to_by() {
     s.execute("alter table teams add foreign key (owner) references owners");
     let text = refused(&s, "DEL __{owners:1}", "23503");
     assert_eq!(detail(&text), "Key (id)=(1) is still referenced from table \"teams\".");
+}
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn a_column_that_must_not_be_null_refuses() {
     s.assert_row_cached("items", 1);
 }
 
+of_the_staged_key! {
 #[test]
 fn what_has_no_column_of_its_own_to_clear_is_refused() {
     let s = items();
@@ -83,6 +84,7 @@ fn what_has_no_column_of_its_own_to_clear_is_refused() {
     s.assert_line_refused("HDEL __{items:x} colour", "WTERR 22P02 ");
     let text = s.assert_line_refused("HDEL __{items:1} twice", "");
     assert!(text.starts_with("WTERR 428C9 ") || text.starts_with("ERR writethrough: "), "{text}");
+}
 }
 
 #[test]

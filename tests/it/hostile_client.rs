@@ -63,6 +63,7 @@ fn random_bytes_and_half_commands_hurt_nobody() {
     assert_serves(&s, 2);
 }
 
+of_the_staged_key! {
 #[test]
 fn the_modules_own_commands_called_by_name_do_no_more_than_the_plain_ones() {
     let s = Stack::users().start();
@@ -90,7 +91,9 @@ fn the_modules_own_commands_called_by_name_do_no_more_than_the_plain_ones() {
     assert_eq!(s.run("WT.DEL plain"), int(1));
     s.assert_user_cached(1);
 }
+}
 
+of_the_staged_key! {
 #[test]
 fn huge_arguments_and_thousands_of_fields_are_answered() {
     let sql = "create table blobs (id text primary key, v text, n int)";
@@ -131,6 +134,7 @@ fn huge_arguments_and_thousands_of_fields_are_answered() {
     assert_eq!(s.cmd(&words), int(20_000));
     assert_serves(&s, 3);
     assert_no_leak(&s, before, 16 << 20);
+}
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn the_row_decides_where_the_cache_is_empty() {
     s.assert_user_cached(1);
 }
 
+of_the_staged_key! {
 #[test]
 fn the_row_decides_where_the_cache_is_wrong() {
     let s = Stack::users().start();
@@ -55,6 +56,7 @@ fn the_row_decides_where_the_cache_is_wrong() {
     s.execute("update users set last_name = 'Lee'");
     assert_eq!(s.run("HSETNX __{users:1} last Ann"), int(0), "it was not NULL");
     assert_eq!(s.one("select last_name from users"), "Lee");
+}
 }
 
 #[test]
@@ -67,6 +69,7 @@ fn an_empty_value_is_a_value() {
     s.assert_user_cached(1);
 }
 
+of_the_staged_key! {
 #[test]
 fn a_refusal_changes_nothing() {
     let s = Stack::users().start();
@@ -83,6 +86,7 @@ fn a_refusal_changes_nothing() {
     s.assert_line_refused("HSETNX __{nobody:1} first x", "ERR writethrough: ");
     assert_eq!(s.run("HSETNX __{users:1} email free@example.com"), int(1));
     s.assert_user_cached(1);
+}
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use crate::support::*;
 
+of_the_staged_key! {
 #[test]
 fn the_old_value_is_visible_and_the_staged_key_exists_meanwhile() {
     let s = Stack::users().patient().start();
@@ -20,6 +21,7 @@ fn the_old_value_is_visible_and_the_staged_key_exists_meanwhile() {
     assert_eq!(writer.receive(), int(0));
     assert_eq!(s.hgetall("users:1")["username"], "new");
     s.assert_user_cached(1);
+}
 }
 
 #[test]
@@ -62,6 +64,7 @@ fn writes_to_one_key_end_in_the_order_in_which_they_came() {
     s.assert_user_cached(1);
 }
 
+of_the_staged_key! {
 #[test]
 fn the_staged_key_stays_until_the_last_write_is_settled() {
     let stop_b = "create function stop_b() returns trigger language plpgsql as $$ begin
@@ -86,6 +89,7 @@ fn the_staged_key_stays_until_the_last_write_is_settled() {
     assert_eq!(second.receive(), int(0));
     s.assert_user_cached(1);
     assert_eq!(s.run("HGET users:1 username"), bulk("b"));
+}
 }
 
 #[test]
@@ -154,6 +158,7 @@ fn past_the_queues_bound_a_write_is_told_so() {
     assert_eq!(s.run("HSET __{users:2} last x"), int(1), "there is room again");
 }
 
+of_the_staged_key! {
 #[test]
 fn the_slow_log_shows_the_wait() {
     let s = Stack::users().patient().start();
@@ -168,4 +173,5 @@ fn the_slow_log_shows_the_wait() {
     assert_eq!(writer.receive(), int(0));
     let log = s.run("SLOWLOG GET").text();
     assert!(log.contains("__{users:1}"), "{log}");
+}
 }

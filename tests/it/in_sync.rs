@@ -36,6 +36,7 @@ fn an_empty_data_set_is_in_sync_at_once() {
     assert!(s.is_in_sync());
 }
 
+of_the_staged_key! {
 #[test]
 fn an_old_snapshot_is_brought_up_to_the_table() {
     let s = Stack::users().start();
@@ -65,6 +66,7 @@ fn an_old_snapshot_is_brought_up_to_the_table() {
     assert_eq!(s.run("EXISTS users:2 users:5 users:x"), int(0), "they stand for no row");
     assert_eq!(s.run("HGET plain a"), bulk("b"));
     s.wait_for_log("in sync: 7");
+}
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn its_reader_has_a_connection_besides_the_pools() {
     eventually("no more stays open", || sessions() == 3);
 }
 
+of_the_staged_key! {
 #[test]
 fn each_change_is_noted_in_its_own_transaction() {
     let s = journaled()
@@ -72,6 +73,7 @@ fn each_change_is_noted_in_its_own_transaction() {
     assert_eq!(s.one(noted), format!("{users}, tags x:793a7a, users 1"));
     let signed = "select count(distinct origin) from writethrough.journal where origin <> 0";
     assert_eq!(s.one(signed), "1");
+}
 }
 
 #[test]

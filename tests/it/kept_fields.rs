@@ -135,6 +135,7 @@ fn a_refusal_changes_nothing() {
     assert_eq!(s.run("EXISTS __{items:1}"), int(0));
 }
 
+of_the_staged_key! {
 /// The row comes into the cache with it.
 #[test]
 fn an_evicted_hash_is_whole_afterwards() {
@@ -148,6 +149,7 @@ fn an_evicted_hash_is_whole_afterwards() {
     s.run("SET items:1 text");
     s.run("HINCRBY __{items:1} seen 1").assert_error("WRONGTYPE ");
     assert_eq!(s.run("GET items:1"), bulk("text"));
+}
 }
 
 /// Many clients at once, whose writes go together: each sees what came before it.

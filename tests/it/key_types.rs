@@ -228,6 +228,7 @@ fn table(key: &[&str], more: &str) -> String {
     )
 }
 
+of_the_staged_key! {
 #[test]
 fn a_write_changes_the_row_that_it_names_or_nothing() {
     // A document of which WT.RELOAD finds another table each time.
@@ -257,6 +258,7 @@ fn a_write_changes_the_row_that_it_names_or_nothing() {
         one_type(&s, &mut client, &key.join(", "), spellings);
     }
 }
+}
 
 /// Triggers that make another key of it, and keys of two columns.
 #[test]
@@ -281,6 +283,7 @@ fn a_trigger_that_changes_the_key_changes_nothing_else() {
     }
 }
 
+of_the_staged_key! {
 #[test]
 fn the_error_says_how_the_database_writes_the_id() {
     let s = Stack::new()
@@ -310,6 +313,7 @@ fn the_error_says_how_the_database_writes_the_id() {
         r#"the database writes the id "1:q:R" as "1.0:Q:r"; use that"#,
     );
     assert_eq!(s.run("HINCRBY __{pairs:1.0:Q:r} n 5"), int(6));
+}
 }
 
 /// An UPDATE of the parent reaches the children's rows, and ON CONFLICT doesn't see them.

@@ -11,6 +11,12 @@ mod support;
 /// Writes name the staged key.
 const KEYS: support::Keys = support::Keys::Staged;
 
+/// Tests that `tests/plain_keys` leaves out: they look at the staged key itself, or make the cache wrong by
+/// a plain write.
+macro_rules! of_the_staged_key {
+    ($($test:item)*) => { $($test)* };
+}
+
 mod clients;
 mod clients_give_up;
 mod clients_page;

@@ -230,6 +230,7 @@ fn in_a_transaction_too() {
     assert_eq!(s.state(), before);
 }
 
+of_the_staged_key! {
 #[test]
 fn on_plain_keys_they_are_redis_own() {
     let s = prepared(Stack::users());
@@ -240,6 +241,7 @@ fn on_plain_keys_they_are_redis_own() {
         assert!(!reply.text().contains("writethrough"), "{plain}: {reply:?}");
         s.run("DEL plain");
     }
+}
 }
 
 #[test]
@@ -252,6 +254,7 @@ fn reading_a_staged_key_is_allowed() {
     assert_eq!(s.run("SORT __{users:1}"), Reply::Array(vec![]));
 }
 
+of_the_staged_key! {
 #[test]
 fn what_is_no_hash_cant_be_moved_onto_a_staged_key() {
     let s = prepared(Stack::users());
@@ -265,6 +268,7 @@ fn what_is_no_hash_cant_be_moved_onto_a_staged_key() {
     assert_eq!(s.run("EXISTS list set zset"), int(3));
     s.assert_user_cached(1);
 }
+}
 
 /// A hash with fields that expire, or the like, must not lose its fields on the way in silence.
 #[test]
@@ -277,6 +281,7 @@ fn a_hash_is_moved_into_an_existing_row() {
     s.assert_user_cached(1);
 }
 
+of_the_staged_key! {
 /// As on a plain key: OK, and no key is made. So there is no row to write.
 #[test]
 fn a_restore_whose_time_is_over_makes_nothing() {
@@ -305,7 +310,9 @@ fn a_restore_whose_time_is_over_makes_nothing() {
     assert_eq!(s.cmd(&words), ok());
     s.assert_user_cached(9);
 }
+}
 
+of_the_staged_key! {
 /// INFO counts what a client has read.
 #[test]
 fn a_staged_key_that_is_moved_away_is_no_refused_write() {
@@ -322,4 +329,5 @@ fn a_staged_key_that_is_moved_away_is_no_refused_write() {
     assert_eq!(s.info_int("writes_refused"), 0);
     s.run("HSET __{users:1} nofield x").assert_error("ERR writethrough: ");
     assert_eq!(s.info_int("writes_refused_bad_input"), 1);
+}
 }

@@ -42,6 +42,7 @@ fn a_database_that_is_away_at_load_is_waited_for() {
     assert_eq!(s.info()["writethrough_database"], "up");
 }
 
+of_the_staged_key! {
 #[test]
 fn bad_input_is_told_as_such_while_the_database_is_away() {
     let server = own_server();
@@ -56,6 +57,7 @@ fn bad_input_is_told_as_such_while_the_database_is_away() {
         error("ERR wrong number of arguments for 'hset' command")
     );
     server.start_again();
+}
 }
 
 #[test]

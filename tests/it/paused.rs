@@ -111,6 +111,7 @@ fn a_shutdown_waits_for_a_replica_and_may_be_given_up() {
     assert!(log.contains("ready to exit") && !log.contains("crashed by signal"), "{log}");
 }
 
+of_the_staged_key! {
 /// Each in one packet, so that no timer comes between the commands.
 #[test]
 fn what_a_swap_leaves_behind_goes_after_the_pause() {
@@ -136,7 +137,9 @@ fn what_a_swap_leaves_behind_goes_after_the_pause() {
         s.assert_users_are_rows();
     }
 }
+}
 
+of_the_staged_key! {
 #[test]
 fn a_staged_key_that_a_swap_brings_back_stays_with_its_write() {
     let s = Stack::users().patient().redis_conf("appendonly yes").start();
@@ -153,7 +156,9 @@ fn a_staged_key_that_a_swap_brings_back_stays_with_its_write() {
     s.wait_until_in_sync();
     s.assert_users_are_rows();
 }
+}
 
+of_the_staged_key! {
 /// A load finds staged keys that stand for no row, and a position that is no longer kept.
 #[test]
 fn what_a_load_finds_goes_after_the_pause() {
@@ -171,7 +176,9 @@ fn what_a_load_finds_goes_after_the_pause() {
     s.wait_until_in_sync();
     assert_eq!(s.keys(), ["{writethrough}:sessions"]);
 }
+}
 
+of_the_staged_key! {
 /// They are the operator's, and the server lets them through: they change nothing before the end.
 #[test]
 fn a_refresh_and_a_repair_wait_for_the_end_of_a_pause() {
@@ -191,6 +198,7 @@ fn a_refresh_and_a_repair_wait_for_the_end_of_a_pause() {
     assert_eq!(refresh.receive(), int(1));
     assert!(!verify.receive().is_error());
     s.assert_users_are_rows();
+}
 }
 
 /// The pause takes effect after the transaction that has made it: what writes there goes on.

@@ -108,10 +108,10 @@ fn rows_with_several_key_columns() {
     assert_eq!(s.one("select string_agg(what, ' ') from lines"), "ink");
 }
 
-/// What Redis and its users do to a key beside deleting it, and the event that they fire for it.
+/// What Redis and its users do to a key beside deleting it, and the events that servers fire for it.
 struct End {
     name: &'static str,
-    event: &'static str,
+    events: &'static [&'static str],
     conf: &'static [&'static str],
     run: fn(&Stack),
 }
@@ -119,7 +119,7 @@ struct End {
 const ENDS: &[End] = &[
     End {
         name: "EXPIRE",
-        event: "expired",
+        events: &["expired"],
         conf: &[],
         run: |s| {
             assert_eq!(s.run("PEXPIRE users:1 1"), int(1));
@@ -128,13 +128,13 @@ const ENDS: &[End] = &[
     },
     End {
         name: "EXPIREAT in the past",
-        event: "del",
+        events: &["del", "expired"],
         conf: &[],
         run: |s| assert_eq!(s.run("EXPIREAT users:1 1"), int(1)),
     },
     End {
         name: "eviction",
-        event: "evicted",
+        events: &["evicted"],
         conf: &["maxmemory-policy allkeys-random"],
         run: |s| {
             assert_eq!(s.run("CONFIG SET maxmemory 1"), ok());
@@ -145,19 +145,23 @@ const ENDS: &[End] = &[
     },
     End {
         name: "MOVE",
-        event: "move_from",
+        events: &["move_from"],
         conf: &[],
-        run: |s| assert_eq!(s.run("MOVE users:1 3"), int(1)),
+        run: |s| {
+            assert_eq!(s.run("MOVE users:1 3"), int(1));
+            // Valkey 8.1 leaves the client there, when any module listens (valkey-io/valkey#4024).
+            assert_eq!(s.run("SELECT 0"), ok());
+        },
     },
     End {
         name: "RENAME",
-        event: "rename_from",
+        events: &["rename_from"],
         conf: &[],
         run: |s| assert_eq!(s.run("RENAME users:1 elsewhere"), ok()),
     },
     End {
         name: "MIGRATE",
-        event: "del",
+        events: &["del"],
         conf: &[],
         run: |s| {
             let target = RedisServer::start(&[], &[]).expect("a server");
@@ -165,12 +169,12 @@ const ENDS: &[End] = &[
             assert_eq!(s.run(&line), ok());
         },
     },
-    End { name: "FLUSHALL", event: "", conf: &[], run: |s| assert_eq!(s.run("FLUSHALL"), ok()) },
-    End { name: "FLUSHDB", event: "", conf: &[], run: |s| assert_eq!(s.run("FLUSHDB"), ok()) },
-    End { name: "SWAPDB", event: "", conf: &[], run: |s| assert_eq!(s.run("SWAPDB 0 1"), ok()) },
+    End { name: "FLUSHALL", events: &[], conf: &[], run: |s| assert_eq!(s.run("FLUSHALL"), ok()) },
+    End { name: "FLUSHDB", events: &[], conf: &[], run: |s| assert_eq!(s.run("FLUSHDB"), ok()) },
+    End { name: "SWAPDB", events: &[], conf: &[], run: |s| assert_eq!(s.run("SWAPDB 0 1"), ok()) },
     End {
         name: "RESTORE REPLACE of an older hash",
-        event: "hset",
+        events: &["hset"],
         conf: &[],
         run: |s| {
             let old = s.run("DUMP users:1");
@@ -184,6 +188,8 @@ const ENDS: &[End] = &[
 #[test]
 fn what_others_do_to_the_key_deletes_no_row() {
     for end in ENDS {
+        // Seen where a test has failed.
+        println!("{}", end.name);
         let builder = deletes().redis_conf("notify-keyspace-events KEA");
         let s = end.conf.iter().fold(builder, |builder, line| builder.redis_conf(line)).start();
         s.add_user(1);
@@ -191,9 +197,9 @@ fn what_others_do_to_the_key_deletes_no_row() {
         let mut listener = s.conn();
         listener.run("PSUBSCRIBE __keyspace@0__:users:1");
         (end.run)(&s);
-        if !end.event.is_empty() {
+        if !end.events.is_empty() {
             let mut heard = Vec::new();
-            while heard.last().is_none_or(|event| event != end.event) {
+            while !heard.last().is_some_and(|event: &String| end.events.contains(&event.as_str())) {
                 heard.push(listener.receive().array().last().expect("an event").text());
             }
         }

@@ -76,6 +76,7 @@ fn tilde_deletes_both() {
     assert_eq!(s.count("users"), 0);
 }
 
+of_the_staged_key! {
 #[test]
 fn another_operation_is_refused() {
     let s = Stack::users().start();
@@ -87,6 +88,7 @@ fn another_operation_is_refused() {
     s.assert_line_refused("HSET __{users:1} # = nick x", "ERR writethrough: ");
     s.assert_line_refused("HSET __{nobody:1} # -", "ERR writethrough: ");
     s.assert_line_refused("HSET __{users:1} #", "ERR wrong number of arguments for 'hset' command");
+}
 }
 
 #[test]

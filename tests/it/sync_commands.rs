@@ -52,6 +52,7 @@ fn a_transaction_answers_as_single_commands_do() {
     assert_eq!(s.count("items"), 0);
 }
 
+of_the_staged_key! {
 #[test]
 fn a_script_answers_as_single_commands_do() {
     let s = items();
@@ -86,7 +87,9 @@ fn a_script_answers_as_single_commands_do() {
     assert_eq!(reply, Reply::Array(expected));
     assert_eq!(s.count("items"), 0);
 }
+}
 
+of_the_staged_key! {
 #[test]
 fn a_script_gets_the_same_errors() {
     let s = items();
@@ -118,6 +121,7 @@ fn a_script_gets_the_same_errors() {
         }
     }
     s.assert_row_cached("items", 1);
+}
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::support::*;
 
 const WHOLE: &str = "username a email a@x pwhash h";
 
+of_the_staged_key! {
 #[test]
 fn a_transaction_answers_as_single_commands_do() {
     let s = Stack::users().start();
@@ -33,6 +34,7 @@ fn a_transaction_answers_as_single_commands_do() {
     s.assert_user_cached(2);
     assert_eq!(s.keys(), ["users:1", "users:2"]);
 }
+}
 
 #[test]
 fn a_wrong_number_of_arguments_aborts_the_transaction() {
@@ -51,6 +53,7 @@ fn an_odd_number_of_arguments_in_a_transaction_gets_redis_own_words() {
     assert_eq!(replies, [error("ERR wrong number of arguments for 'hset' command")]);
 }
 
+of_the_staged_key! {
 #[test]
 fn a_script_reads_what_it_wrote() {
     let s = Stack::users().start();
@@ -62,7 +65,9 @@ fn a_script_reads_what_it_wrote() {
     assert_eq!(s.one("select username from users"), "b");
     s.assert_user_cached(1);
 }
+}
 
+of_the_staged_key! {
 #[test]
 fn a_script_gets_the_same_errors() {
     let s = Stack::users().start();
@@ -86,6 +91,7 @@ fn a_script_gets_the_same_errors() {
         let thrown = s.assert_refused(&["EVAL", call, "1", key, field, value], "");
         assert!(thrown.starts_with(&words(direct.error())), "{thrown}");
     }
+}
 }
 
 #[test]

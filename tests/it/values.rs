@@ -186,6 +186,7 @@ fn the_document_may_say_otherwise() {
     assert_eq!((&*row["i"], &*row["tz"]), ("P1Y2M3DT4H5M6S", "2024-07-01 14:00:00+02"));
 }
 
+of_the_staged_key! {
 /// One row has one key, whatever the settings say.
 #[test]
 fn a_key_is_written_in_the_same_way() {
@@ -214,6 +215,7 @@ fn a_key_is_written_in_the_same_way() {
         assert!(refused.error().contains(&format!("as \"{id}\"")), "{ty}: {refused:?}");
         assert_eq!(s.one("select v from k"), "x");
     }
+}
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn calls(s: &Stack, command: &str) -> u64 {
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
+of_the_staged_key! {
 #[test]
 fn a_staged_hash_that_is_the_row_becomes_the_final_key() {
     let table = "create table items (id bigint primary key, name text, price numeric(10,2))";
@@ -52,6 +53,7 @@ fn a_staged_hash_that_is_the_row_becomes_the_final_key() {
     assert_eq!(s.hgetall("items:1"), hash(&[("id", "1"), ("name", "ink"), ("price", "1.23")]));
     assert_eq!(s.hgetall("items:2"), hash(&[("id", "2"), ("name", "ink")]));
     assert_eq!(s.hgetall("items:3"), hash(&[("id", "3"), ("name", "ink"), ("price", "2.00")]));
+}
 }
 
 #[test]
@@ -169,6 +171,7 @@ fn command_names_are_case_insensitive() {
     assert_eq!(s.one("select username from users"), "b");
 }
 
+of_the_staged_key! {
 #[test]
 fn keys_that_are_not_staged_are_redis_own() {
     let s = Stack::users().start();
@@ -178,6 +181,7 @@ fn keys_that_are_not_staged_are_redis_own() {
     assert_eq!(s.run("HMSET other username x"), ok());
     assert_eq!(s.count("users"), 0);
     assert_eq!(s.keys(), ["__users", "other", "users:1", "{users:1}"]);
+}
 }
 
 #[test]
