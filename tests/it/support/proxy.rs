@@ -49,6 +49,8 @@ struct Wire {
     server: Arc<TcpStream>,
     /// What the server answers is lost.
     swallows: AtomicBool,
+    /// The server is not told of the end.
+    is_held: AtomicBool,
 }
 
 impl Proxy {
@@ -146,7 +148,13 @@ impl Shared {
             let _ = stream.set_nodelay(true);
         }
         let (client, server) = (Mutex::new(Some(client)), Arc::new(server));
-        let wire = Arc::new(Wire { number, client, server, swallows: AtomicBool::new(false) });
+        let wire = Arc::new(Wire {
+            number,
+            client,
+            server,
+            swallows: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
+        });
         lock(&self.open).insert(number, wire.clone());
         // The proxy may have been dropped meanwhile.
         if self.gate().closed {
@@ -189,7 +197,7 @@ impl Shared {
             }
             let bytes = &chunk[..n];
             let cut = self.trip(|cut| cut.is_at_request(bytes));
-            if matches!(cut, Some(Cut::After(_) | Cut::Silently(_))) {
+            if matches!(cut, Some(Cut::After(_))) {
                 wire.swallows.store(true, Ordering::Release);
             }
             let is_kept = matches!(cut, Some(Cut::Before(_) | Cut::BeforeStatement));
@@ -198,11 +206,6 @@ impl Shared {
                 self.has_tripped();
             }
             match cut {
-                Some(Cut::Silently(_)) => {
-                    lock(&self.held).push(wire.server.clone());
-                    lock(&self.open).remove(&wire.number);
-                    return wire.shut_client();
-                }
                 Some(Cut::BeforeStatement) => {
                     drop(client);
                     wire.reset();
@@ -235,8 +238,14 @@ impl Shared {
             if !self.pass() {
                 break;
             }
-            if self.trip(|cut| cut.is_at_answer(&chunk[..n])).is_some() {
+            let cut = self.trip(|cut| cut.is_at_answer(&chunk[..n]));
+            if let Some(cut) = cut {
                 self.has_tripped();
+                if matches!(cut, Cut::Silently(_)) {
+                    wire.is_held.store(true, Ordering::Release);
+                    lock(&self.held).push(wire.server.clone());
+                    return wire.shut_client();
+                }
                 wire.reset();
                 break;
             }
@@ -275,7 +284,9 @@ impl Wire {
 
     fn close(&self) {
         self.shut_client();
-        let _ = self.server.shutdown(Shutdown::Both);
+        if !self.is_held.load(Ordering::Acquire) {
+            let _ = self.server.shutdown(Shutdown::Both);
+        }
     }
 
     /// The client's end is reset, as soon as nobody has it any more: whoever reads from it is woken, and

@@ -13,7 +13,8 @@ pub enum Cut {
     Before(&'static str),
     /// The server gets it, and its answer is lost.
     After(&'static str),
-    /// The same, and the server is not told that the connection is gone.
+    /// The server's next message that holds this text is lost, and so is all that comes after it; the
+    /// server is not told that the connection is gone.
     Silently(&'static str),
     /// The server never sees the next statement; the client's end is reset.
     BeforeStatement,
@@ -28,19 +29,22 @@ impl Cut {
     /// is not found.
     pub fn is_at_request(&self, bytes: &[u8]) -> bool {
         match self {
-            Cut::Before(text) | Cut::After(text) | Cut::Silently(text) => {
+            Cut::Before(text) | Cut::After(text) => {
                 text.is_empty() || bytes.windows(text.len()).any(|w| w == text.as_bytes())
             }
             // Bind, or a simple query; a set-up or a COMMIT is one too.
             Cut::BeforeStatement | Cut::AfterStatement => matches!(bytes[0], b'B' | b'Q'),
-            Cut::BeforeAnswer => false,
+            Cut::BeforeAnswer | Cut::Silently(_) => false,
         }
     }
 
     /// It happens at these bytes of the server's.
     pub fn is_at_answer(&self, bytes: &[u8]) -> bool {
-        // The answer to something bound begins with BindComplete.
-        *self == Cut::BeforeAnswer && bytes[0] == b'2'
+        match self {
+            Cut::Silently(text) => bytes.windows(text.len()).any(|w| w == text.as_bytes()),
+            // The answer to something bound begins with BindComplete.
+            _ => *self == Cut::BeforeAnswer && bytes[0] == b'2',
+        }
     }
 }
 
