@@ -22,6 +22,15 @@ pub enum OneOrMany {
     Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
+/// How [`crate::config::FieldConfig`] is written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+pub enum Field {
+    Column(String),
+    Inside(crate::config::field::Inside),
+}
+
 /// How [`crate::config::preload::Preload`] is written.
 #[derive(JsonSchema)]
 #[serde(untagged)]

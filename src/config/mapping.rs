@@ -9,6 +9,7 @@ use serde::Deserialize;
 #[cfg(test)]
 use super::document::schema;
 use super::error::ConfigError;
+use super::field::FieldConfig;
 use super::plain_writes::{IdPattern, OnDelete, PlainWrites};
 use super::preload::Preload;
 
@@ -26,9 +27,10 @@ pub struct MappingConfig {
     #[serde(default, deserialize_with = "one_or_many")]
     #[cfg_attr(test, schemars(with = "schema::OneOrMany"))]
     pub key: Vec<String>,
-    /// Hash field → column. Default: every column under its own name.
+    /// Hash field → column, or a value inside a `jsonb` column. Default: every column under its own name.
     #[serde(default)]
-    pub fields: Option<BTreeMap<String, String>>,
+    #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, schema::Field>>"))]
+    pub fields: Option<BTreeMap<String, FieldConfig>>,
     /// What happens to a field that is not mapped.
     #[serde(default)]
     pub unmapped: Unmapped,

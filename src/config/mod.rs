@@ -4,6 +4,7 @@
 pub mod args;
 mod document;
 mod error;
+mod field;
 pub mod limits;
 mod mapping;
 mod plain_writes;
@@ -14,6 +15,7 @@ mod url;
 
 pub use document::{check_prefix, Config};
 pub use error::ConfigError;
+pub use field::{FieldConfig, JsonType};
 pub use mapping::{MappingConfig, Unmapped};
 pub use plain_writes::{IdPattern, OnDelete, PlainWrites};
 pub use preload::Preload;

@@ -51,8 +51,9 @@ impl Change {
             return Err(format!("mapping {:?} has another key now", mapping.name));
         }
         let renumber = |column: usize| {
-            let name = &self.mapping.columns[column].info.name;
-            let found = mapping.columns.iter().position(|c| c.info.name == *name);
+            let own = &self.mapping.columns[column];
+            let name = &own.info.name;
+            let found = mapping.columns.iter().position(|c| c.is_same(own));
             found.ok_or_else(|| format!("mapping {:?} has no column {name:?} now", mapping.name))
         };
         let renumber_all = |sets: &[(usize, Bytes)]| {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certain;
+use super::fields::{Field, Resolver};
+use super::json_path::JsonPath;
 use super::shape::Shape;
 use super::table::{Kind, Table, TableColumn};
-use crate::config::suggest;
 use crate::config::{ConfigError, IdPattern, MappingConfig, OnDelete, PlainWrites};
 use crate::config::{Preload, Unmapped};
 use crate::model::form::Form;
@@ -73,8 +74,10 @@ pub struct Mapping {
 pub struct Column {
     /// The hash field, absent for a key column that no field is mapped to.
     pub field: Option<Vec<u8>>,
-    /// What the catalog says.
+    /// What the catalog says; of a value inside a document, what the statements have to know of it.
     pub info: TableColumn,
+    /// Where in the column's document the value is; `None`: it is the whole column.
+    pub path: Option<JsonPath>,
     /// See [`certain::replacing`].
     pub replaces: bool,
     /// See [`certain::adding`].
@@ -118,17 +121,19 @@ impl Mapping {
         let key = resolver.key()?;
         let fields = resolver.fields()?;
         // The key first; a field may be mapped to a key column.
+        let (of_key, others): (Vec<Field>, _) =
+            fields.into_iter().partition(|field| key.contains(&field.column));
+        let key_column = |&c: &usize| {
+            let field = of_key.iter().find(|field| field.column == c);
+            Column::whole(table, c, field.map(|field| field.name.clone()))
+        };
         let mut picked: Vec<usize> = key.clone();
-        picked.extend(fields.iter().map(|(_, c)| *c).filter(|c| !key.contains(c)));
-        let columns = picked
-            .iter()
-            .map(|&c| Column {
-                field: fields.iter().find(|(_, f)| *f == c).map(|(name, _)| name.clone()),
-                info: table.columns[c].clone(),
-                replaces: certain::replacing(table, c),
-                adds: certain::adding(table, c).is_some(),
-            })
-            .collect::<Vec<_>>();
+        picked.extend(others.iter().map(|field| field.column));
+        let mut columns: Vec<Column> = key.iter().map(key_column).collect();
+        columns.extend(others.into_iter().map(|field| match field.path {
+            None => Column::whole(table, field.column, Some(field.name)),
+            Some(path) => Column::inside(table, field.column, field.name, path),
+        }));
         static VERSIONS: AtomicU64 = AtomicU64::new(0);
         Ok(Mapping {
             version: VERSIONS.fetch_add(1, Ordering::Relaxed),
@@ -169,8 +174,11 @@ impl Mapping {
         form.is_once() || (!self.is_certain && !form.only_looks())
     }
 
-    /// See [`certain::inserting_first`].
+    /// See [`certain::inserting_first`]. A document is changed where it is: nothing is proposed.
     pub fn inserts_first(&self, columns: &[usize]) -> bool {
+        if columns.iter().any(|&c| self.columns[c].path.is_some()) {
+            return false;
+        }
         let (table, picked) = &self.catalog;
         let named: Vec<usize> = columns.iter().map(|&c| picked[c]).collect();
         certain::inserting_first(table, &picked[..self.key_len], &named)
@@ -184,6 +192,11 @@ impl Mapping {
         }
     }
 
+    /// Some field is a value inside a document.
+    pub fn has_paths(&self) -> bool {
+        self.columns.iter().any(|column| column.path.is_some())
+    }
+
     /// The names of the key's columns.
     pub fn key_columns(&self) -> impl Iterator<Item = &str> {
         self.columns[..self.key_len].iter().map(|c| c.info.name.as_str())
@@ -195,74 +208,25 @@ impl Mapping {
     }
 }
 
-struct Resolver<'a> {
-    path: String,
-    config: &'a MappingConfig,
-    table: &'a Table,
-}
-
-impl Resolver<'_> {
-    fn column(&self, path: String, name: &str) -> Result<usize, ConfigError> {
-        self.table.columns.iter().position(|c| c.name == name).ok_or_else(|| {
-            let near = suggest::among(name, self.table.columns.iter().map(|c| c.name.as_str()));
-            let table = &self.config.table;
-            ConfigError::at(path, format!("table {table:?} has no column {name:?}{near}"))
-        })
+impl Column {
+    fn whole(table: &Table, column: usize, field: Option<Vec<u8>>) -> Column {
+        Column {
+            field,
+            info: table.columns[column].clone(),
+            path: None,
+            replaces: certain::replacing(table, column),
+            adds: certain::adding(table, column).is_some(),
+        }
     }
 
-    fn key(&self) -> Result<Vec<usize>, ConfigError> {
-        let path = format!("{}.key", self.path);
-        let mut key = Vec::new();
-        for name in &self.config.key {
-            let column = self.column(path.clone(), name)?;
-            if key.contains(&column) {
-                return Err(ConfigError::at(path, format!("names column {name:?} twice")));
-            }
-            key.push(column);
-        }
-        if key.is_empty() {
-            key.clone_from(&self.table.primary_key);
-        }
-        let table = &self.config.table;
-        if key.is_empty() {
-            return Err(ConfigError::at(
-                path,
-                format!("table {table:?} has no primary key; name the key's columns here"),
-            ));
-        }
-        if self.table.kind != Kind::View && !certain::has_arbiter(self.table, &key) {
-            return Err(ConfigError::at(
-                path,
-                format!(
-                    "table {table:?} has no unique index on ({}); a staged key must name one row",
-                    self.config.key.join(", ")
-                ),
-            ));
-        }
-        Ok(key)
+    fn inside(table: &Table, column: usize, field: Vec<u8>, path: JsonPath) -> Column {
+        let info = path.info(&table.columns[column]);
+        Column { field: Some(field), info, path: Some(path), replaces: false, adds: false }
     }
 
-    /// Hash fields with their columns, in the order of the table's columns.
-    fn fields(&self) -> Result<Vec<(Vec<u8>, usize)>, ConfigError> {
-        let Some(fields) = &self.config.fields else {
-            let all = self.table.columns.iter().enumerate();
-            return Ok(all.map(|(i, c)| (c.name.clone().into_bytes(), i)).collect());
-        };
-        let mut found: Vec<(Vec<u8>, usize)> = Vec::with_capacity(fields.len());
-        for (field, name) in fields {
-            let path = format!("{}.fields.{field}", self.path);
-            let column = self.column(path.clone(), name)?;
-            if let Some((other, _)) = found.iter().find(|(_, c)| *c == column) {
-                let other = String::from_utf8_lossy(other);
-                return Err(ConfigError::at(
-                    path,
-                    format!("column {name:?} is the column of field {other:?} already"),
-                ));
-            }
-            found.push((field.clone().into_bytes(), column));
-        }
-        found.sort_by_key(|(_, column)| *column);
-        Ok(found)
+    /// The same column, or value inside one, in another reading of the catalog.
+    pub fn is_same(&self, other: &Column) -> bool {
+        self.info.name == other.info.name && self.path == other.path
     }
 }
 

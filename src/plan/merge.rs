@@ -28,6 +28,10 @@ fn replace(
     earlier: &[(usize, Bytes)],
     later: &[(usize, Bytes)],
 ) -> Option<Vec<(usize, Bytes)>> {
+    // What a value inside a document becomes depends on what else is set in it.
+    if earlier.iter().any(|(c, _)| mapping.columns[*c].path.is_some()) {
+        return None;
+    }
     let mut merged = earlier.to_vec();
     for (c, value) in later {
         let at = merged.binary_search_by_key(c, |(c, _)| *c).ok()?;

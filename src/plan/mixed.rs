@@ -46,6 +46,7 @@ fn can_mix(mapping: &Mapping, form: &Form) -> bool {
     is_upsert
         && mapping.is_certain
         && mapping.shares
+        && !mapping.has_paths()
         && mapping.columns.len() - mapping.key_len <= COLUMNS_MAX
 }
 

@@ -5,6 +5,7 @@
 
 mod names;
 mod page;
+mod paths;
 mod steps;
 mod upsert;
 

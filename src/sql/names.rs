@@ -113,8 +113,7 @@ impl Names<'_> {
     /// Every mapped column as text, with the number of the column for a name.
     pub fn returning(&self, from: &str) -> String {
         join(0..self.mapping.columns.len(), ", ", |c| {
-            let value =
-                as_text(&self.mapping.columns[c].info, &format!("{from}.{}", self.column(c)));
+            let value = as_text(&self.mapping.columns[c].info, &self.cell(from, c));
             format!("{value} AS r{c}")
         })
     }

@@ -4,7 +4,7 @@
 //! many, and so is a data-modifying WITH, which rules refuse. So the row is changed where it is there,
 //! and added where it is not.
 
-use super::upsert::{plain_insert, replace_all, set_all};
+use super::upsert::{plain_insert, replace_all, set_all, sets};
 use super::Names;
 use super::Step;
 use crate::model::form::Form;
@@ -39,21 +39,19 @@ fn change(names: &Names, form: &Form) -> String {
     };
     match form {
         Form::Upsert(columns) if !columns.is_empty() => {
-            update(names.input(columns), set_all(names, columns, |c| format!("i.c{c}")))
+            update(names.input(columns), set_all(names, columns, |c| names.given(c)))
         }
         Form::Replace(columns) => {
-            update(names.input(columns), replace_all(names, columns, |c| format!("i.c{c}")))
+            update(names.input(columns), replace_all(names, columns, |c| names.given(c)))
         }
         Form::Fill(column) => {
-            update(names.input(&[*column]), set_all(names, &[*column], |c| format!("i.c{c}")))
+            update(names.input(&[*column]), set_all(names, &[*column], |c| names.given(c)))
         }
         Form::Add(column) => {
-            let sum = |c| format!("coalesce(t.{}, '0') + i.c{c}", names.column(c));
+            let sum = |c| names.sum("t", c, &format!("i.c{c}"));
             update(names.input_of_base(*column), set_all(names, &[*column], sum))
         }
-        Form::Erase(columns) => {
-            update(names.input(&[]), set_all(names, columns, |_| "NULL".into()))
-        }
+        Form::Erase(columns) => update(names.input(&[]), sets(names.erased(columns))),
         Form::Delete => format!(
             "DELETE FROM {} AS t USING {} WHERE {} {}",
             names.own_rows(),
@@ -69,7 +67,7 @@ fn change(names: &Names, form: &Form) -> String {
 fn look(names: &Names, form: &Form) -> String {
     let (more, lock) = match form {
         Form::Fill(column) => {
-            (format!(", (t.{} IS NULL)::text", names.column(*column)), " FOR NO KEY UPDATE OF t")
+            (format!(", ({} IS NULL)::text", names.cell("t", *column)), " FOR NO KEY UPDATE OF t")
         }
         _ => (String::new(), ""),
     };

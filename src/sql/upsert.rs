@@ -8,7 +8,7 @@ use crate::plan::mixed::bit;
 /// `INSERT … ON CONFLICT DO UPDATE`: the fastest.
 pub fn insert_first(names: &Names, columns: &[usize]) -> Text {
     let from = format!("{} ", names.input(columns));
-    let on_conflict = set_all(names, columns, |c| format!("excluded.{}", names.column(c)));
+    let on_conflict = set_all(names, columns, |c| names.proposed(c));
     Text::of(format!(
         "{} RETURNING {}",
         insert(names, columns, &from, &format!("DO UPDATE SET {on_conflict}")),
@@ -19,28 +19,32 @@ pub fn insert_first(names: &Names, columns: &[usize]) -> Text {
 /// An UPDATE, then an INSERT of the rows that it didn't find, in one statement: a partial write
 /// works although the proposed row would break a constraint that the row itself keeps.
 pub fn update_first(names: &Names, columns: &[usize]) -> Text {
-    let sets = set_all(names, columns, |c| format!("i.c{c}"));
-    let on_conflict = set_all(names, columns, |c| format!("excluded.{}", names.column(c)));
+    let sets = set_all(names, columns, |c| names.given(c));
+    let on_conflict = set_all(names, columns, |c| names.proposed(c));
     update_or_insert(names, &names.input(columns), columns, &sets, &on_conflict)
 }
 
 /// The same, and the columns that are not named get their defaults.
 pub fn replace(names: &Names, columns: &[usize]) -> Text {
-    let sets = replace_all(names, columns, |c| format!("i.c{c}"));
-    let on_conflict = replace_all(names, columns, |c| format!("excluded.{}", names.column(c)));
+    let sets = replace_all(names, columns, |c| names.given(c));
+    let on_conflict = replace_all(names, columns, |c| names.proposed(c));
     update_or_insert(names, &names.input(columns), columns, &sets, &on_conflict)
 }
 
 /// `column = coalesce(column, 0) + n`, in the database.
 pub fn add(names: &Names, column: usize) -> Text {
-    let name = names.column(column);
-    let sum = |n: String| format!("{name} = coalesce(t.{name}, '0') + {n}");
+    let n = match names.mapping.columns[column].path {
+        Some(_) => {
+            format!("(excluded.{} #>> {})::numeric", names.column(column), names.path(column))
+        }
+        None => format!("excluded.{}", names.column(column)),
+    };
     update_or_insert(
         names,
         &names.input_of_base(column),
         &[column],
-        &sum(format!("i.c{column}")),
-        &sum(format!("excluded.{name}")),
+        &set_all(names, &[column], |c| names.sum("t", c, &format!("i.c{c}"))),
+        &set_all(names, &[column], |c| names.sum("t", c, &n)),
     )
 }
 
@@ -92,7 +96,7 @@ pub fn erase(names: &Names, columns: &[usize]) -> Text {
     Text::of(format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
         names.own_rows(),
-        set_all(names, columns, |_| "NULL".into()),
+        sets(names.erased(columns)),
         names.input(&[]),
         names.same_key("t"),
         names.returning("t"),
@@ -102,19 +106,20 @@ pub fn erase(names: &Names, columns: &[usize]) -> Text {
 /// The column is set where it is NULL. One more cell says whether it was: the lock makes sure that
 /// what is seen is what is changed.
 pub fn fill(names: &Names, column: usize) -> Text {
-    let name = names.column(column);
     let not_found = format!(
         "i WHERE NOT EXISTS (SELECT FROM found AS f WHERE {}) ",
         join(names.key(), " AND ", |c| format!("f.c{c} = i.c{c}")),
     );
     let with = format!(
         "i AS (SELECT * FROM {input}), \
-         found AS (SELECT i.*, t.{name} IS NULL AS empty, {returning} FROM i JOIN {own} AS t \
+         found AS (SELECT i.*, {cell} IS NULL AS empty, {returning} FROM i JOIN {own} AS t \
                    ON {same} FOR NO KEY UPDATE OF t), \
-         changed AS (UPDATE {own} AS t SET {name} = i.c{column} FROM found AS i \
+         changed AS (UPDATE {own} AS t SET {set} FROM found AS i \
                      WHERE {same} AND i.empty RETURNING {returning}), \
          added AS ({insert} RETURNING {returning})",
         input = names.input(&[column]),
+        cell = names.cell("t", column),
+        set = set_all(names, &[column], |c| names.given(c)),
         own = names.own_rows(),
         same = names.same_key("t"),
         returning = names.returning("t"),
@@ -157,26 +162,36 @@ fn insert(names: &Names, columns: &[usize], from: &str, on_conflict: &str) -> St
 
 /// `INSERT INTO … SELECT … FROM <from>`. `from` ends with a blank.
 pub fn plain_insert(names: &Names, columns: &[usize], from: &str) -> String {
-    let all = || names.key().chain(columns.iter().copied());
+    let values = names.assigned(columns, |_| "NULL::jsonb".into(), |c| names.given(c));
+    let key = names.key().map(|c| (names.column(c), format!("i.c{c}")));
+    let all: Vec<(String, String)> = key.chain(values).collect();
     format!(
         "INSERT INTO {} AS t ({}){} SELECT {} FROM {from}",
         names.table(),
-        names.columns(all()),
+        join(all.iter(), ", ", |(name, _)| name.clone()),
         names.overriding(),
-        join(all(), ", ", |c| format!("i.c{c}")),
+        join(all.iter(), ", ", |(_, value)| value.clone()),
     )
 }
 
 /// `column = value, other = DEFAULT, …`
 pub fn replace_all(names: &Names, columns: &[usize], value: impl Fn(usize) -> String) -> String {
-    let values = names.mapping.key_len..names.mapping.columns.len();
-    join(values, ", ", |c| match columns.contains(&c) {
-        true => format!("{} = {}", names.column(c), value(c)),
-        false => format!("{} = DEFAULT", names.column(c)),
-    })
+    let mut all = names.assigned(columns, |_| "NULL::jsonb".into(), value);
+    for c in names.mapping.key_len..names.mapping.columns.len() {
+        let name = names.column(c);
+        if !all.iter().any(|(other, _)| *other == name) {
+            all.push((name, "DEFAULT".into()));
+        }
+    }
+    sets(all)
 }
 
 /// `column = value, …`
 pub fn set_all(names: &Names, columns: &[usize], value: impl Fn(usize) -> String) -> String {
-    join(columns.iter(), ", ", |c| format!("{} = {}", names.column(*c), value(*c)))
+    sets(names.assigned(columns, |name| format!("t.{name}"), value))
+}
+
+/// `column = value, …`
+pub fn sets(assigned: Vec<(String, String)>) -> String {
+    join(assigned.iter(), ", ", |(name, value)| format!("{name} = {value}"))
 }

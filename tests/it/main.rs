@@ -68,6 +68,7 @@ mod ddl;
 mod ddl_constraints;
 mod ddl_values;
 mod disclosure;
+mod json_paths;
 mod key_types;
 mod like_psql;
 mod relations;

@@ -219,10 +219,15 @@ fn mapping(mapping: &Mapping) -> Value {
 fn column(column: &Column) -> Value {
     let field = column.field.clone().unwrap_or_default();
     let nullable = if column.info.not_null { "no" } else { "yes" };
-    Value::Map(vec![
+    let mut shown = vec![
         ("field".into(), Value::Bytes(field)),
         ("column".into(), Value::text(&*column.info.name)),
         ("type".into(), Value::text(&*column.info.type_name)),
         ("nullable".into(), Value::text(nullable)),
-    ])
+    ];
+    if let Some(path) = &column.path {
+        let keys = path.keys.iter().map(|key| Value::text(&**key)).collect();
+        shown.push(("path".into(), Value::List(keys)));
+    }
+    Value::Map(shown)
 }

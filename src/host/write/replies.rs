@@ -133,8 +133,8 @@ fn cell<'a>(pending: &Pending, settled: &'a Settled, column: usize) -> Option<&'
     if pending.mapping.version == settled.mapping.version {
         return image.get(column);
     }
-    let name = &pending.mapping.columns[column].info.name;
-    let column = settled.mapping.columns.iter().position(|c| c.info.name == *name)?;
+    let own = &pending.mapping.columns[column];
+    let column = settled.mapping.columns.iter().position(|c| c.is_same(own))?;
     image.get(column)
 }
 

@@ -149,7 +149,7 @@ fn facts(mapping: &Mapping, row: &Row) -> String {
     for column in &mapping.columns {
         // These are read in a way of their own.
         let is_plain = !column.info.bytea && column.info.cast != "inet";
-        (&column.field, is_plain).hash(&mut hasher);
+        (&column.field, is_plain, &column.path).hash(&mut hasher);
     }
     format!("{:016x}{}", hasher.finish(), row.get::<_, String>(0))
 }
