@@ -149,7 +149,11 @@ impl Client {
         };
         // Few rows are hot, so that writes meet.
         let id = if self.random.below(2) == 0 || matches!(act, Act::Saw(_)) { id } else { id % 3 };
-        let key = format!("__{{{table}:{id}}}");
+        // By either of a row's keys.
+        let key = match self.random.below(2) {
+            0 => format!("__{{{table}:{id}}}"),
+            _ => format!("{table}:{id}"),
+        };
         let words = line.split(' ').map(|word| word.replace('@', &key));
         (table, id, act, words.collect())
     }

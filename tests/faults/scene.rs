@@ -48,7 +48,12 @@ create trigger log after insert or update on logged for each row execute functio
 /// The document for [`SQL`]. Nobody's time is up, however slow the machine is.
 pub fn patient_builder() -> Builder {
     let tables = ["items", "counters", "logged"];
-    tables.iter().fold(Stack::new(), |b, table| b.mapping(json!({ "table": table })))
+    tables.iter().fold(Stack::new(), |b, table| b.mapping(mapping(table)))
+}
+
+/// Plain keys are written through, and delete rows.
+pub fn mapping(table: &str) -> serde_json::Value {
+    json!({ "table": table, "plain_writes": "through", "on_delete": "delete" })
 }
 
 /// The same with short times, so that a fault is over soon.
