@@ -17,7 +17,12 @@ pub fn load<'a>(name: String, watch: Watch, mut load: Load) -> Contestant<'a> {
 
 /// Writes of this shape through the module.
 pub fn staged(node: &Node, shape: Shape, clients: usize) -> Load {
-    commands(node, Commands::new(shape, true), clients)
+    written(node, shape, true, clients)
+}
+
+/// The same by the staged key or the plain one.
+pub fn written(node: &Node, shape: Shape, staged: bool, clients: usize) -> Load {
+    commands(node, Commands::new(shape, staged), clients)
 }
 
 fn commands(node: &Node, mut commands: Commands, clients: usize) -> Load {

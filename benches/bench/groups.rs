@@ -45,6 +45,7 @@ impl Bench {
         summaries.extend(self.far(5, "A database 5 ms away", pace));
         summaries.extend(self.plain_commands(pace));
         summaries.extend(self.reads(pace));
+        summaries.extend(self.plain_keys(pace));
         summaries
     }
 

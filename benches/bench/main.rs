@@ -16,6 +16,7 @@ mod node;
 mod panel;
 mod pgbench;
 mod pgwire;
+mod plain_keys;
 mod proxy;
 mod random;
 mod reads;
@@ -25,6 +26,9 @@ mod scan;
 mod shapes;
 mod support;
 mod targets;
+
+/// A command names the key that it is given.
+const KEYS: support::keys::Keys = support::keys::Keys::Staged;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -32,6 +32,15 @@ impl Node {
         Node::loaded(&find::module(), postgres_port, mappings, &[])
     }
 
+    /// With the users, whose plain keys are written through.
+    pub fn through(postgres_port: u16) -> Node {
+        let mapping = json!({ "table": "users", "plain_writes": "through" });
+        let node = Node::empty(&[Node::line(&find::module(), postgres_port, &[mapping], &[])]);
+        let loaded = node.conn().run("WT.LOAD users");
+        assert!(!loaded.is_error(), "{loaded:?}");
+        node
+    }
+
     /// With this build of the module.
     pub fn with(module: &Path, postgres_port: u16, args: &[&str]) -> Node {
         let mappings = ["users", "wide", "docs"].map(|table| json!({ "table": table }));
@@ -39,11 +48,16 @@ impl Node {
     }
 
     fn loaded(module: &Path, postgres_port: u16, mappings: &[Value], args: &[&str]) -> Node {
+        Node::start(&[Node::line(module, postgres_port, mappings, args)])
+    }
+
+    /// The line of redis.conf.
+    fn line(module: &Path, postgres_port: u16, mappings: &[Value], args: &[&str]) -> String {
         let url = Cluster::url(postgres_port, "disable");
         let document = json!({ "url": url, "mappings": mappings });
         let module = module.display().to_string();
         let words = [&module, "JSON", &document.to_string()].map(quoted).join(" ");
-        Node::start(&[format!("loadmodule {words} {}", args.join(" "))])
+        format!("loadmodule {words} {}", args.join(" "))
     }
 
     pub fn without_module() -> Node {
@@ -51,21 +65,25 @@ impl Node {
     }
 
     fn start(conf: &[String]) -> Node {
+        let node = Node::empty(conf);
+        node.fill(IDS);
+        node
+    }
+
+    fn empty(conf: &[String]) -> Node {
         let server = RedisServer::start(conf, &[]).unwrap_or_else(|log| panic!("{log}"));
         let info = server.connect().run("INFO server").text();
         let field = |name: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(name));
             line.map(|value| value.trim().to_string())
         };
-        let node = Node {
+        Node {
             port: server.port(),
             pid: field("process_id:").and_then(|p| p.parse().ok()).expect("a pid"),
             has_module: !conf.is_empty(),
             version: field("redis_version:").unwrap_or_default(),
             _server: server,
-        };
-        node.fill(IDS);
-        node
+        }
     }
 
     pub fn conn(&self) -> Conn {

@@ -7,6 +7,8 @@ pub mod certificates;
 pub mod eventually;
 #[path = "../../tests/it/support/find.rs"]
 pub mod find;
+#[path = "../../tests/it/support/keys.rs"]
+pub mod keys;
 #[path = "../../tests/it/support/ports.rs"]
 pub mod ports;
 #[path = "../../tests/it/support/redis_server.rs"]
