@@ -145,6 +145,7 @@ fn a_change_after_a_write_that_is_not_merged_yet_is_seen() {
     assert_eq!(s.run("HGET items:1 name"), bulk("theirs"));
 }
 
+of_the_staged_key! {
 #[test]
 fn a_key_that_somebody_makes_meanwhile_stays() {
     let s = gated().start();
@@ -155,6 +156,7 @@ fn a_key_that_somebody_makes_meanwhile_stays() {
     gate.rollback();
     assert_eq!(reader.receive(), bulk("plain"));
     assert_eq!(s.hgetall("gated:1"), hash(&[("name", "plain")]));
+}
 }
 
 #[test]
@@ -184,6 +186,7 @@ fn a_read_behind_a_write_sees_it() {
     assert_eq!(s.run("EXISTS items:2"), int(0));
 }
 
+of_the_staged_key! {
 #[test]
 fn reads_go_on_during_a_pause() {
     let s = plain().redis_conf("appendonly yes").start();
@@ -205,6 +208,7 @@ fn reads_go_on_during_a_pause() {
     assert_eq!(s.run("HGET items:1 name"), bulk("old"));
     eventually("it is cached", || s.run("OBJECT ENCODING items:1") != Reply::Nil);
     assert_same_data(&replica, &s);
+}
 }
 
 #[test]
@@ -263,6 +267,7 @@ fn a_client_side_cache_keeps_what_was_loaded_and_hears_of_changes() {
     assert!(heard.contains("items:9"), "{heard}");
 }
 
+of_the_staged_key! {
 #[test]
 fn other_databases_and_other_keys_are_the_servers_own() {
     let s = plain().start();
@@ -274,6 +279,7 @@ fn other_databases_and_other_keys_are_the_servers_own() {
     assert_eq!(s.run("SET items:1 text"), ok());
     s.run("HGET items:1 name").assert_error("WRONGTYPE ");
     assert_eq!(s.info_int("loads"), 0);
+}
 }
 
 #[test]

@@ -58,6 +58,8 @@ mod in_flight;
 mod in_sync;
 #[path = "../it/journal.rs"]
 mod journal;
+#[path = "../it/json_paths.rs"]
+mod json_paths;
 #[path = "../it/kept_fields.rs"]
 mod kept_fields;
 #[path = "../it/key_types.rs"]
@@ -82,8 +84,16 @@ mod outage;
 mod paused;
 #[path = "../it/persistence.rs"]
 mod persistence;
+#[path = "../it/read_edges.rs"]
+mod read_edges;
 #[path = "../it/read_only.rs"]
 mod read_only;
+#[path = "../it/read_order.rs"]
+mod read_order;
+#[path = "../it/read_through.rs"]
+mod read_through;
+#[path = "../it/reads_like_rows.rs"]
+mod reads_like_rows;
 #[path = "../it/relations.rs"]
 mod relations;
 #[path = "../it/replication.rs"]
