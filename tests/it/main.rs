@@ -41,6 +41,7 @@ mod writes;
 
 // A write to the plain key.
 mod plain_deletes;
+mod plain_libraries;
 mod plain_writes;
 mod replaced;
 
