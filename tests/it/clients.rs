@@ -55,35 +55,36 @@ pub fn python() -> Command {
     program("python3")
 }
 
-/// pip's current redis-py, in an environment of its own, made once and kept between runs. `None`, with
-/// a line that says so, where pip can't have it.
+/// pip's current redis-py. `None`, with a line that says so, where pip can't have it.
 pub fn current_python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let make = || {
-        let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("redis-py");
-        let python = venv.join("bin/python");
-        let mut probe = Command::new(&python);
-        let has_it = |probe: &mut Command| {
-            let probe = probe.args(["-c", "import redis.asyncio"]).stderr(Stdio::null());
-            probe.status().is_ok_and(|status| status.success())
-        };
-        if has_it(&mut probe) {
-            return Some(python);
-        }
-        let quiet = |command: &mut Command| {
-            let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        let is_made = quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-            && quiet(Command::new(&python).args(["-m", "pip", "install", "redis"]))
-            && has_it(&mut Command::new(&python));
-        if !is_made {
-            let line = b"skipped: pip can't install the current redis-py\n";
-            io::stderr().write_all(line).expect("stderr");
-        }
-        is_made.then_some(python)
+    PYTHON.get_or_init(|| environment("redis-py", "redis", "redis.asyncio")).as_deref()
+}
+
+/// pip's current Redis OM. `None`, with a line that says so, where pip can't have it.
+pub fn redis_om() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("redis-om", "redis-om", "redis_om")).as_deref()
+}
+
+/// The interpreter of an environment with this package, made once and kept between runs.
+fn environment(name: &str, package: &str, module: &str) -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let python = venv.join("bin/python");
+    let quiet = |command: &mut Command| {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     };
-    PYTHON.get_or_init(make).as_deref()
+    let has_it = || quiet(Command::new(&python).args(["-c", &format!("import {module}")]));
+    let is_made = has_it()
+        || quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+            && quiet(Command::new(&python).args(["-m", "pip", "install", package]))
+            && has_it();
+    if !is_made {
+        let line = format!("skipped: pip can't install the current {name}\n");
+        io::stderr().write_all(line.as_bytes()).expect("stderr");
+    }
+    is_made.then_some(python)
 }
 
 fn current(program: &str, url: &str) -> String {

@@ -42,6 +42,7 @@ mod writes;
 // A write to the plain key.
 mod plain_deletes;
 mod plain_libraries;
+mod plain_programs;
 mod plain_writes;
 mod replaced;
 
