@@ -163,3 +163,24 @@ fn node_redis() {
         assert_cached(&s, &[1, 3]);
     }
 }
+
+/// What Redis holds when the module is loaded.
+#[test]
+fn hashes_that_are_there_already() {
+    let s = Stack::users().with("plain_writes", "through").without_module().start();
+    let fields = "username ann email a@x pwhash h";
+    for key in ["users:1", "users:2", "old:users:3", "users:4:idx"] {
+        assert_eq!(s.run(&format!("HSET {key} {fields}")), int(3));
+    }
+    s.execute(
+        "insert into users (id, username, email, password_hash) values (2, 'ben', 'b@x', 'h')",
+    );
+    assert_eq!(s.load(), ok());
+    eventually("in sync", || s.info_int("in_sync") == 1);
+    // The table is right. What has no row goes, but for what can be no row's.
+    assert_eq!(s.keys(), ["old:users:3", "users:2", "users:4:idx"]);
+    s.assert_user_cached(2);
+    assert_eq!(s.run("RENAME old:users:3 users:3"), ok());
+    assert_eq!(s.one("select username from users where id = 3"), "ann");
+    s.assert_user_cached(3);
+}
