@@ -86,7 +86,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
 fn steps(block: &Block) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (number, line) in block.lines.iter().enumerate() {
-        let typed = ["127.0.0.1:6379> ", "127.0.0.1:6379(TX)> "]
+        let typed = ["127.0.0.1:6379> ", "127.0.0.1:6379(TX)> ", "127.0.0.1:6379[1]> "]
             .iter()
             .find_map(|prompt| Some((Tool::RedisCli, line.strip_prefix(prompt)?)))
             .or_else(|| Some((Tool::Psql, line.strip_prefix("example=> ")?)));
