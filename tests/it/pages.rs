@@ -228,7 +228,11 @@ fn every_log_line_and_error_on_the_pages_is_in_the_source() {
     let mut pieces = source.split("\\\n");
     joined += pieces.next().expect("split gives one at least");
     pieces.for_each(|piece| joined += piece.trim_start());
-    for (page, section) in [("docs/operations.md", "Errors"), ("docs/monitoring.md", "The log")] {
+    for (page, section) in [
+        ("docs/operations.md", "Errors"),
+        ("docs/existing-programs.md", "Errors"),
+        ("docs/monitoring.md", "The log"),
+    ] {
         let lines = first_cells(&read(page), section);
         assert!(lines.len() > 3, "{page}: {section}: {lines:?}");
         for line in lines {
