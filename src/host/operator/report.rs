@@ -206,13 +206,18 @@ fn mapping(mapping: &Mapping) -> Value {
     let (schema, table) = &mapping.table;
     let key: Vec<&str> = mapping.key_columns().collect();
     let ttl = mapping.ttl.map_or(Value::text("none"), |ttl| Value::Integer(ttl as i64));
+    let word = |word: &dyn std::fmt::Debug| Value::text(format!("{word:?}").to_lowercase());
+    let pattern = mapping.id_pattern.as_ref().map_or("any", |pattern| pattern.text());
     Value::Map(vec![
         ("name".into(), Value::text(&*mapping.name)),
         ("table".into(), Value::text(format!("{schema}.{table}"))),
         ("key".into(), Value::text(key.join(":"))),
-        ("unmapped".into(), Value::text(format!("{:?}", mapping.unmapped).to_lowercase())),
+        ("unmapped".into(), word(&mapping.unmapped)),
         ("ttl".into(), ttl),
         ("columns".into(), Value::List(mapping.columns.iter().map(column).collect())),
+        ("plain_writes".into(), word(&mapping.plain_writes)),
+        ("on_delete".into(), word(&mapping.on_delete)),
+        ("id_pattern".into(), Value::text(pattern)),
     ])
 }
 
