@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use regex::bytes::{Regex, RegexBuilder};
 use serde::de::{self, Deserializer};
 use serde::Deserialize;
 
@@ -35,7 +36,7 @@ pub enum OnDelete {
 #[derive(Clone)]
 pub struct IdPattern {
     text: String,
-    whole: regex::bytes::Regex,
+    whole: Regex,
 }
 
 impl IdPattern {
@@ -48,6 +49,11 @@ impl IdPattern {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// Of bytes, as ids are: `\d` is a digit of ASCII.
+fn compiled(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).unicode(false).build()
 }
 
 impl PartialEq for IdPattern {
@@ -66,8 +72,7 @@ impl<'de> Deserialize<'de> for IdPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<IdPattern, D::Error> {
         let text = String::deserialize(deserializer)?;
         // Alone first: a pattern like `a)(b` is none, whatever stands around it.
-        let whole = regex::bytes::Regex::new(&text)
-            .and_then(|_| regex::bytes::Regex::new(&format!("^(?:{text})$")));
+        let whole = compiled(&text).and_then(|_| compiled(&format!("^(?:{text})$")));
         match whole {
             Ok(whole) => Ok(IdPattern { text, whole }),
             Err(e) => {
@@ -94,6 +99,9 @@ mod tests {
         assert!(digits.matches(b"12") && digits.matches(b"new"));
         assert!(!digits.matches(b"1:idx") && !digits.matches(b"x1") && !digits.matches(b"1\n"));
         assert!(!digits.matches(b"") && !digits.matches(b"\xff"));
+        let words = pattern(r"\w+-\d{2}|ü*").unwrap();
+        assert!(words.matches(b"a_1-07") && words.matches("üü".as_bytes()));
+        assert!(!words.matches("a-٧٧".as_bytes()) && !words.matches("é-07".as_bytes()));
     }
 
     #[test]
