@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cpu::Watch;
-use crate::drive::{Load, Step, Wire};
+use crate::drive::{Call, Load, Step, Wire};
 use crate::node::Node;
 use crate::pgbench;
 use crate::pgwire;
@@ -23,6 +23,13 @@ pub fn staged(node: &Node, shape: Shape, clients: usize) -> Load {
 /// The same by the staged key or the plain one.
 pub fn written(node: &Node, shape: Shape, staged: bool, clients: usize) -> Load {
     commands(node, Commands::new(shape, staged), clients)
+}
+
+/// One connection that writes so many whole rows by each WT.BATCH.
+pub fn batch_command(node: &Node, rows: u64) -> Load {
+    let mut made = Commands::new(Shape::Whole, true);
+    let request = Box::new(move |call: &Call, out: &mut Vec<u8>| made.batch(rows, call.n, out));
+    Load { clients: 1, steps: vec![redis(node)], rows, request }
 }
 
 fn commands(node: &Node, mut commands: Commands, clients: usize) -> Load {

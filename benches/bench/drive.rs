@@ -219,18 +219,26 @@ impl Wire {
     }
 }
 
-/// A reply of one line, or a bulk string.
+/// A reply of one line, a bulk string, or an array of such lines.
 fn scan_reply(bytes: &[u8]) -> Scan {
     let Some(end) = bytes.iter().position(|&b| b == b'\n') else {
         return Scan::Partial;
     };
     let line = &bytes[..end];
-    let complete = match bytes[0] {
-        b'$' if bytes[1] != b'-' => {
-            let digits = line[1..].iter().take_while(|b| b.is_ascii_digit());
-            let length = digits.fold(0, |n, b| n * 10 + (b - b'0') as usize);
-            bytes.len() >= end + 1 + length + 2
+    let count = |digits: &[u8]| {
+        let digits = digits.iter().take_while(|b| b.is_ascii_digit());
+        digits.fold(0, |n, b| n * 10 + (b - b'0') as usize)
+    };
+    if bytes[0] == b'*' {
+        let rest = &bytes[end + 1..];
+        if rest.iter().filter(|&&b| b == b'\n').count() < count(&line[1..]) {
+            return Scan::Partial;
         }
+        let error = rest.split(|&b| b == b'\n').find(|line| line.first() == Some(&b'-'));
+        return Scan::Done(error.map(|line| String::from_utf8_lossy(line).trim().into()));
+    }
+    let complete = match bytes[0] {
+        b'$' if bytes[1] != b'-' => bytes.len() >= end + 1 + count(&line[1..]) + 2,
         _ => true,
     };
     match (complete, bytes[0]) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::chart::{Line, CLIENTS};
 use crate::cluster::Cluster;
-use crate::contestants::{batches, bench, blocking, direct, dual, load, others, plain, staged};
+use crate::contestants::{
+    batch_command, batches, bench, blocking, direct, dual, load, others, plain, staged,
+};
 use crate::cpu::Watch;
 use crate::drive::Load;
 use crate::node::Node;
@@ -113,6 +115,9 @@ impl Bench {
             ("values of 10 KB", Shape::Doc),
         ];
         all.extend(shapes.map(|(name, shape)| self.load(name, self.staged(shape, 64))));
+        all.extend([100, 1000].map(|rows| {
+            self.load(&format!("WT.BATCH of {rows}, 1 client"), batch_command(&self.node, rows))
+        }));
         let counter = self.node.conn().run("HINCRBY __{users:1} logins 1");
         match counter.is_error() {
             true => println!("hot counters (HINCRBY): skipped, the server says {counter:?}"),

@@ -207,6 +207,26 @@ impl Commands {
         self.words.send(out);
     }
 
+    /// Appends whole rows as one WT.BATCH.
+    pub fn batch(&mut self, rows: u64, n: u64, out: &mut Vec<u8>) {
+        let mut random = Random::new(n);
+        let (mut all, mut digits) = (Words::default(), Vec::new());
+        all.add(b"WT.BATCH");
+        number(rows, &mut digits);
+        all.add(&digits);
+        for _ in 0..rows {
+            self.words.add(b"HSET");
+            self.columns(1 + random.next() % IDS, random.next(), 255);
+            let one = std::mem::take(&mut self.words);
+            digits.clear();
+            number(one.count, &mut digits);
+            all.add(&digits);
+            all.count += one.count;
+            all.body.extend_from_slice(&one.body);
+        }
+        all.send(out);
+    }
+
     fn columns(&mut self, id: u64, n: u64, set: u8) {
         self.key(b"users", id);
         for (c, name) in COLUMNS.iter().enumerate() {

@@ -18,7 +18,7 @@ const fn target(
     Target { case, of, beside, at_least }
 }
 
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     target("1 client beside pgbench -c 1", "write-through, 1 client", "pgbench -c 1", 0.67),
     target(
         "256 clients on 4 connections beside pgbench -c 4",
@@ -62,6 +62,18 @@ pub const TARGETS: [Target; 15] = [
         "plain key: whole rows, 64",
         "staged key: whole rows, 64",
         1.0,
+    ),
+    target(
+        "WT.BATCH of 1,000 rows, 1 client, beside 64 clients",
+        "WT.BATCH of 1000, 1 client",
+        "write-through, 64 clients",
+        1.3,
+    ),
+    target(
+        "WT.BATCH of 100 rows, 1 client, beside 64 clients",
+        "WT.BATCH of 100, 1 client",
+        "write-through, 64 clients",
+        0.9,
     ),
     target("1% bad rows beside none", "1% bad rows", "write-through, 64 clients", 0.6),
     target(

@@ -1,5 +1,6 @@
 //! Arguments on a staged key → what they do to the row, and how the client is answered.
 
+pub mod nested;
 pub mod rewrite;
 
 use std::collections::hash_map::Entry;

@@ -123,6 +123,11 @@ impl Write {
         Write::new(Action::Read, reply)
     }
 
+    /// Removes the final key, after the writes of it that are on their way.
+    pub fn evict() -> Write {
+        Write { cache: Some(CacheOnly::Evict), ..Write::new(Action::Pass, Reply::Changed) }
+    }
+
     /// Deletes the row.
     pub fn delete() -> Write {
         Write::new(Action::Delete, Reply::Existed)

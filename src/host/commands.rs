@@ -9,6 +9,7 @@ use super::ffi::{
 };
 use super::operator::{refresh, reload, report};
 use super::read;
+use super::write::batch::Batch;
 use super::write::{command, deletion, migrate, refusal, transfer};
 use crate::command::{hdel, hincrby, hsetnx};
 
@@ -53,7 +54,7 @@ macro_rules! commands {
 
         /// Registers them all. False when the server will not have one.
         pub fn register(ctx: &OnLoad) -> bool {
-            $(ctx.register::<$command>())&&*
+            $(ctx.register::<$command>())&&* && ctx.register::<Batch>()
         }
     };
 }

@@ -14,7 +14,7 @@ fn a_killed_clients_write_is_in_table_and_cache_or_in_neither() {
     assert_eq!(s.run(&format!("CLIENT KILL ID {id}")), int(1));
     assert!(writer.receive_within(DEADLINE).is_err(), "its connection is closed");
     lock.rollback();
-    eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     // Between two tries at the locked row it is given up; a statement that waits goes to its end.
     s.assert_user_cached(1);
 }
@@ -33,7 +33,7 @@ fn a_client_that_hangs_up_leaves_no_trace() {
     }
     lock.rollback();
     eventually("they are gone", || s.info_of("clients")["connected_clients"] == "1");
-    eventually("all is settled", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     // What had not been sent when its client left was never written: the name is any of the six.
     s.assert_user_cached(1);
 }
@@ -52,7 +52,7 @@ fn client_unblock_doesnt_break_a_waiting_client() {
         lock.rollback();
         writer.receive();
         assert_eq!(writer.run("PING"), Reply::Status("PONG".into()), "one reply, not two");
-        eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
+        s.wait_until_settled();
         s.assert_user_cached(1);
     }
 }

@@ -121,7 +121,7 @@ fn a_client_waits_no_longer_than_its_time_and_the_cache_follows() {
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     assert_eq!(s.run("PING"), Reply::Status("PONG".into()));
     lock.rollback();
-    eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     s.assert_user_cached(1);
     assert_eq!(s.run("HSET __{users:1} username next"), int(0));
     s.assert_user_cached(1);

@@ -93,7 +93,7 @@ fn after_a_crash_with_a_write_in_flight_nothing_is_staged_or_stale() {
     lock.rollback();
     eventually("the orphan is done", || s.database.sessions() == 0);
     s.restart_redis("KILL");
-    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     eventually("the cache is the row, or evicted", || {
         let cached = s.hgetall("users:1");
         cached.is_empty() || cached == user_row(&s, 1)
@@ -108,7 +108,7 @@ fn staged_keys_left_from_a_time_without_the_module_are_cleared() {
     s.execute("insert into users (id, username, email, password_hash) values (1, 'a', 'a', 'h')");
     assert_eq!(s.run("HSET __{users:1} username left"), int(1));
     s.restart_redis("TERM");
-    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     assert!(s.run("HSET __{users:1} last x").is_int());
     s.assert_user_cached(1);
 }
@@ -118,7 +118,7 @@ fn staged_keys_are_cleared_at_a_load_at_run_time() {
     let s = Stack::users().without_module().start();
     assert_eq!(s.run("HSET __{users:1} username left email left pwhash h"), int(3));
     assert_eq!(s.load(), ok());
-    eventually("nothing is staged", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     s.add_user(2);
     eventually("the cache is the row", || s.hgetall("users:1") == user_row(&s, 1));
 }

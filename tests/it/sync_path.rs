@@ -194,7 +194,7 @@ fn the_server_waits_no_longer_than_the_synchronous_time() {
     assert_eq!(replies[1], Reply::Status("PONG".into()));
     assert_eq!(s.run("HGET users:1 username"), bulk("u1"));
     lock.rollback();
-    eventually("the write is settled", || s.run("EXISTS __{users:1}") == int(0));
+    s.wait_until_settled();
     s.assert_user_cached(1);
 }
 

@@ -102,6 +102,11 @@ impl Blocked {
         unsafe { raw::RedisModule_SetDisconnectCallback.unwrap()(handle, Some(disconnected)) };
     }
 
+    /// The client is there: it has not gone since [`Blocked::waits_for`].
+    pub fn waits(&self) -> bool {
+        waiting().contains_key(&(self.raw.as_ptr() as usize))
+    }
+
     /// Answers the client. A client that has gone is fine: the server drops the answer.
     pub fn answer(self, value: Value) {
         self.end(Answer::Value(value));

@@ -25,6 +25,8 @@ pub trait Command {
     const ARITY: c_int;
     /// Each key argument's position and flags.
     const KEYS: &'static [KeySpec];
+    /// With the flag `getkeys-api`: where keys are that are read and written, among these arguments.
+    const FIND_KEYS: Option<fn(Args) -> Vec<usize>> = None;
 
     /// Runs it.
     const RUN: Run;
@@ -90,6 +92,19 @@ impl OnLoad {
             let raw = unsafe { std::slice::from_raw_parts(argv, argc as usize) };
             let ctx = Ctx { raw: ctx };
             let args = Args { raw };
+            if let Some(find) = C::FIND_KEYS {
+                // SAFETY: the context is valid; positions are those of arguments.
+                unsafe {
+                    if raw::RedisModule_IsKeysPositionRequest.unwrap()(ctx.raw) != 0 {
+                        let found = guard("a look for keys", || find(args)).unwrap_or_default();
+                        for at in found {
+                            let report = raw::RedisModule_KeyAtPosWithFlags.unwrap();
+                            report(ctx.raw, at as c_int, KEY_UPDATE as c_int);
+                        }
+                        return raw::REDISMODULE_OK as c_int;
+                    }
+                }
+            }
             let run = || match C::RUN {
                 Run::Read(run) => run(&ctx, args),
                 Run::Write(run) => match ctx.writable_in_write() {

@@ -79,6 +79,11 @@ impl<'a> Args<'a> {
         self.raw.len()
     }
 
+    /// A command among the arguments, its name first.
+    pub fn part(self, range: std::ops::Range<usize>) -> Args<'a> {
+        Args { raw: &self.raw[range] }
+    }
+
     /// The command that these arguments are, where the name was put before it.
     pub fn behind_name(self) -> Args<'a> {
         Args { raw: &self.raw[1..] }

@@ -11,12 +11,13 @@ use super::server_errors::{no_permission, wrong_arity, WRONG_TYPE};
 use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
 use super::{cache_only, misspelt, replacement, rights, synchronous};
-use crate::command::{self, Reply, Write};
+use crate::command::{self, rewrite, Reply, Write};
+use crate::config::OnDelete;
 use crate::host::ffi::{Args, Ctx, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
-use crate::model::key;
+use crate::model::key::{self, RowKey, Show};
 use crate::model::mapping::Mapping;
 
 /// Reads a command's arguments: the mapping, the id, all arguments.
@@ -37,41 +38,15 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
     if written == Written::Elsewhere {
         return plain::run_elsewhere(ctx, plain, args);
     }
-    let admitted = admit::row(ctx, module, written, args.get(1)).and_then(|(mapping, row)| {
-        let write = parse(&mapping, row.id, args).map_err(Failure::Input)?;
-        Ok((mapping, row, write))
-    });
-    let (mapping, row, mut write) = match admitted {
-        Ok(admitted) => admitted,
-        Err(failure) => {
-            let refusal = refuse(module, &failure);
-            return Some(acknowledge_refusal(ctx, module, args, plain, refusal));
-        }
-    };
-    if let Written::Plain(_) = written {
-        // On a staged key the server itself asks, when it runs the command.
-        if let Err(refusal) = plain::may_run(ctx, plain, args) {
-            return Some(refusal);
-        }
-    }
-    let acknowledgement = match admit_operation(ctx, args, plain, row.target, &write) {
-        Ok(acknowledgement) => acknowledgement,
-        Err(refusal) => return Some(refusal),
-    };
+    // On a staged key the server itself asks for the user's rights, when it runs the command.
+    let asks = matches!(written, Written::Plain(_));
+    let (mapping, row, mut write, acknowledgement) =
+        match understand(ctx, module, written, args, plain, (parse, asks)) {
+            Ok(understood) => understood,
+            Err(refusal) => return Some(refusal),
+        };
     if (plain == c"HSET" || plain == c"HMSET") && replacement::ends(ctx, row.target) {
         write.replaces(&mapping);
-    }
-    if plain == c"HMSET" {
-        write.reply = Reply::Done;
-    } else if write.cache.is_some() {
-        write.reply = Reply::Changed;
-    }
-    if ctx.open(&Str::new(row.target)).kind() == Kind::Other {
-        let refusal = Value::error(WRONG_TYPE);
-        if let Some(acknowledgement) = acknowledgement {
-            acknowledgement.send(ctx, module, &refusal);
-        }
-        return Some(refusal);
     }
     if let Some(cache) = &write.cache {
         // Behind the writes that are on their way to this key, or at once.
@@ -99,6 +74,107 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         Ok(_) => {}
     }
     send(ctx, module, &mapping, row.target, write, acknowledgement)
+}
+
+/// What a command does to which row, checked; or what its client reads.
+fn understand<'a>(
+    ctx: &Writable,
+    module: &Module,
+    written: Written,
+    args: Args<'a>,
+    plain: &CStr,
+    (parse, asks_for_rights): (Parse, bool),
+) -> Result<(Arc<Mapping>, RowKey<'a>, Write, Option<Acknowledgement>), Value> {
+    let admitted = admit::row(ctx, module, written, args.get(1)).and_then(|(mapping, row)| {
+        let write = parse(&mapping, row.id, args).map_err(Failure::Input)?;
+        Ok((mapping, row, write))
+    });
+    let (mapping, row, mut write) = admitted.map_err(|failure| {
+        let refusal = refuse(module, &failure);
+        acknowledge_refusal(ctx, module, args, plain, refusal)
+    })?;
+    if asks_for_rights {
+        plain::may_run(ctx, plain, args)?;
+    }
+    let acknowledgement = admit_operation(ctx, args, plain, row.target, &write)?;
+    if plain == c"HMSET" {
+        write.reply = Reply::Done;
+    } else if write.cache.is_some() {
+        write.reply = Reply::Changed;
+    }
+    // DEL takes a key of any type.
+    let is_removed = plain == c"DEL" || plain == c"UNLINK";
+    if !is_removed && ctx.open(&Str::new(row.target)).kind() == Kind::Other {
+        let refusal = Value::error(WRONG_TYPE);
+        if let Some(acknowledgement) = acknowledgement {
+            acknowledgement.send(ctx, module, &refusal);
+        }
+        return Err(refusal);
+    }
+    Ok((mapping, row, write, acknowledgement))
+}
+
+/// A write within another command, ready to be sent.
+pub struct Prepared {
+    /// The table.
+    pub mapping: Arc<Mapping>,
+    /// The final key.
+    pub target: Vec<u8>,
+    /// What it does.
+    pub write: Write,
+    /// Where what becomes of it is told, too.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+/// The commands that can be part of another one.
+const PARTS: [(&CStr, Parse); 8] = [
+    (c"HSET", |mapping, id, args| command::hset(mapping, id, args.from(2))),
+    (c"HMSET", |mapping, id, args| command::hset(mapping, id, args.from(2))),
+    (c"HSETNX", |mapping, _, args| command::hsetnx(mapping, args.get(2), args.get(3))),
+    (c"HINCRBY", |mapping, _, args| command::hincrby(mapping, args.get(2), args.get(3), true)),
+    (c"HINCRBYFLOAT", |mapping, _, args| {
+        command::hincrby(mapping, args.get(2), args.get(3), false)
+    }),
+    (c"HDEL", |mapping, _, args| command::hdel(mapping, args.from(2))),
+    (c"DEL", |_, _, _| Ok(Write::delete())),
+    (c"UNLINK", |_, _, _| Ok(Write::delete())),
+];
+
+/// A command within another one, which nobody has staged; or what its client reads instead.
+pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
+    let name = args.get(0);
+    let is_it = |(plain, _): &&(&CStr, Parse)| plain.to_bytes().eq_ignore_ascii_case(name);
+    let refused = |problem: String| refuse(module, &Failure::Input(problem));
+    let Some((plain, parse)) = PARTS.iter().find(is_it) else {
+        let problem = format!("{} can't be part of another command", Show(name));
+        return Err(refused(format!(
+            "{problem}; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can"
+        )));
+    };
+    let deletes = *plain == c"DEL" || *plain == c"UNLINK";
+    if rewrite::rule(name, args.len()).is_none() {
+        return Err(wrong_arity(plain));
+    }
+    if deletes && args.len() > 2 {
+        return Err(refused(format!("{} of one key, within another command", Show(name))));
+    }
+    let written = plain::written(ctx, module, args.get(1));
+    if written == Written::Elsewhere {
+        admit::in_our_database(ctx, module).map_err(|failure| refuse(module, &failure))?;
+    }
+    let (mapping, row, mut write, acknowledgement) =
+        understand(ctx, module, written, args, plain, (*parse, true))?;
+    if matches!(written, Written::Plain(key) if deletes && key.on_delete == OnDelete::Evict) {
+        write = Write::evict();
+    }
+    if write.cache.is_none() {
+        match stage_plain(ctx, module, args, plain, row.target, &write)? {
+            Value::Integer(n) if write.kept_change.is_some() => write.reply = Reply::Number(n),
+            Value::Bytes(text) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
+            _ => {}
+        }
+    }
+    Ok(Prepared { mapping, target: row.target.to_vec(), write, acknowledgement })
 }
 
 /// What the user needs rights for besides the staged command itself: rgsync's operation, and the

@@ -2,6 +2,7 @@
 
 pub mod acknowledge;
 pub mod admit;
+pub mod batch;
 pub mod cache_only;
 pub mod command;
 pub mod compare;

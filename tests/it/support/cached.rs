@@ -1,5 +1,6 @@
 //! "The cache holds the row", for any table whose key is `id`.
 
+use super::eventually::eventually;
 use super::stack::{Hash, Stack};
 
 impl Stack {
@@ -16,6 +17,14 @@ impl Stack {
         let key = format!("{table}:{id}");
         assert_eq!(self.hgetall(&key), self.row_of(table, id), "{key}");
         assert_eq!(self.run(&format!("EXISTS __{{{key}}}")), super::int(0), "{key} still staged");
+    }
+
+    /// No write is on its way, and none has left a staged key.
+    #[track_caller]
+    pub fn wait_until_settled(&self) {
+        eventually("nothing is in flight or staged", || {
+            self.info_int("in_flight") == 0 && self.run("KEYS __*") == super::Reply::Array(vec![])
+        });
     }
 
     /// The Redis whose commands the server has: 7.2 and newer put a module's command into ACL
