@@ -155,7 +155,14 @@ impl Client {
             _ => format!("{table}:{id}"),
         };
         let words = line.split(' ').map(|word| word.replace('@', &key));
-        (table, id, act, words.collect())
+        let mut words: Vec<String> = words.collect();
+        // Some by WT.BATCH, which takes neither scripts nor reads.
+        let is_write = !matches!(words[0].as_str(), "EVAL" | "HGET");
+        if is_write && self.random.below(5) == 0 {
+            let batch = ["WT.BATCH".to_string(), "1".into(), words.len().to_string()];
+            words.splice(..0, batch);
+        }
+        (table, id, act, words)
     }
 
     /// Until somebody answers; `None` when the load is to end.
@@ -224,6 +231,10 @@ impl Client {
 }
 
 fn outcome(reply: &Reply, act: &mut Act) -> Outcome {
+    let reply = match reply {
+        Reply::Array(replies) if replies.len() == 1 => &replies[0],
+        other => other,
+    };
     let text = match reply {
         Reply::Int(number) => return Outcome::Acknowledged(*number),
         Reply::Nil if matches!(act, Act::Saw(_)) => return Outcome::Refused,
