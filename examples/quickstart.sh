@@ -196,8 +196,9 @@ same() {
 
 # All that Redis and the table hold.
 everything() {
-  redis --raw KEYS '*' | sort
+  # First, as a read loads a row that isn't cached.
   for id in 1 2 3; do redis HGETALL "users:$id"; done
+  redis --raw KEYS '*' | sort
   sql -At -c 'select * from users order by id'
 }
 
@@ -226,7 +227,8 @@ note "private servers: redis-server on 127.0.0.1:$redis_port, PostgreSQL on 127.
 step "1. Load the module with a mapping of the table users"
 note "examples/users.json says which field is which column:"
 sed -n '/"table"/,/}/p' "$mapping" | sed 's/^      /    /'
-typed "MODULE LOAD $module CONFIG $mapping URL postgres://app:\${PGPASSWORD}@127.0.0.1:$postgres_port/example" OK
+cp "$mapping" "$dir/users.json"
+typed "MODULE LOAD $module CONFIG $dir/users.json URL postgres://app:\${PGPASSWORD}@127.0.0.1:$postgres_port/example" OK
 
 step "2. Write a user: HSET to __{users:1}"
 typed 'HSET __{users:1} username john email john@example.com pwhash x7Gk first John last Smith dob 1990-05-17' '(integer) 6'
@@ -305,6 +307,19 @@ same 1
 note "another program has added a user:"
 queried "insert into users values (7, 'zoe', 'zoe@example.com', 'z9') returning id, username" '*7 | zoe*'
 typed 'HGET users:7 email' '"zoe@example.com"'
+
+step "8. A program that knows nothing of staged keys: HSET to users:1 itself"
+note "in the mapping: \"plain_writes\": \"through\""
+sed -i 's/"key": "id",/"key": "id", "plain_writes": "through",/' "$dir/users.json"
+typed 'WT.RELOAD' OK
+typed 'HSET users:1 last Doe' '(integer) 0'
+queried 'select id, username, last_name from users where id = 1' '*1 | bar      | Doe*'
+refused 'HSET users:2 email john@example.com' 'WTERR 23505 *constraint=users_email_key*'
+
+step "9. Many rows in one command, each for itself"
+typed 'WT.BATCH 3 4 HSET users:1 first Jo 4 HSET users:2 username bar 4 HSET users:7 last Low' '1) (integer) 0*2) (error) WTERR 23505 *3) (integer) 1'
+same 1
+same 7
 
 step "With your own servers"
 cat <<END
