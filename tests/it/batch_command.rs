@@ -174,7 +174,8 @@ fn in_transactions_and_scripts() {
     let lock = s.database.hold("select from items where id = 1 for update");
     let script = "return redis.call('WT.BATCH', 1, 4, 'HSET', KEYS[1], 'n', 9)";
     let reply = s.cmd(&["EVAL", script, "1", "__{items:1}"]);
-    reply.array()[0].assert_error("WTTIMEOUT 55P03 ");
+    // Valkey 9.1 gives a script the first error in place of the list.
+    assert!(reply.text().contains("WTTIMEOUT 55P03 "), "{reply:?}");
     lock.rollback();
     eventually("nothing is in flight", || s.info_int("in_flight") == 0);
     assert_eq!(s.one("select n from items where id = 1"), "7");
