@@ -18,6 +18,8 @@ pub struct Write {
     pub kept_change: Option<KeptChange>,
     /// What happens to the final key when the database has no part in it.
     pub cache: Option<CacheOnly>,
+    /// The staged hash holds what this write sets, as it has been written last.
+    pub is_staged: bool,
     /// With a uuid: what the acknowledgement's stream is named after.
     pub uuid: Vec<u8>,
 }
@@ -98,7 +100,8 @@ impl Write {
     /// A write without fields that are kept in Redis only.
     pub(super) fn new(action: Action, reply: Reply) -> Write {
         let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
-        Write { action, reply, kept, dropped, kept_change: None, cache: None, uuid }
+        let is_staged = false;
+        Write { action, reply, kept, dropped, kept_change: None, cache: None, is_staged, uuid }
     }
 
     /// It reads the row and changes nothing, neither in the database nor in Redis.

@@ -46,6 +46,29 @@ fn the_hash_is_the_old_one_until_the_commit() {
     s.assert_user_cached(1);
 }
 
+/// The staged hash of a write before it is another one's.
+#[test]
+fn behind_a_write_of_the_staged_key() {
+    let table = "create table items (id int primary key, name text)";
+    let s = Stack::new()
+        .sql(table)
+        .mapping(json!({ "table": "items", "plain_writes": "through" }))
+        .start();
+    assert_eq!(s.run("HSET items:1 name old"), int(1));
+    for line in ["HSET items:1 name plain", "WT.BATCH 1 4 HSET __{items:1} name batch"] {
+        let lock = s.database.hold("select from items where id = 1 for update");
+        let mut first = s.send("HSET __{items:1} name staged");
+        s.wait_for_blocked(1);
+        let mut second = s.send(line);
+        s.wait_for_blocked(2);
+        lock.rollback();
+        assert_eq!(first.receive(), int(0));
+        assert!(!second.receive().is_error());
+        s.assert_row_cached("items", 1);
+    }
+    assert_eq!(s.run("HGET items:1 name"), bulk("batch"));
+}
+
 #[test]
 fn numbers_are_checked_as_redis_does() {
     let s = Stack::new()

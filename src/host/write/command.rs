@@ -73,6 +73,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         Ok(Value::Bytes(text)) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
         Ok(_) => {}
     }
+    write.is_staged = written == Written::Staged;
     send(ctx, module, &mapping, row.target, write, acknowledgement)
 }
 

@@ -26,7 +26,9 @@ pub fn rename(
         || (before.kind == Kind::Hash && mapping.unmapped == config::Unmapped::Keep);
     // By another document the staged fields may have other names.
     let is_same = pending.mapping.version == mapping.version;
+    // A write of the plain key stages nothing: the staged hash is that of one before it.
     if !settled.as_written
+        || !pending.is_staged
         || !is_same
         || loses
         || !pending.kept.is_empty()

@@ -38,6 +38,8 @@ pub struct Pending {
     pub kept_change: Option<KeptChange>,
     /// What happens to the final key when the database has no part in it.
     pub cache: Option<CacheOnly>,
+    /// The staged hash holds what this write sets, unless a later one has written it.
+    pub is_staged: bool,
     /// Where what becomes of it is told, too.
     pub acknowledgement: Option<Acknowledgement>,
     /// Whether it may still be sent, or given up.

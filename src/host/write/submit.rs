@@ -48,6 +48,7 @@ pub fn submit(
         dropped: write.dropped,
         kept_change: write.kept_change,
         cache: write.cache,
+        is_staged: write.is_staged,
         acknowledgement,
         claim: claim.clone(),
         only_looks,
