@@ -179,6 +179,11 @@ impl Client {
                 self.elsewhere(key, port);
                 return Some(Outcome::Unknown);
             };
+            // A WT.BATCH of one write.
+            let reply = match reply {
+                Reply::Array(mut replies) if replies.len() == 1 => replies.remove(0),
+                reply => reply,
+            };
             let text = if reply.is_error() { reply.text() } else { String::new() };
             let words: Vec<&str> = text.split(' ').collect();
             match words[0] {
@@ -231,10 +236,6 @@ impl Client {
 }
 
 fn outcome(reply: &Reply, act: &mut Act) -> Outcome {
-    let reply = match reply {
-        Reply::Array(replies) if replies.len() == 1 => &replies[0],
-        other => other,
-    };
     let text = match reply {
         Reply::Int(number) => return Outcome::Acknowledged(*number),
         Reply::Nil if matches!(act, Act::Saw(_)) => return Outcome::Refused,
