@@ -120,25 +120,6 @@ fn a_key_that_arrives_after_its_write_is_not_older_than_that() {
 }
 }
 
-/// The node that a slot leaves can't tell the other one of a write of a plain key.
-#[test]
-fn a_plain_key_of_a_slot_that_leaves_is_written_when_it_has_moved() {
-    let (from, to) = nodes(|builder| builder.with("plain_writes", "through"));
-    from.add_user(1);
-    open_slot(&from, &to);
-    from.run("HSET users:1 username new").assert_error("TRYAGAIN ");
-    assert_eq!(from.run("HGET users:1 username"), bulk("u1"));
-    assert_eq!(from.cmd(&migrate(&to, &["users:1"])), ok());
-    from.run("HSET users:1 username new").assert_error("ASK ");
-    let mut there = to.conn();
-    assert_eq!(there.run("ASKING"), ok());
-    assert!(there.run("HSET users:1 username new").is_int());
-    close_slot(&from, &to);
-    assert!(to.run("HSET users:1 first x").is_int());
-    assert_eq!(to.run("HGET users:1 username"), bulk("new"));
-    assert_eq!(database(&from, &to).one("select username from users"), "new");
-}
-
 /// True when the key is still there after several turns of the server's event loop.
 fn stays(node: &Stack, key: &str) -> bool {
     (0..20).for_each(|_| drop(node.run("PING")));

@@ -53,7 +53,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &'static CStr) -> Option<Value> {
         return Some(no_permission(plain, name.as_bytes()));
     }
     let stage = |target: &[u8]| match by_plain.contains(target) {
-        true => drop(note(ctx, module, target, plain)),
+        true => note(ctx, module, target, plain),
         false => drop(mark(ctx, &key::staged(prefix, target), plain)),
     };
     several::send(ctx, module, writes, stage, then)

@@ -64,7 +64,10 @@ fn remove(ctx: &Ctx) {
 /// A timer: forgets the keys of slots that are not arriving any more.
 fn look(ctx: &Ctx) {
     let arriving = arriving_slots(ctx);
-    let is_arriving = |key: &Arc<[u8]>| arriving.contains(&slot(ctx, key));
+    let is_arriving = |key: &Arc<[u8]>| {
+        let slot = ctx.read(c"CLUSTER", &[&Str::new(b"KEYSLOT"), &Str::new(key)]).integer();
+        arriving.contains(&slot)
+    };
     let mut keys = std::mem::take(&mut IMPORTING.get().keys);
     match arriving.is_empty() {
         true => keys.clear(),
@@ -76,15 +79,6 @@ fn look(ctx: &Ctx) {
     }
     let mut importing = IMPORTING.get();
     (importing.keys, importing.is_watched) = (keys, is_watched);
-}
-
-/// The slot of this key is on its way here.
-pub fn is_arriving(ctx: &Ctx, key: &[u8]) -> bool {
-    arriving_slots(ctx).contains(&slot(ctx, key))
-}
-
-fn slot(ctx: &Ctx, key: &[u8]) -> i64 {
-    ctx.read(c"CLUSTER", &[&Str::new(b"KEYSLOT"), &Str::new(key)]).integer()
 }
 
 /// The slots that this node is importing: `[93-<-<node>]` in its line of CLUSTER NODES.

@@ -4,11 +4,10 @@
 use std::ffi::CStr;
 
 use super::field_names;
-use super::importing_slots;
 use super::plain;
 use super::server_errors::no_permission;
 use crate::command::Write;
-use crate::host::ffi::{Args, Str, Value, Writable, MOVING};
+use crate::host::ffi::{Args, Str, Value, Writable};
 use crate::host::module::{MainThread, Module};
 use crate::model::key;
 use crate::model::mapping::Mapping;
@@ -93,11 +92,8 @@ pub fn stage_plain(
     if plain == c"HINCRBY" {
         plain::check_increment(words[2])?;
     }
-    match note(ctx, module, target, plain) || importing_slots::is_arriving(ctx, target) {
-        true => Ok(Value::OK),
-        // The slot leaves, and its other node can't be told: it might load the row before this write.
-        false => Err(Value::error(MOVING)),
-    }
+    note(ctx, module, target, plain);
+    Ok(Value::OK)
 }
 
 /// With whose rights a staged key is written.
@@ -148,9 +144,11 @@ fn stage_by(
     }
 }
 
-/// Says what is on its way to a plain key, where somebody else has to see it. False when that can't be.
-pub fn note(ctx: &Writable, module: &Module, target: &[u8], plain: &CStr) -> bool {
-    !ctx.flags().is_cluster() || mark(ctx, staged(module, target).as_bytes(), plain)
+/// Says what is on its way to a plain key, where somebody else has to see it.
+pub fn note(ctx: &Writable, module: &Module, target: &[u8], plain: &CStr) {
+    if ctx.flags().is_cluster() {
+        mark(ctx, staged(module, target).as_bytes(), plain);
+    }
 }
 
 fn staged(module: &Module, target: &[u8]) -> Str {
