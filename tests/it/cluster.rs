@@ -120,6 +120,24 @@ fn a_key_that_arrives_after_its_write_is_not_older_than_that() {
 }
 }
 
+/// A plain key is written where it is; afterwards it is read where its slot goes.
+#[test]
+fn a_plain_key_of_a_slot_that_leaves_is_written() {
+    let (from, to) = nodes(|builder| builder.with("plain_writes", "through"));
+    from.add_user(1);
+    open_slot(&from, &to);
+    assert_eq!(from.run("HSET users:1 username new"), int(0));
+    from.run("HGET users:1 username").assert_error("ASK ");
+    from.run("HSET users:1 username newer").assert_error("ASK ");
+    let mut there = to.conn();
+    assert_eq!(there.run("ASKING"), ok());
+    assert!(there.run("HSET users:1 username newer").is_int());
+    close_slot(&from, &to);
+    assert!(to.run("HSET users:1 first x").is_int());
+    assert_eq!(to.run("HGET users:1 username"), bulk("newer"));
+    assert_eq!(database(&from, &to).one("select username from users"), "newer");
+}
+
 /// True when the key is still there after several turns of the server's event loop.
 fn stays(node: &Stack, key: &str) -> bool {
     (0..20).for_each(|_| drop(node.run("PING")));
