@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use crate::config::suggest;
-use crate::config::Unmapped;
+use crate::config::{IdPattern, Unmapped};
 use crate::model::action::{Action, Bytes};
 use crate::model::key::{self, Show};
 use crate::model::mapping::Mapping;
@@ -33,7 +33,7 @@ enum Operation {
 pub fn check_id(mapping: &Mapping, id: &[u8]) -> Result<(), String> {
     if key::id_parts(id, mapping.key_len).is_some() {
         return match &mapping.id_pattern {
-            Some(pattern) if !pattern.matches(id) => Err(format!(
+            Some(pattern) if !IdPattern::allows(Some(pattern), id) => Err(format!(
                 "the id {} doesn't match the id_pattern of {:?}, {:?}",
                 Show(id),
                 mapping.name,

@@ -10,8 +10,7 @@ use super::ffi::{
 use super::operator::{refresh, reload, report};
 use super::read;
 use super::write::batch::Batch;
-use super::write::{command, deletion, migrate, refusal, transfer};
-use crate::command::{hdel, hincrby, hsetnx};
+use super::write::{command, deletion, migrate, parse, refusal, transfer};
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
@@ -68,22 +67,16 @@ commands! {
         Write(|ctx, args| command::hset(ctx, args, c"HMSET"));
     HsetNx c"wt.hsetnx", SET, 4, &[key(1, KEY_UPDATE)],
         c"HSETNX on a staged key: sets the column where it is NULL or the row is missing",
-        Write(|ctx, args| command::run(ctx, args, c"HSETNX", |mapping, _, args| {
-            hsetnx(mapping, args.get(2), args.get(3))
-        }));
+        Write(|ctx, args| command::run(ctx, args, c"HSETNX", parse::hsetnx));
     HincrBy c"wt.hincrby", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBY on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| command::run(ctx, args, c"HINCRBY", |mapping, _, args| {
-            hincrby(mapping, args.get(2), args.get(3), true)
-        }));
+        Write(|ctx, args| command::run(ctx, args, c"HINCRBY", parse::hincrby));
     HincrByFloat c"wt.hincrbyfloat", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBYFLOAT on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| command::run(ctx, args, c"HINCRBYFLOAT", |mapping, _, args| {
-            hincrby(mapping, args.get(2), args.get(3), false)
-        }));
+        Write(|ctx, args| command::run(ctx, args, c"HINCRBYFLOAT", parse::hincrbyfloat));
     Hdel c"wt.hdel", (c"write fast", c"write hash fast"), -3, &[key(1, KEY_UPDATE)],
         c"HDEL on a staged key: sets columns of its row in PostgreSQL to NULL",
-        Write(|ctx, args| command::run(ctx, args, c"HDEL", |mapping, _, args| hdel(mapping, args.from(2))));
+        Write(|ctx, args| command::run(ctx, args, c"HDEL", parse::hdel));
     Del c"wt.del", (c"write", c"keyspace write slow"), -2, &[keys(KEY_UPDATE)],
         c"DEL with staged keys: deletes their rows in PostgreSQL and the cached keys",
         Write(|ctx, args| deletion::run(ctx, args, c"DEL"));

@@ -98,9 +98,9 @@ impl Resolver<'_> {
             };
             if let Some(other) = found.iter().find(is_it) {
                 let other = String::from_utf8_lossy(&other.name);
-                let what = if is_inside { "this path of" } else { "" };
-                let problem = format!("column {name:?} is the column of field {other:?} already");
-                let problem = format!("{what} {problem}").trim_start().to_string();
+                let what = if is_inside { "this path of " } else { "" };
+                let problem =
+                    format!("{what}column {name:?} is the column of field {other:?} already");
                 return Err(ConfigError::at(path, problem));
             }
             found.push(Field { name: field.clone().into_bytes(), column, path: inside });

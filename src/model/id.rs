@@ -22,11 +22,11 @@ pub enum Id {
 pub fn of(mapping: &Mapping, id: &[u8]) -> Id {
     let Some(parts) = key::id_parts(id, mapping.key_len) else { return Id::Never };
     let columns = &mapping.columns[..mapping.key_len];
-    if !parts.iter().zip(columns).all(|(part, column)| may_hold(column, part)) {
+    let is_allowed = IdPattern::allows(mapping.id_pattern.as_ref(), id);
+    if !is_allowed || !parts.iter().zip(columns).all(|(part, column)| may_hold(column, part)) {
         return Id::Never;
     }
     match (&mapping.id_pattern, parts.last(), columns.last()) {
-        (Some(pattern), ..) if !pattern.matches(id) => Id::Never,
         (None, Some(part), Some(column)) if part.contains(&b':') && may_be_text(column) => {
             Id::Ambiguous
         }
@@ -37,11 +37,10 @@ pub fn of(mapping: &Mapping, id: &[u8]) -> Id {
 /// True when a cached hash of this id has to be a row. Where plain keys are written to as one likes, a hash
 /// whose id can be no row's stands for none, and is told of; elsewhere it is an ordinary key.
 pub fn is_cached_row(mapping: &Mapping, id: &[u8]) -> bool {
-    let matches = |pattern: &IdPattern| pattern.matches(id);
     match mapping.plain_writes {
         PlainWrites::Allow => {
             key::id_parts(id, mapping.key_len).is_some()
-                && mapping.id_pattern.as_ref().is_none_or(matches)
+                && IdPattern::allows(mapping.id_pattern.as_ref(), id)
         }
         PlainWrites::Refuse | PlainWrites::Through => of(mapping, id) != Id::Never,
     }

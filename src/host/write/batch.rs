@@ -11,7 +11,7 @@ use super::command::{self, Prepared};
 use super::pending::pending;
 use super::submit::submit;
 use super::synchronous;
-use super::timeout::{give_up, refuse_late, too_late, GRACE};
+use super::timeout::{give_up, GRACE};
 use super::waiter::{Completed, Waiter};
 use crate::command::nested;
 use crate::config::limits::Limit;
@@ -101,10 +101,7 @@ impl Waiter for Part {
         if let Some(module) = module() {
             send(module, &self.writes, 1, self.limit);
         }
-        let mut writes = lock(&self.writes);
-        if writes.left == 0 {
-            writes.answer();
-        }
+        lock(&self.writes).answer_when_done();
     }
 }
 
@@ -121,8 +118,9 @@ impl Writes {
         Value::List(replies.map(|reply| reply.unwrap_or_else(lost)).collect())
     }
 
-    fn answer(&mut self) {
-        if let Some(client) = self.client.take() {
+    fn answer_when_done(&mut self) {
+        let client = if self.left == 0 { self.client.take() } else { None };
+        if let Some(client) = client {
             client.answer(self.all());
         }
     }
@@ -169,23 +167,16 @@ fn run(ctx: &Writable, args: Args) -> Option<Value> {
     writes.client = ctx.block();
     let is_blocked = writes.client.is_some();
     let writes = Arc::new(Mutex::new(writes));
-    let (limit, most) = match is_blocked {
-        true => (Limit::Timeout, AT_ONCE),
-        false => (Limit::SyncTimeout, usize::MAX),
-    };
-    let targets: Vec<Vec<u8>> = match is_blocked {
-        true => Vec::new(),
-        false => lock(&writes).rest.iter().map(|waiting| waiting.write.target.clone()).collect(),
-    };
-    send(module, &writes, most, limit);
-    if is_blocked {
-        let mut writes = lock(&writes);
-        // There was room for none of them.
-        if writes.left == 0 {
-            writes.answer();
-        }
+    if !is_blocked {
+        let target = |waiting: &Waiting| waiting.write.target.clone();
+        let targets: Vec<Vec<u8>> = lock(&writes).rest.iter().map(target).collect();
+        send(module, &writes, usize::MAX, Limit::SyncTimeout);
+        return Some(wait(ctx, module, &targets, &writes));
     }
-    (!is_blocked).then(|| wait(ctx, module, &targets, &writes))
+    send(module, &writes, AT_ONCE, Limit::Timeout);
+    // There may have been room for none of them.
+    lock(&writes).answer_when_done();
+    None
 }
 
 /// The server waits, for `sync_timeout_ms` at most.
@@ -210,14 +201,8 @@ fn wait(ctx: &Writable, module: &Module, targets: &[Vec<u8>], writes: &Shared) -
         if lock(writes).replies[at].is_some() {
             continue;
         }
-        let failure = failure.or_else(|| give_up(&pending(), id, &limit));
-        let late = failure.unwrap_or_else(|| too_late(false, &limit));
-        let of = pending().jobs.get_mut(&id).map(|pending| {
-            let of = pending.late();
-            pending.waiter = None;
-            of
-        });
-        let reply = refuse_late(module, &late, of);
+        let given_up = failure.or_else(|| give_up(&pending(), id, &limit));
+        let reply = synchronous::end(module, id, given_up, false);
         lock(writes).reply(at, reply);
     }
     lock(writes).all()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
+use super::parse::{self, Parse};
 use super::pending::pending;
 use super::plain::{self, Written};
-use super::server_errors::{no_permission, wrong_arity, WRONG_TYPE};
+use super::server_errors::{wrong_arity, WRONG_TYPE};
 use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
 use super::{cache_only, misspelt, replacement, rights, synchronous};
@@ -20,15 +21,12 @@ use crate::model::failure::Failure;
 use crate::model::key::{self, RowKey, Show};
 use crate::model::mapping::Mapping;
 
-/// Reads a command's arguments: the mapping, the id, all arguments.
-type Parse = fn(&Mapping, &[u8], Args) -> Result<Write, String>;
-
 /// `HSET` and `HMSET`.
 pub fn hset(ctx: &Writable, args: Args, plain: &CStr) -> Option<Value> {
     if !args.len().is_multiple_of(2) {
         return Some(wrong_arity(plain));
     }
-    run(ctx, args, plain, |mapping, id, args| command::hset(mapping, id, args.from(2)))
+    run(ctx, args, plain, parse::hset)
 }
 
 /// Any write of one row, whose key is `args[1]`. `plain` is the server's command.
@@ -68,13 +66,20 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
     };
     match staged_reply {
         Err(refusal) => return Some(refusal),
-        // The answer where there is no such field yet.
-        Ok(Value::Integer(n)) if write.kept_change.is_some() => write.reply = Reply::Number(n),
-        Ok(Value::Bytes(text)) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
-        Ok(_) => {}
+        Ok(reply) => answer_by_staged(&mut write, reply),
     }
     write.is_staged = written == Written::Staged;
     send(ctx, module, &mapping, row.target, write, acknowledgement)
+}
+
+/// A field that is kept in Redis only is answered as the staged key was, where there is no such field yet.
+fn answer_by_staged(write: &mut Write, reply: Value) {
+    match reply {
+        _ if write.kept_change.is_none() => {}
+        Value::Integer(n) => write.reply = Reply::Number(n),
+        Value::Bytes(text) => write.reply = Reply::Bytes(text),
+        _ => {}
+    }
 }
 
 /// What a command does to which row, checked; or what its client reads.
@@ -95,7 +100,7 @@ fn understand<'a>(
         acknowledge_refusal(ctx, module, args, plain, refusal)
     })?;
     if asks_for_rights {
-        plain::may_run(ctx, plain, args)?;
+        rights::of_command(ctx, plain, args)?;
     }
     let acknowledgement = admit_operation(ctx, args, plain, row.target, &write)?;
     if plain == c"HMSET" {
@@ -129,16 +134,14 @@ pub struct Prepared {
 
 /// The commands that can be part of another one.
 const PARTS: [(&CStr, Parse); 8] = [
-    (c"HSET", |mapping, id, args| command::hset(mapping, id, args.from(2))),
-    (c"HMSET", |mapping, id, args| command::hset(mapping, id, args.from(2))),
-    (c"HSETNX", |mapping, _, args| command::hsetnx(mapping, args.get(2), args.get(3))),
-    (c"HINCRBY", |mapping, _, args| command::hincrby(mapping, args.get(2), args.get(3), true)),
-    (c"HINCRBYFLOAT", |mapping, _, args| {
-        command::hincrby(mapping, args.get(2), args.get(3), false)
-    }),
-    (c"HDEL", |mapping, _, args| command::hdel(mapping, args.from(2))),
-    (c"DEL", |_, _, _| Ok(Write::delete())),
-    (c"UNLINK", |_, _, _| Ok(Write::delete())),
+    (c"HSET", parse::hset),
+    (c"HMSET", parse::hset),
+    (c"HSETNX", parse::hsetnx),
+    (c"HINCRBY", parse::hincrby),
+    (c"HINCRBYFLOAT", parse::hincrbyfloat),
+    (c"HDEL", parse::hdel),
+    (c"DEL", parse::del),
+    (c"UNLINK", parse::del),
 ];
 
 /// A command within another one, which nobody has staged; or what its client reads instead.
@@ -169,11 +172,8 @@ pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, 
         write = Write::evict();
     }
     if write.cache.is_none() {
-        match stage_plain(ctx, module, args, plain, row.target, &write)? {
-            Value::Integer(n) if write.kept_change.is_some() => write.reply = Reply::Number(n),
-            Value::Bytes(text) if write.kept_change.is_some() => write.reply = Reply::Bytes(text),
-            _ => {}
-        }
+        let reply = stage_plain(ctx, module, args, plain, row.target, &write)?;
+        answer_by_staged(&mut write, reply);
     }
     Ok(Prepared { mapping, target: row.target.to_vec(), write, acknowledgement })
 }
@@ -191,11 +191,8 @@ fn admit_operation(
     if write.uuid.is_empty() && !is_operation {
         return Ok(None);
     }
-    let args = args.strings(1);
-    if !ctx.may_run(plain, &args) {
-        return Err(no_permission(plain, args[0].as_bytes()));
-    }
-    rights::of_operation(ctx, args[0], target, write)?;
+    rights::of_command(ctx, plain, args)?;
+    rights::of_operation(ctx, args.strings(1)[0], target, write)?;
     Acknowledgement::admit(ctx, target, &write.uuid)
 }
 

@@ -18,6 +18,7 @@ pub mod kept_change;
 pub mod merge;
 pub mod migrate;
 pub mod misspelt;
+pub mod parse;
 pub mod pending;
 pub mod plain;
 pub mod refusal;

@@ -4,10 +4,9 @@ use std::ffi::CStr;
 
 use super::admit::{self, refuse};
 use super::misspelt;
-use super::server_errors::no_permission;
 use super::synchronous;
 use crate::command::{Reply, Write};
-use crate::host::ffi::{Args, Ctx, KeyChange, Str, Value, Writable};
+use crate::host::ffi::{Args, Ctx, KeyChange, Value, Writable};
 use crate::host::module::Module;
 use crate::model::key;
 use crate::pg::catalog::PlainKey;
@@ -40,15 +39,6 @@ pub fn written_in(db: i32, module: &Module, name: &[u8]) -> Written {
     }
 }
 
-/// The user of a plain key needs the rights of the plain command.
-pub fn may_run(ctx: &Ctx, plain: &CStr, args: Args) -> Result<(), Value> {
-    let words = args.strings(1);
-    match ctx.may_run(plain, &words) {
-        true => Ok(()),
-        false => Err(no_permission(plain, words[0].as_bytes())),
-    }
-}
-
 /// In another database the plain command is run, and answers.
 pub fn run_elsewhere(ctx: &Writable, plain: &CStr, args: Args) -> Option<Value> {
     ctx.reply_by_writing(plain, args);
@@ -77,13 +67,5 @@ pub fn has_row(
 pub fn changed(module: &Module, change: &KeyChange) {
     if module.catalog.plain_key(change.key).is_some() && change.db() == module.config.db {
         module.stale_keys.add(change.key);
-    }
-}
-
-/// The server's own check of an increment, which the database may read in another way.
-pub fn check_increment(n: &Str) -> Result<(), Value> {
-    match n.is_integer() {
-        true => Ok(()),
-        false => Err(Value::error("ERR value is not an integer or out of range")),
     }
 }

@@ -17,19 +17,18 @@ pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let Some(&name) = words.first() else { return Some(wrong_arity(c"wt.refuse")) };
     let key = filter::deciding(module, &words);
     let written = key.map_or(Written::Staged, |key| plain::written(ctx, module, key));
-    let refused = key.map(|key| admit::row(ctx, module, written, key).err());
     let name = String::from_utf8_lossy(name).to_uppercase();
-    let takes = match written {
-        Written::Elsewhere => {
+    let takes = match (written, key) {
+        (Written::Elsewhere, _) => {
             let plain = CString::new(name).unwrap_or_default();
             return plain::run_elsewhere(ctx, &plain, args.behind_name());
         }
-        Written::Staged => "a staged key takes",
-        // What is said of the key comes first: that it is no row's, perhaps.
-        Written::Plain(_) => match refused.flatten() {
-            Some(failure @ Failure::Input(_)) => return Some(refuse(module, &failure)),
+        (Written::Plain(_), Some(key)) => match admit::row(ctx, module, written, key) {
+            // What is said of the key comes first: that it is no row's, perhaps.
+            Err(failure @ Failure::Input(_)) => return Some(refuse(module, &failure)),
             _ => "a row's key takes",
         },
+        _ => "a staged key takes",
     };
     let failure = Failure::Input(format!(
         "{name} can't be written through; {takes} HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL \

@@ -4,11 +4,17 @@ use std::ffi::CStr;
 
 use super::server_errors::no_permission;
 use crate::command::{CacheOnly, Write};
-use crate::host::ffi::{Ctx, Str, Value};
+use crate::host::ffi::{Args, Ctx, Str, Value};
 use crate::model::action::Action;
 
 /// A command that removes a key, and what it becomes on a staged one.
 const REMOVES: [(&CStr, &CStr); 2] = [(c"DEL", c"WT.DEL"), (c"UNLINK", c"WT.UNLINK")];
+
+/// Whether the user may run the plain command with these arguments. An error is what the client reads.
+pub fn of_command(ctx: &Ctx, plain: &CStr, args: Args) -> Result<(), Value> {
+    let words = args.strings(1);
+    check(ctx.may_run(plain, &words), plain, words[0])
+}
 
 /// Whether the user may do what `HSET <staged> # …` does: `+` is HSET of the final key, `-` its
 /// removal, `~` the removal of the staged key. An error is what the client reads.

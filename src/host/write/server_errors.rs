@@ -8,6 +8,9 @@ use crate::model::key::Show;
 /// What Redis says of a key of another type.
 pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
+/// What Redis says of an increment that is no whole number.
+pub const NO_INTEGER: &str = "ERR value is not an integer or out of range";
+
 /// What Redis says of a key that RESTORE would overwrite.
 pub const BUSY_KEY: &str = "BUSYKEY Target key name already exists.";
 

@@ -4,8 +4,7 @@
 use std::ffi::CStr;
 
 use super::field_names;
-use super::plain;
-use super::server_errors::no_permission;
+use super::server_errors::{no_permission, NO_INTEGER};
 use crate::command::Write;
 use crate::host::ffi::{Args, Str, Value, Writable};
 use crate::host::module::{MainThread, Module};
@@ -89,8 +88,9 @@ pub fn stage_plain(
         let words: Vec<&Str> = std::iter::once(&staged).chain(words.into_iter().skip(1)).collect();
         return stage_by(ctx, module, plain, &words, By::Module);
     }
-    if plain == c"HINCRBY" {
-        plain::check_increment(words[2])?;
+    // The database may read a number in another way.
+    if plain == c"HINCRBY" && !words[2].is_integer() {
+        return Err(Value::error(NO_INTEGER));
     }
     note(ctx, module, target, plain);
     Ok(Value::OK)

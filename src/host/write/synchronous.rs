@@ -13,9 +13,10 @@ use super::timeout::{give_up, refuse_late, time_limit, too_late, GRACE};
 use super::waiter::{Completed, Waiter};
 use crate::command::Write;
 use crate::config::limits::Limit;
-use crate::engine::{Limited, Settled};
+use crate::engine::{JobId, Limited, Settled};
 use crate::host::ffi::{Ctx, Value, Writable};
 use crate::host::module::{latency, Module};
+use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
 
 /// The main thread waits; the reply goes here.
@@ -70,6 +71,11 @@ pub fn wait(
     if let Some(value) = reply {
         return value;
     }
+    end(module, id, late.flatten(), only_looks)
+}
+
+/// The server's time for a write is up, and nobody waits for it any more. `given_up`: it is never sent.
+pub fn end(module: &Module, id: JobId, given_up: Option<Failure>, only_looks: bool) -> Value {
     let (of, only_looks) = match pending().jobs.get_mut(&id) {
         Some(pending) => {
             let of = pending.late();
@@ -78,7 +84,8 @@ pub fn wait(
         }
         None => (None, only_looks),
     };
-    refuse_late(module, &late.flatten().unwrap_or_else(|| too_late(only_looks, &limit)), of)
+    let failure = given_up.unwrap_or_else(|| too_late(only_looks, &limit(module)));
+    refuse_late(module, &failure, of)
 }
 
 /// The server waits until no write of these keys is on its way, for `sync_timeout_ms` at most.

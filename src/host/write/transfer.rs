@@ -8,6 +8,7 @@ use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
 use super::pending::pending;
 use super::plain::{self, Written};
+use super::rights;
 use super::server_errors::{wrong_arity, BUSY_KEY, WRONG_TYPE};
 use super::stage::staging;
 use super::synchronous;
@@ -55,10 +56,9 @@ pub fn run(
     let replace = Str::new(b"REPLACE");
     let mut command = plain;
     if let Written::Plain(_) = written {
-        if let Err(refusal) = plain::may_run(ctx, plain, args) {
-            return Some(refusal);
-        }
-        match keeps_what_is_there(ctx, module, plain, &words, name) {
+        let kept = rights::of_command(ctx, plain, args)
+            .and_then(|()| keeps_what_is_there(ctx, module, plain, &words, (written, name)));
+        match kept {
             Ok(false) => {}
             Ok(true) if plain == c"RESTORE" => return Some(Value::error(BUSY_KEY)),
             Ok(true) => return Some(Value::Integer(0)),
@@ -101,7 +101,7 @@ fn keeps_what_is_there(
     module: &Module,
     plain: &CStr,
     words: &[&Str],
-    target: &[u8],
+    (written, target): (Written, &[u8]),
 ) -> Result<bool, Value> {
     let replaces = words
         .iter()
@@ -117,7 +117,7 @@ fn keeps_what_is_there(
     if ctx.open(&Str::new(target)).kind() != Kind::Empty {
         return Ok(true);
     }
-    plain::has_row(ctx, module, plain::written(ctx, module, target), target)
+    plain::has_row(ctx, module, written, target)
 }
 
 /// The database that `COPY … DB n` names.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Catalog;
-use crate::config::{MappingConfig, OnDelete, PlainWrites};
+use crate::config::{IdPattern, MappingConfig, OnDelete, PlainWrites};
 use crate::model::id::{self, Id};
 use crate::model::key;
 
@@ -69,9 +69,9 @@ impl Catalog {
         if writes == PlainWrites::Allow {
             return None;
         }
-        let by_pattern = || match &config.id_pattern {
-            Some(pattern) if !pattern.matches(row.id) => Id::Never,
-            _ => Id::Possible,
+        let by_pattern = || match IdPattern::allows(config.id_pattern.as_ref(), row.id) {
+            true => Id::Possible,
+            false => Id::Never,
         };
         // While the table isn't known, the pattern alone says.
         let mapping = state.known().and_then(|mappings| mappings.get(row.name));
