@@ -2,15 +2,6 @@
 
 use crate::support::*;
 
-/// A connection of a user with these rules.
-#[track_caller]
-fn user(s: &Stack, name: &str, rules: &str) -> Conn {
-    assert_eq!(s.run(&format!("ACL SETUSER {name} on nopass {rules}")), ok());
-    let mut conn = s.conn();
-    assert_eq!(conn.run(&format!("AUTH {name} x")), ok());
-    conn
-}
-
 const LINE: &str = "HSET __{users:1} username new";
 
 #[track_caller]
@@ -32,18 +23,18 @@ fn assert_denied(s: &Stack, conn: &mut Conn) {
 fn a_user_without_the_command_is_denied() {
     let s = Stack::users().start();
     s.add_user(1);
-    assert_denied(&s, &mut user(&s, "a", "~* +@all -hset -hmset"));
-    assert_denied(&s, &mut user(&s, "b", "~* +@all -@write"));
-    assert_denied(&s, &mut user(&s, "c", "~* +@all -@hash"));
+    assert_denied(&s, &mut s.user("a", "~* +@all -hset -hmset"));
+    assert_denied(&s, &mut s.user("b", "~* +@all -@write"));
+    assert_denied(&s, &mut s.user("c", "~* +@all -@hash"));
 }
 
 #[test]
 fn a_user_without_the_key_is_denied() {
     let s = Stack::users().start();
     s.add_user(1);
-    assert_denied(&s, &mut user(&s, "a", "~other:* +@all"));
-    assert_denied(&s, &mut user(&s, "b", "%R~* +@all"));
-    assert_denied(&s, &mut user(&s, "c", "~__{users:2} ~users:1 +@all"));
+    assert_denied(&s, &mut s.user("a", "~other:* +@all"));
+    assert_denied(&s, &mut s.user("b", "%R~* +@all"));
+    assert_denied(&s, &mut s.user("c", "~__{users:2} ~users:1 +@all"));
 }
 
 #[test]
@@ -60,7 +51,7 @@ fn a_user_with_the_command_and_the_staged_key_may_write() {
     .iter()
     .enumerate()
     {
-        let mut conn = user(&s, &format!("u{i}"), rules);
+        let mut conn = s.user(&format!("u{i}"), rules);
         assert_eq!(conn.run(&format!("HSET __{{users:1}} username n{i}")), int(0), "{rules}");
         s.assert_user_cached(1);
     }
@@ -70,7 +61,7 @@ fn a_user_with_the_command_and_the_staged_key_may_write() {
 fn a_denied_user_can_go_on() {
     let s = Stack::users().start();
     s.add_user(1);
-    let mut conn = user(&s, "a", "~__{users:1} +@all");
+    let mut conn = s.user("a", "~__{users:1} +@all");
     conn.run("HSET __{users:2} username x").assert_error("NOPERM ");
     assert_eq!(conn.run(LINE), int(0));
 }

@@ -184,26 +184,16 @@ fn in_transactions_and_scripts() {
 #[test]
 fn rights_and_keys_are_those_of_the_commands() {
     let s = items().start();
-    for rule in [
-        "may on nopass ~__{items:*} +wt.batch +hset",
-        "less on nopass ~__{items:*} +wt.batch +hdel",
-        "other on nopass ~x* +wt.batch +hset",
-        "none on nopass ~* +hset +wt.hset",
-    ] {
-        assert_eq!(s.run(&format!("ACL SETUSER {rule}")), ok());
-    }
-    let run = |user: &str| {
-        let mut conn = s.conn();
-        assert_eq!(conn.run(&format!("AUTH {user} x")), ok());
-        conn.cmd(&batch(&["HSET __{items:1} n 1", "HDEL __{items:1} name"]))
+    let run = |name: &str, rules: &str| {
+        s.user(name, rules).cmd(&batch(&["HSET __{items:1} n 1", "HDEL __{items:1} name"]))
     };
-    let reply = run("may");
+    let reply = run("may", "~__{items:*} +wt.batch +hset");
     assert_eq!(reply.array()[0], int(1));
     reply.array()[1].assert_error("NOPERM ");
-    let reply = run("less");
+    let reply = run("less", "~__{items:*} +wt.batch +hdel");
     reply.array()[0].assert_error("NOPERM ");
-    run("other").assert_error("NOPERM ");
-    run("none").assert_error("NOPERM ");
+    run("other", "~x* +wt.batch +hset").assert_error("NOPERM ");
+    run("none", "~* +hset +wt.hset").assert_error("NOPERM ");
     let keys =
         [vec!["COMMAND".to_string(), "GETKEYS".into()], batch(&["HSET a b c", "DEL d"])].concat();
     assert_eq!(s.cmd(&keys), Reply::Array(vec![bulk("a"), bulk("d")]));

@@ -94,15 +94,6 @@ fn every_command_has_its_categories() {
     }
 }
 
-/// A connection of a user with these rules.
-#[track_caller]
-fn user(s: &Stack, name: &str, rules: &str) -> Conn {
-    assert_eq!(s.run(&format!("ACL SETUSER {name} on nopass {rules}")), ok());
-    let mut conn = s.conn();
-    assert_eq!(conn.run(&format!("AUTH {name} x")), ok());
-    conn
-}
-
 #[test]
 fn a_user_without_administration_is_denied_it() {
     let s = Stack::users().start();
@@ -121,15 +112,15 @@ fn a_user_without_administration_is_denied_it() {
         false => vec!["~* -@all +@read +@write +@admin"],
     };
     for (i, rules) in rules.iter().enumerate() {
-        let mut conn = user(&s, &format!("u{i}"), rules);
+        let mut conn = s.user(&format!("u{i}"), rules);
         for line in lines {
             let reply = conn.run(line);
             assert!(reply.assert_error("NOPERM ").len() > 7, "{rules}: {line}: {reply:?}");
         }
     }
-    let mut conn = user(&s, "admin", "~* +@all");
+    let mut conn = s.user("admin", "~* +@all");
     lines.iter().for_each(|line| assert!(!conn.run(line).is_error(), "{line}"));
-    let mut conn = user(&s, "other", "~other:* +@all");
+    let mut conn = s.user("other", "~other:* +@all");
     conn.run("WT.REFRESH users:1").assert_error("NOPERM ");
 }
 
@@ -160,14 +151,14 @@ fn a_user_without_the_plain_command_or_the_key_is_denied_the_write() {
         .iter()
         .enumerate()
         {
-            let mut conn = user(&s, &format!("{command}{i}"), rules);
+            let mut conn = s.user(&format!("{command}{i}"), rules);
             let reply = conn.run(line);
             assert!(reply.assert_error("NOPERM ").len() > 7, "{rules}: {line}: {reply:?}");
             assert_eq!(s.state(), before, "{rules}: {line}");
         }
     }
     let rules = "~__{items:*} -@all +hincrby +wt.hincrby +del +wt.del";
-    let mut conn = user(&s, "allowed", rules);
+    let mut conn = s.user("allowed", rules);
     assert_eq!(conn.run("HINCRBY __{items:1} stock 1"), int(6));
     assert_eq!(conn.run("DEL __{items:1}"), int(1));
     conn.run("DEL __{items:1} plain").assert_error("NOPERM ");

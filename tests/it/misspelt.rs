@@ -83,12 +83,8 @@ fn other_names_are_ordinary() {
 #[test]
 fn rights_come_first() {
     let s = Stack::users().start();
-    assert_eq!(s.run("ACL SETUSER plain on nopass ~* +@all -wt.hset"), ok());
-    assert_eq!(s.run("ACL SETUSER other on nopass ~other* +@all"), ok());
-    for user in ["plain", "other"] {
-        let mut conn = s.conn();
-        assert_eq!(conn.run(&format!("AUTH {user} x")), ok());
-        conn.run("HSET __users:1 first x").assert_error("NOPERM ");
+    for (name, rules) in [("plain", "~* +@all -wt.hset"), ("other", "~other* +@all")] {
+        s.user(name, rules).run("HSET __users:1 first x").assert_error("NOPERM ");
     }
     assert!(s.keys().is_empty());
 }

@@ -314,25 +314,16 @@ fn it_can_change_with_the_document() {
 fn rights_are_those_of_the_plain_command() {
     let s = through().start();
     s.add_user(1);
-    for rule in [
-        "may on nopass ~users:* +hset +wt.hset",
-        "only on nopass ~users:* +wt.hset",
-        "reads on nopass %R~users:* +hset +wt.hset +hget",
-        "other on nopass ~other:* +@all",
+    let run = |name: &str, rules: &str| s.user(name, rules).run("HSET users:1 first x");
+    for (name, rules) in [
+        ("only", "~users:* +wt.hset"),
+        ("reads", "%R~users:* +hset +wt.hset +hget"),
+        ("other", "~other:* +@all"),
     ] {
-        assert_eq!(s.run(&format!("ACL SETUSER {rule}")), ok());
-    }
-    let line = "HSET users:1 first x";
-    let run = |user: &str| {
-        let mut conn = s.conn();
-        assert_eq!(conn.run(&format!("AUTH {user} x")), ok());
-        conn.run(line)
-    };
-    for user in ["only", "reads", "other"] {
-        run(user).assert_error("NOPERM ");
+        run(name, rules).assert_error("NOPERM ");
         s.assert_user_cached(1);
     }
-    assert_eq!(run("may"), int(1));
+    assert_eq!(run("may", "~users:* +hset +wt.hset"), int(1));
     s.assert_user_cached(1);
 }
 

@@ -72,6 +72,15 @@ impl Stack {
         self.redis.connect()
     }
 
+    /// A connection of a user with these rules, made here.
+    #[track_caller]
+    pub fn user(&self, name: &str, rules: &str) -> Conn {
+        assert_eq!(self.run(&format!("ACL SETUSER {name} on nopass {rules}")), super::resp::ok());
+        let mut conn = self.conn();
+        assert_eq!(conn.run(&format!("AUTH {name} x")), super::resp::ok());
+        conn
+    }
+
     /// A command on the stack's own connection, as words. It waits for the reply: a test that
     /// wants a write in flight sends it on a connection of its own.
     #[track_caller]
