@@ -176,6 +176,19 @@ pub fn hdel<'a>(
     Ok(write)
 }
 
+/// `WT.EXPECT key field value …`. `fields` alternates between fields and values.
+pub fn expect<'a>(
+    mapping: &Mapping,
+    mut fields: impl Iterator<Item = &'a [u8]>,
+) -> Result<Write, String> {
+    let mut expected: Vec<(usize, Bytes)> = Vec::new();
+    while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
+        let column = mapping.column_of(field, 0).ok_or_else(|| unmapped(mapping, field))?;
+        expected.push((column, value.into()));
+    }
+    Ok(Write::new(Action::Expect(expected), Reply::Done))
+}
+
 /// True for a field that is kept in Redis only. `#` is an operation, and never kept.
 fn is_kept(mapping: &Mapping, field: &[u8]) -> bool {
     mapping.unmapped == Unmapped::Keep && mapping.column_of(field, 0).is_none() && field != b"#"

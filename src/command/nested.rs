@@ -5,19 +5,21 @@ use std::ops::Range;
 use crate::model::key::Show;
 
 /// Where the commands are among the arguments of `WT.BATCH n argc command … [argc command …]`, each from
-/// its name on.
+/// its name on. `first`: where `n` is.
 pub fn ranges<'a>(
     argc: usize,
+    first: usize,
     arg: impl Fn(usize) -> &'a [u8],
 ) -> Result<Vec<Range<usize>>, String> {
     let number = |at: usize| {
         let text = std::str::from_utf8(arg(at)).ok()?;
         text.parse::<usize>().ok().filter(|number| *number > 0)
     };
-    let Some(count) = number(1) else {
-        return Err(format!("{} is no number of commands, expected 1 or more", Show(arg(1))));
+    let Some(count) = (first < argc).then(|| number(first)).flatten() else {
+        let given = if first < argc { arg(first) } else { &[] };
+        return Err(format!("{} is no number of commands, expected 1 or more", Show(given)));
     };
-    let (mut ranges, mut at) = (Vec::new(), 2);
+    let (mut ranges, mut at) = (Vec::new(), first + 1);
     for n in 1..=count {
         if at >= argc {
             return Err(format!("{count} commands are said to follow, and there are {}", n - 1));
@@ -43,13 +45,18 @@ pub fn ranges<'a>(
     }
 }
 
+/// Where the key of each of these commands is.
+pub fn keys(commands: &[Range<usize>]) -> Vec<usize> {
+    commands.iter().filter(|range| range.len() > 1).map(|range| range.start + 1).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn of(line: &str) -> Result<Vec<Range<usize>>, String> {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        ranges(args.len(), |at| args[at])
+        ranges(args.len(), 1, |at| args[at])
     }
 
     #[test]

@@ -131,6 +131,14 @@ impl Write {
         Write { cache: Some(CacheOnly::Evict), ..Write::new(Action::Pass, Reply::Changed) }
     }
 
+    /// A deletion whose row is replaced by the next write: only the final key goes.
+    pub fn make_way(deletion: &Write) -> Write {
+        match deletion.action {
+            Action::Delete => Write { action: Action::Read, ..Write::evict() },
+            _ => Write::evict(),
+        }
+    }
+
     /// Deletes the row.
     pub fn delete() -> Write {
         Write::new(Action::Delete, Reply::Existed)

@@ -63,6 +63,12 @@ pub struct Config {
     /// Ids that are known to have no row, at most.
     #[serde(default = "default_negative_max")]
     pub negative_max: u64,
+    /// Commands of one `WT.TRANSACTION`, at most.
+    #[serde(default = "default_transaction_max")]
+    pub transaction_max: u64,
+    /// How long a token of `WT.ONCE` is kept, in seconds.
+    #[serde(default = "default_once_ttl")]
+    pub once_ttl: u64,
 }
 
 fn default_prefix() -> String {
@@ -88,6 +94,12 @@ fn default_connect_timeout() -> u64 {
 }
 fn default_negative_max() -> u64 {
     100_000
+}
+fn default_transaction_max() -> u64 {
+    1000
+}
+fn default_once_ttl() -> u64 {
+    86_400
 }
 
 impl Config {
@@ -156,6 +168,8 @@ impl Config {
             Limit::SyncTimeout => self.sync_timeout_ms,
             Limit::ConnectTimeout => self.connect_timeout_ms,
             Limit::NegativeMax => self.negative_max,
+            Limit::TransactionMax => self.transaction_max,
+            Limit::OnceTtl => self.once_ttl,
         }
     }
 }

@@ -20,11 +20,15 @@ pub enum Limit {
     ConnectTimeout,
     /// Ids that are known to have no row, at most.
     NegativeMax,
+    /// Commands of one `WT.TRANSACTION`, at most.
+    TransactionMax,
+    /// How long a token of `WT.ONCE` is kept, in seconds.
+    OnceTtl,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 7] = [
+    pub const ALL: [Limit; 9] = [
         Limit::PoolSize,
         Limit::BatchMax,
         Limit::QueueMax,
@@ -32,6 +36,8 @@ impl Limit {
         Limit::SyncTimeout,
         Limit::ConnectTimeout,
         Limit::NegativeMax,
+        Limit::TransactionMax,
+        Limit::OnceTtl,
     ];
 
     /// Its name in the document.
@@ -44,6 +50,8 @@ impl Limit {
             Limit::SyncTimeout => "sync_timeout_ms",
             Limit::ConnectTimeout => "connect_timeout_ms",
             Limit::NegativeMax => "negative_max",
+            Limit::TransactionMax => "transaction_max",
+            Limit::OnceTtl => "once_ttl",
         }
     }
 
@@ -59,6 +67,8 @@ impl Limit {
             Limit::BatchMax => (1, 10_000),
             Limit::QueueMax => (1, 100_000_000),
             Limit::NegativeMax => (0, 100_000_000),
+            Limit::TransactionMax => (1, 100_000),
+            Limit::OnceTtl => (1, 31_536_000),
             Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
         }
     }
@@ -66,7 +76,7 @@ impl Limit {
 
 /// Their values now. Any thread reads them; what is begun goes on with what it has read.
 #[derive(Debug)]
-pub struct Limits([AtomicU64; 7]);
+pub struct Limits([AtomicU64; Limit::ALL.len()]);
 
 impl Limits {
     /// What `say` says of each.

@@ -14,7 +14,7 @@ pub struct Lost {
     /// Who ran it.
     pub backend: Arc<Backend>,
     /// Where only the answer to COMMIT is missing: the transaction.
-    pub commit: Option<Transaction>,
+    pub commit: Option<Commit>,
 }
 
 /// A process of the database server's.
@@ -33,10 +33,10 @@ pub struct Backend {
 
 /// A transaction that was ready to commit.
 #[derive(Debug)]
-pub struct Transaction {
+pub struct Commit {
     /// Its number.
     pub xid: String,
-    /// What it did, one outcome a row.
+    /// What it did, one outcome a row of each of its statements, in order.
     pub outcomes: Vec<Outcome>,
 }
 

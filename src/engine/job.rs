@@ -9,6 +9,7 @@ use super::claim::Claim;
 use super::in_doubt::InDoubt;
 use super::progress::Progress;
 use super::term::Term;
+use super::transaction::Transaction;
 use crate::model::change::Change;
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
@@ -30,6 +31,8 @@ pub struct Job {
     pub progress: Progress,
     /// A statement with this write was lost: it may be committed.
     pub in_doubt: Option<Arc<InDoubt>>,
+    /// With these other writes, or not at all.
+    pub transaction: Option<Arc<Transaction>>,
     /// How many tries have failed.
     pub tries: u32,
     /// Whether it may still be sent, or given up.
@@ -77,6 +80,8 @@ pub struct Settled {
     pub as_written: bool,
     /// A first try may have done before what this one found done.
     pub in_doubt: bool,
+    /// The next one is of the same transaction: both are shown at once.
+    pub is_followed: bool,
 }
 
 /// A write's answer: what later writes of the same statement have added to the number that it
@@ -173,10 +178,20 @@ impl Job {
             term,
             progress: Progress::default(),
             in_doubt: None,
+            transaction: None,
             tries: 0,
             claim: Arc::default(),
             limit: Limited::default(),
             ticket,
+        }
+    }
+
+    /// It stays together with this one: they are of one key, or of one transaction.
+    pub fn goes_with(&self, other: &Job) -> bool {
+        match (&self.transaction, &other.transaction) {
+            (Some(one), Some(another)) => one.id == another.id,
+            (None, None) => self.change.target == other.change.target,
+            _ => false,
         }
     }
 
@@ -222,6 +237,7 @@ impl Drop for Ticket {
                 state: RowState::Unknown,
                 as_written: false,
                 in_doubt: true,
+                is_followed: false,
             }]);
         }
     }

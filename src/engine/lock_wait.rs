@@ -1,11 +1,13 @@
 //! Writes that wait aside, so that other rows go on: somebody else has locked their row, or they
 //! have failed again and again.
+//!
+//! The writes of a transaction wait under the key of its first one: nothing else of its keys is on its way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::job::Job;
+use super::job::{Job, JobId};
 
 /// The pause before the first try; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -25,8 +27,16 @@ struct Line {
 impl LockWaits {
     /// Sets writes aside, behind those of the same key that are aside already.
     pub fn add(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        // The transaction that is being added, and its first write's key.
+        let mut of_all: Option<(JobId, Arc<[u8]>)> = None;
         for mut job in jobs {
-            let line = self.lines.entry(job.change.target.clone()).or_insert_with(|| {
+            let own = job.change.target.clone();
+            let key = match (&job.transaction, &of_all) {
+                (None, _) => own,
+                (Some(transaction), Some((id, key))) if *id == transaction.id => key.clone(),
+                (Some(transaction), _) => of_all.insert((transaction.id, own)).1.clone(),
+            };
+            let line = self.lines.entry(key).or_insert_with(|| {
                 let pause = FIRST_PAUSE * (1 << job.tries.min(MOST_DOUBLINGS));
                 Line { jobs: Vec::new(), retry: Instant::now() + pause }
             });

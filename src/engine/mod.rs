@@ -7,12 +7,14 @@ pub mod health;
 pub mod in_doubt;
 pub mod job;
 mod lock_wait;
+pub mod once;
 pub mod percentiles;
 pub mod progress;
 mod queue;
 pub mod stats;
 pub mod term;
 pub mod throttle;
+pub mod transaction;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,14 +24,17 @@ pub use claim::Claim;
 pub use health::Health;
 pub use in_doubt::{Backend, Lost, Resolution};
 pub use job::{Answer, Completions, Image, Job, JobId, Limited, Row, RowState, Settled};
+pub use once::{Once, Said};
 pub use progress::{Progress, Stage};
 pub use stats::Stats;
 pub use term::{Demoted, Permit, Tag, Term, Terms};
+pub use transaction::Transaction;
 
 use crate::config::limits::{Limit, Limits};
 use crate::model::failure::{Failure, Refusal};
 use crate::model::form::Form;
 use crate::model::mapping::{Mapping, Mappings};
+use crate::plan::group::Group;
 use queue::Queue;
 
 /// A database, as one worker sees it.
@@ -45,14 +50,19 @@ pub trait Store: Send {
         rows: &[Row],
     ) -> Result<Vec<Outcome>, StoreError>;
 
-    /// Finds out what became of a statement for these rows whose connection was lost, and makes sure
-    /// that it does nothing any more.
-    fn resolve(
+    /// Runs statements in order in one transaction, and commits all of it or nothing. `once`: what is done
+    /// once, of whose writes each is a statement.
+    fn transact(
         &mut self,
-        lost: &Lost,
-        mapping: &Mapping,
-        rows: &[Row],
-    ) -> Result<Resolution, StoreError>;
+        permit: &Permit,
+        groups: &[Group<Job>],
+        way: Way,
+        once: Option<&Once>,
+    ) -> Result<Transacted, Undone>;
+
+    /// Finds out what became of statements whose connection was lost, and makes sure that they do
+    /// nothing any more.
+    fn resolve(&mut self, lost: &Lost, groups: &[Group<Job>]) -> Result<Resolution, StoreError>;
 
     /// The batch is done: the connection may serve others.
     fn release(&mut self);
@@ -61,6 +71,47 @@ pub trait Store: Send {
 /// What a committed statement did to one row: what the database holds (`None`: no such row; for a
 /// delete, what it held), or why this row alone was left out.
 pub type Outcome = Result<Option<Image>, Failure>;
+
+/// How the writes of a transaction become statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In as few as it takes: in any order they do the same.
+    Together,
+    /// One after the other, as their client has given them; before the first, all rows are locked in the
+    /// order of their keys.
+    InOrder,
+    /// The same without these locks, which a role may not be allowed.
+    Unlocked,
+}
+
+/// A transaction that is done.
+#[derive(Debug)]
+pub enum Transacted {
+    /// It was committed: the outcomes of each statement, one a row, and the reply where it is stored.
+    Now(Vec<Vec<Outcome>>, Option<Vec<u8>>),
+    /// It was done before, with this reply. Nothing was done now.
+    Before(Vec<u8>),
+}
+
+/// A transaction that did nothing, or may have done nothing.
+#[derive(Debug)]
+pub struct Undone {
+    /// Where it failed.
+    pub at: At,
+    /// Why.
+    pub error: Box<StoreError>,
+}
+
+/// A part of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Before the first statement.
+    Start,
+    /// The statement of this number.
+    Statement(usize),
+    /// After the last one: what is deferred decides at the COMMIT.
+    Commit,
+}
 
 /// Why a whole statement did nothing, or may have done nothing.
 #[derive(Debug)]
@@ -74,6 +125,8 @@ pub enum StoreError {
     /// It was rolled back: one of its rows is another one than its write names, or was left out. One
     /// by one they tell which.
     Apart,
+    /// A row is not what its transaction expects.
+    Unmet(String),
     /// Somebody else holds a lock on one of its rows.
     Locked,
     /// It ran out of time in the database.

@@ -69,13 +69,13 @@ impl State {
     }
 
     /// Takes what waits, at most `most` writes, into `batch`. The writes of one key, which have come
-    /// together, stay together.
+    /// together, stay together, and those of one transaction.
     fn drain(&mut self, most: usize, batch: &mut Vec<Job>) {
         let mut bytes = 0;
         while let Some(job) = self.jobs.front() {
             bytes += job.change.size();
             let is_full = batch.len() >= most || bytes > BATCH_BYTES;
-            if is_full && batch.last().is_some_and(|last| last.change.target != job.change.target) {
+            if is_full && batch.last().is_some_and(|last| !last.goes_with(job)) {
                 break;
             }
             batch.extend(self.jobs.pop_front());

@@ -47,6 +47,10 @@ pub struct Stats {
     pub busy: Counter,
     /// Writes refused before the database: bad input.
     pub bad_input: Counter,
+    /// Transactions that did nothing, since a row was not what one of their commands expects.
+    pub unmet: Counter,
+    /// Transactions that were committed.
+    pub transactions: Counter,
     /// Writes for which the server waited: MULTI, scripts, RENAME and its like.
     pub sync: Counter,
     /// Writes that wait in a queue now.

@@ -21,9 +21,12 @@ mod in_doubt;
 mod outcome;
 mod parts;
 mod terms;
+mod transactions;
+mod undone;
 
 use outcome::settle_all;
 use parts::{jobs_of, members, parts, split, Part};
+use transactions::take_out;
 
 /// What PostgreSQL takes for a row of a statement, about: 10 to 20 µs were measured on two busy cores.
 const ROW_TIME: Duration = Duration::from_micros(20);
@@ -84,6 +87,11 @@ impl Worker {
         self.await_opening();
         self.term = self.shared.terms.now();
         let jobs = self.settle_in_doubt(jobs);
+        let (transactions, mut jobs) = take_out(jobs);
+        if !transactions.is_empty() {
+            self.shared.stats.batches.add(1);
+            jobs.extend(self.transact(transactions));
+        }
         let jobs = self.drop_late(jobs);
         let jobs = self.drop_expired(jobs);
         let jobs = match self.shared.health.refusal() {

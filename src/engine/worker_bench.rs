@@ -5,7 +5,8 @@ use crate::config::limits::Limits;
 use crate::config::Config;
 use crate::engine::StoreError;
 use crate::engine::{
-    Backend, Health, Image, Lost, Outcome, Permit, Resolution, Settled, Stats, Terms,
+    At, Backend, Health, Image, Lost, Once, Outcome, Permit, Resolution, Settled, Stats, Terms,
+    Transacted, Undone, Way,
 };
 use crate::model::action::Action;
 use crate::model::change::Change;
@@ -63,11 +64,28 @@ impl Store for Scripted {
         Ok(rows.iter().map(|_| Ok(Some(image.clone()))).collect())
     }
 
-    fn resolve(&mut self, _: &Lost, _: &Mapping, rows: &[Row]) -> Result<Resolution, StoreError> {
+    fn transact(
+        &mut self,
+        permit: &Permit,
+        groups: &[Group<Job>],
+        _: Way,
+        _: Option<&Once>,
+    ) -> Result<Transacted, Undone> {
+        let mut all = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            let outcomes = self.apply(permit, &group.mapping, &group.form, &group.rows);
+            all.push(
+                outcomes.map_err(|error| Undone { at: At::Statement(at), error: error.into() })?,
+            );
+        }
+        Ok(Transacted::Now(all, None))
+    }
+
+    fn resolve(&mut self, _: &Lost, groups: &[Group<Job>]) -> Result<Resolution, StoreError> {
         let resolution =
             self.resolutions.lock().unwrap().pop_front().unwrap_or(Ok(Resolution::Ended))?;
         // While it runs, short times go by and long ones don't.
-        let left = rows.first().map(|row| row.members[0].deadline - Instant::now());
+        let left = groups.first().map(|group| group.rows[0].members[0].deadline - Instant::now());
         if let (Resolution::Running, Some(left)) =
             (&resolution, left.filter(|left| *left < LONG / 2))
         {

@@ -10,6 +10,8 @@ use super::ffi::{
 use super::operator::{refresh, reload, report};
 use super::read;
 use super::write::batch::Batch;
+use super::write::once::WtOnce;
+use super::write::transaction::WtTransaction;
 use super::write::{command, deletion, migrate, parse, refusal, transfer};
 
 /// One key argument.
@@ -54,6 +56,7 @@ macro_rules! commands {
         /// Registers them all. False when the server will not have one.
         pub fn register(ctx: &OnLoad) -> bool {
             $(ctx.register::<$command>())&&* && ctx.register::<Batch>()
+                && ctx.register::<WtTransaction>() && ctx.register::<WtOnce>()
         }
     };
 }

@@ -20,6 +20,8 @@ pub enum Action {
     Delete,
     /// Change nothing: read the row as the database has it.
     Read,
+    /// Change nothing: lock the row, which must hold these values, or its transaction does nothing.
+    Expect(Vec<(usize, Bytes)>),
     /// Nothing for the database: only the cache changes, after the writes before it.
     Pass,
 }
@@ -31,7 +33,9 @@ impl Action {
     /// The values, each with its column.
     pub fn values(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let (many, one) = match self {
-            Action::Upsert(sets) | Action::Replace(sets) => (sets.as_slice(), None),
+            Action::Upsert(sets) | Action::Replace(sets) | Action::Expect(sets) => {
+                (sets.as_slice(), None)
+            }
             Action::Add(column, value) | Action::Fill(column, value) => {
                 (&[][..], Some((*column, &value[..])))
             }
@@ -42,6 +46,6 @@ impl Action {
 
     /// True when it changes nothing in the database.
     pub fn only_looks(&self) -> bool {
-        matches!(self, Action::Read | Action::Pass)
+        matches!(self, Action::Read | Action::Expect(_) | Action::Pass)
     }
 }

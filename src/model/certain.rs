@@ -92,6 +92,28 @@ pub fn inserting_first(table: &Table, key: &[usize], named: &[usize]) -> bool {
                 && table.constraints.iter().all(fits)))
 }
 
+/// Writes of several rows that set columns on the list of [`holding_alone`] do the same in any order: in a
+/// transaction they may share statements. Each takes values, in unique indexes, and none frees one. A row
+/// that is added needs no row of another table: what a foreign key compares is neither its key nor anything
+/// but NULL.
+pub fn standing_alone(table: &Table, key: &[usize]) -> bool {
+    let is_null = |c: &usize| table.columns[*c].default == DefaultValue::Null && !key.contains(c);
+    merging(table)
+        && row(table, key)
+        && table.constraints.iter().filter(|constraint| !constraint.is_check).all(|constraint| {
+            constraint.columns.as_ref().is_some_and(|columns| columns.iter().all(is_null))
+        })
+}
+
+/// What the column holds matters to no other row: no unique index and no constraint but CHECKs look at it.
+pub fn holding_alone(table: &Table, column: usize) -> bool {
+    let indexes = table.indexes.iter().filter(|index| looks_at(&index.columns, column));
+    let constraints = table.constraints.iter().filter(|c| looks_at(&c.columns, column));
+    merging(table)
+        && indexes.into_iter().all(|index| index.is_builtin && !index.is_unique)
+        && constraints.into_iter().all(|constraint| constraint.is_check)
+}
+
 /// A unique index that ON CONFLICT can name covers exactly the key.
 pub fn has_arbiter(table: &Table, key: &[usize]) -> bool {
     table.indexes.iter().any(|index| index.is_arbiter && is_over(index, key))

@@ -17,6 +17,12 @@ pub struct Change {
     pub action: Action,
 }
 
+impl AsRef<Change> for Change {
+    fn as_ref(&self) -> &Change {
+        self
+    }
+}
+
 impl Change {
     /// A change for a final key whose id was checked before.
     pub fn new(mapping: &Arc<Mapping>, target: &[u8], action: Action) -> Change {
@@ -43,6 +49,23 @@ impl Change {
         })
     }
 
+    /// Within a transaction it may be done before or after the writes of other rows. Deleting is on no such
+    /// list: it may delete rows of other tables.
+    pub fn stands_alone(&self) -> bool {
+        let holds_alone = |column: usize| self.mapping.columns[column].holds_alone;
+        let all = self.mapping.key_len..self.mapping.columns.len();
+        let sets_alone = match &self.action {
+            Action::Upsert(_) | Action::Add(..) | Action::Fill(..) => {
+                self.action.values().all(|(column, _)| holds_alone(column))
+            }
+            Action::Erase(columns) => columns.iter().all(|column| holds_alone(*column)),
+            Action::Replace(_) => all.into_iter().all(holds_alone),
+            Action::Read | Action::Expect(_) | Action::Pass => true,
+            Action::Delete => false,
+        };
+        sets_alone && self.mapping.stands_alone && !self.is_unsendable()
+    }
+
     /// The same change by a newer reading of the catalog or the document; an error when a column
     /// that it names is gone.
     pub fn adopt(&mut self, mapping: &Arc<Mapping>) -> Result<(), String> {
@@ -65,6 +88,7 @@ impl Change {
         self.action = match &self.action {
             Action::Upsert(sets) => Action::Upsert(renumber_all(sets)?),
             Action::Replace(sets) => Action::Replace(renumber_all(sets)?),
+            Action::Expect(sets) => Action::Expect(renumber_all(sets)?),
             Action::Erase(columns) => {
                 let columns = columns.iter().map(|c| renumber(*c));
                 let mut columns = columns.collect::<Result<Vec<_>, String>>()?;

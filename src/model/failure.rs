@@ -15,6 +15,10 @@ pub enum Failure {
     Busy(usize),
     /// Found before the database: what the client asked for can't be.
     Input(String),
+    /// The row is not what its transaction expects.
+    Unmet(String),
+    /// Another write of its transaction was refused.
+    Aborted,
 }
 
 /// The database's own error.
@@ -210,6 +214,10 @@ impl fmt::Display for Failure {
                 )
             }
             Failure::Input(problem) => write!(f, "ERR writethrough: {problem}"),
+            Failure::Unmet(problem) => write!(f, "WTABORT {problem}; nothing was written"),
+            Failure::Aborted => f.write_str(
+                "WTABORT another command of the transaction was refused; nothing was written",
+            ),
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Form {
     Delete,
     /// Read the rows.
     Read,
+    /// Lock the rows, and read them.
+    Lock,
     /// No statement at all.
     Pass,
 }
@@ -36,6 +38,7 @@ impl Form {
             Action::Fill(column, _) => Form::Fill(*column),
             Action::Delete => Form::Delete,
             Action::Read => Form::Read,
+            Action::Expect(_) => Form::Lock,
             Action::Pass => Form::Pass,
         }
     }
@@ -51,7 +54,7 @@ impl Form {
 
     /// True when it only looks at rows.
     pub fn only_looks(&self) -> bool {
-        matches!(self, Form::Read | Form::Pass)
+        matches!(self, Form::Read | Form::Lock | Form::Pass)
     }
 
     /// True when doing it twice differs from doing it once, in the row or in the answer.

@@ -64,6 +64,8 @@ pub struct Mapping {
     pub shares: bool,
     /// See [`certain::merging`].
     pub merges: bool,
+    /// See [`certain::standing_alone`].
+    pub stands_alone: bool,
     fields: HashMap<Vec<u8>, usize>,
     /// What the catalog says, and which of its columns `columns` are.
     catalog: (Table, Vec<usize>),
@@ -82,6 +84,8 @@ pub struct Column {
     pub replaces: bool,
     /// See [`certain::adding`].
     pub adds: bool,
+    /// See [`certain::holding_alone`].
+    pub holds_alone: bool,
 }
 
 /// All mappings, by their names.
@@ -158,6 +162,7 @@ impl Mapping {
             is_certain: certain::row(table, &key),
             shares: certain::sharing(table),
             merges: certain::merging(table),
+            stands_alone: certain::standing_alone(table, &key),
             fields: columns
                 .iter()
                 .enumerate()
@@ -216,12 +221,15 @@ impl Column {
             path: None,
             replaces: certain::replacing(table, column),
             adds: certain::adding(table, column).is_some(),
+            holds_alone: certain::holding_alone(table, column),
         }
     }
 
     fn inside(table: &Table, column: usize, field: Vec<u8>, path: JsonPath) -> Column {
         let info = path.info(&table.columns[column]);
-        Column { field: Some(field), info, path: Some(path), replaces: false, adds: false }
+        let holds_alone = certain::holding_alone(table, column);
+        let field = Some(field);
+        Column { field, info, path: Some(path), replaces: false, adds: false, holds_alone }
     }
 
     /// The same column, or value inside one, in another reading of the catalog.

@@ -20,6 +20,20 @@ struct Entry<J> {
 
 /// Plans `jobs`, which are in the order in which the server executed them.
 pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
+    group(entries(jobs), mixed::combine)
+}
+
+/// The same for writes that are one transaction: each group does all that its writes ask for.
+pub fn plan_whole<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
+    group(entries(jobs), |groups| groups)
+}
+
+/// Each write as a statement of its own, in order.
+pub fn plan_singly<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
+    jobs.into_iter().flat_map(|job| by_form(vec![Row::of(job)])).collect()
+}
+
+fn entries<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Entry<J>> {
     let mut entries: Vec<Entry<J>> = Vec::with_capacity(jobs.len());
     let mut last: HashMap<Arc<[u8]>, usize> = HashMap::with_capacity(jobs.len());
     for job in jobs {
@@ -44,10 +58,13 @@ pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
         last.insert(change.target.clone(), entries.len());
         entries.push(Entry { wave, row: Row::of(job), alone });
     }
-    group(entries)
+    entries
 }
 
-fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
+fn group<J: AsRef<Change>>(
+    entries: Vec<Entry<J>>,
+    combine: fn(Vec<Group<J>>) -> Vec<Group<J>>,
+) -> Vec<Group<J>> {
     let waves = entries.iter().map(|entry| entry.wave + 1).max().unwrap_or(0);
     let (mut together, mut alone) = (by_wave(waves), by_wave(waves));
     for entry in entries {
@@ -56,7 +73,7 @@ fn group<J: AsRef<Change>>(entries: Vec<Entry<J>>) -> Vec<Group<J>> {
     }
     let mut groups = Vec::new();
     for (together, alone) in together.into_iter().zip(alone) {
-        groups.extend(mixed::combine(by_form(together)));
+        groups.extend(combine(by_form(together)));
         groups.extend(alone.into_iter().flat_map(|row| by_form(vec![row])));
     }
     groups

@@ -102,7 +102,7 @@ impl Model {
                 self.0.remove(&change.target);
                 return Some(0);
             }
-            Action::Erase(_) | Action::Read | Action::Pass => return Some(0),
+            Action::Erase(_) | Action::Read | Action::Expect(_) | Action::Pass => return Some(0),
         }
         let fits = |(c, value): (&usize, &Vec<u8>)| {
             let text = !value.contains(&0);

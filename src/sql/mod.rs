@@ -73,13 +73,17 @@ pub fn statement(mapping: &Mapping, form: &Form, shape: Shape, origin: Option<i6
             names.same_key("t"),
             names.returning("t"),
         )),
-        Form::Read | Form::Pass => {
+        Form::Read | Form::Lock | Form::Pass => {
             return format!(
-                "SELECT {} FROM {} JOIN {} AS t ON {}",
+                "SELECT {} FROM {} JOIN {} AS t ON {}{}",
                 names.returning("t"),
                 names.input(&[]),
                 names.own_rows(),
                 names.same_key("t"),
+                match form {
+                    Form::Lock => names.in_order_of_keys() + " FOR NO KEY UPDATE OF t",
+                    _ => String::new(),
+                },
             )
         }
     };

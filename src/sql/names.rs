@@ -128,6 +128,16 @@ impl Names<'_> {
         join(self.key(), " AND ", |c| format!("{table}.{} = i.c{c}", self.column(c)))
     }
 
+    /// Rows are locked in the order of their keys.
+    pub fn in_order_of_keys(&self) -> String {
+        match self.shape {
+            Shape::Many => {
+                format!(" ORDER BY {}", join(self.key(), ", ", |c| format!("i.c{c}")))
+            }
+            Shape::One | Shape::Step(_) => String::new(),
+        }
+    }
+
     /// GENERATED ALWAYS AS IDENTITY takes a given key only by this clause.
     pub fn overriding(&self) -> &'static str {
         match key_columns(self.mapping).any(|c| c.info.identity_always) {

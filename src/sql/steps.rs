@@ -59,7 +59,7 @@ fn change(names: &Names, form: &Form) -> String {
             names.same_key("t"),
             returning(names, form),
         ),
-        Form::Upsert(_) | Form::Mixed | Form::Read | Form::Pass => look(names, form),
+        Form::Upsert(_) | Form::Mixed | Form::Read | Form::Lock | Form::Pass => look(names, form),
     }
 }
 

@@ -11,6 +11,7 @@ use postgres::{Client, SimpleQueryMessage};
 use serde_json::json;
 
 use crate::support::*;
+use crate::transactions::transaction_of;
 
 const TYPES: &str = "
 create domain good as text check (value <> 'bad');
@@ -216,11 +217,26 @@ impl Psql {
 
     /// What the write does in a transaction, as somebody would type it, and what its client reads.
     fn write(&mut self, words: &[String]) -> Result<String, String> {
+        let all = self.transaction(std::slice::from_ref(&words.to_vec()));
+        all.map(|said| said.concat()).map_err(|(_, code)| code)
+    }
+
+    /// Several of them in one transaction; or which one is refused, if it is one, and why.
+    fn transaction(
+        &mut self,
+        writes: &[Vec<String>],
+    ) -> Result<Vec<String>, (Option<usize>, String)> {
         self.run("begin").expect("begin");
-        let result = self
-            .statements(words)
-            .and_then(|said| self.run("set constraints all immediate").map(|_| said));
-        self.run(if result.is_ok() { "commit" } else { "rollback" })?;
+        let all: Result<Vec<String>, _> = writes
+            .iter()
+            .enumerate()
+            .map(|(at, words)| self.statements(words).map_err(|code| (Some(at), code)))
+            .collect();
+        let result = all.and_then(|said| {
+            let kept = self.run("set constraints all immediate");
+            kept.map(|_| said).map_err(|code| (None, code))
+        });
+        self.run(if result.is_ok() { "commit" } else { "rollback" }).expect("the end");
         result
     }
 
@@ -319,6 +335,7 @@ enum Way {
     Alone,
     Together,
     InMulti,
+    Transactions,
 }
 
 /// What HINCRBY answers where the database writes `1.50`, and its like: the text is the column's.
@@ -344,6 +361,40 @@ fn ours_by_id(s: &Stack) -> Vec<Hash> {
 /// What one row may hold depends on other rows.
 fn ties_rows(definition: &str) -> bool {
     ["unique", "references T", "full_up"].iter().any(|word| definition.contains(word))
+}
+
+/// Of two reasons PostgreSQL names either: a bad value may come with another one, or with a column that
+/// the new row lacks.
+fn may_have_two_reasons(words: &[String]) -> bool {
+    let is_bad =
+        |word: &String| ["2024-02-30", "many", "toolong", "2147483647"].contains(&word.as_str());
+    words.len() > 4 || words.iter().any(is_bad)
+}
+
+/// Writes as one WT.TRANSACTION, and what psql says of them.
+fn compare_transaction(conn: &mut Conn, psql: &mut Psql, writes: &[Vec<String>], what: &str) {
+    let lines: Vec<String> = writes.iter().map(|words| words.join(" ")).collect();
+    let reply = conn.cmd(&transaction_of(&lines));
+    let what = format!("{what}\n{lines:#?}\n{reply:?}");
+    match psql.transaction(writes) {
+        Ok(expected) => {
+            let said = reply.array().iter().map(said);
+            assert_eq!(said.collect::<Result<Vec<_>, _>>(), Ok(expected), "{what}");
+        }
+        Err((at, code)) => {
+            let text = reply.assert_error("");
+            if !writes.iter().any(|words| may_have_two_reasons(words)) {
+                assert_eq!(said(&reply), Err(code), "{what}");
+            }
+            // The only one it is.
+            let at = at.or((writes.len() == 1).then_some(0));
+            let of = at.map(|at| format!(" command={} key={}", at + 1, writes[at][1]));
+            match of {
+                Some(of) => assert!(text.ends_with(&of), "{what}"),
+                None => assert!(!text.contains(" command="), "{what}"),
+            }
+        }
+    }
 }
 
 /// False when PostgreSQL doesn't take the table.
@@ -375,15 +426,27 @@ fn one_table(s: &Stack, client: &mut Client, psql: &mut Psql, seed: u64) -> bool
     s.run("WT.REFRESH items:1 items:2 items:3 items:4");
     let mut conn = s.conn();
     for round in 0..6 {
-        let way = [Way::Together, Way::Alone, Way::Together, Way::InMulti][random.below(4)];
+        let way = [Way::Together, Way::Alone, Way::Transactions, Way::InMulti][random.below(4)];
         // Between rows there is no order: where they matter to each other, one row is written.
         let ids: &[&str] = match way {
             Way::Together if ties_rows(&definition) => &["1"],
             _ => &["1", "1", "1", "2", "3", "4"],
         };
         let writes: Vec<Vec<String>> = (0..8).map(|_| write(&mut random, ids)).collect();
+        if let Way::Transactions = way {
+            let what = format!("seed {seed}, round {round}\n{definition}");
+            let mut rest = &writes[..];
+            while !rest.is_empty() {
+                let (first, others) = rest.split_at((1 + random.below(4)).min(rest.len()));
+                compare_transaction(&mut conn, psql, first, &what);
+                rest = others;
+            }
+            compare_rows(s, client, &what);
+            continue;
+        }
         let lines: Vec<String> = writes.iter().map(|words| words.join(" ")).collect();
         let replies = match way {
+            Way::Transactions => unreachable!("done above"),
             Way::Together => s.together(&lines),
             Way::Alone => lines.iter().map(|line| conn.run(line)).collect(),
             Way::InMulti => {
@@ -396,12 +459,8 @@ fn one_table(s: &Stack, client: &mut Client, psql: &mut Psql, seed: u64) -> bool
                 "seed {seed}, round {round}, {way:?}, write {at} of {lines:#?}\n{definition}\n{replies:?}"
             );
             let said = said(&replies[at]);
-            // Of two reasons PostgreSQL names either: a bad value may come with another one, or with a
-            // column that the new row lacks.
-            let is_bad = |word: &String| ["2024-02-30", "many", "toolong"].contains(&word.as_str());
-            let may_have_two = words.len() > 4 || words.iter().any(is_bad);
             match (&said, &expected) {
-                (Err(_), Err(_)) if may_have_two => {}
+                (Err(_), Err(_)) if may_have_two_reasons(words) => {}
                 _ => assert_eq!(said, expected, "{what}"),
             }
         }

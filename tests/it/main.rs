@@ -64,6 +64,7 @@ mod mixed_commands;
 mod other_ways;
 mod rgsync;
 mod sync_commands;
+mod transactions;
 
 // What the database makes of a write.
 mod database_decides;

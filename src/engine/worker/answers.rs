@@ -6,7 +6,7 @@ use super::outcome::{added_later, settle_all};
 use super::parts::singly;
 use super::Worker;
 use crate::engine::job::{Job, Row, RowState};
-use crate::engine::{Outcome, Stage};
+use crate::engine::{Image, Outcome, Settled, Stage};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
 use crate::model::form::Form;
@@ -24,15 +24,7 @@ impl Worker {
         for (row, outcome) in rows {
             match outcome {
                 Ok(None) if *form == Form::Mixed => missing.push(row),
-                Ok(image) => {
-                    let state = match image {
-                        Some(_) if *form == Form::Delete => RowState::Deleted,
-                        Some(image) => RowState::Present(image),
-                        None => RowState::Absent,
-                    };
-                    let later = added_later(&row);
-                    settled.push(settle_all(row.members, |at| Ok(later[at]), state));
-                }
+                Ok(image) => settled.push(done(form, row, image)),
                 Err(_) if row.members.len() > 1 => left.extend(singly(row)),
                 Err(failure) => {
                     let answer = |_| Err(failure.clone());
@@ -79,4 +71,16 @@ impl Worker {
         self.fail(refused, &Failure::Down(reason.to_string()));
         in_doubt
     }
+}
+
+/// A row whose statement is committed: it has left this.
+pub(super) fn done(form: &Form, row: Row, image: Option<Image>) -> Settled {
+    let state = match image {
+        _ if *form == Form::Pass => RowState::Unchanged,
+        Some(_) if *form == Form::Delete => RowState::Deleted,
+        Some(image) => RowState::Present(image),
+        None => RowState::Absent,
+    };
+    let later = added_later(&row);
+    settle_all(row.members, |at| Ok(later[at]), state)
 }

@@ -19,7 +19,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 const MOST_DOUBLINGS: u32 = 5;
 
 /// After so many tries, the writes wait aside, so that other rows go on.
-const TRIES_AT_ONCE: u32 = 2;
+pub(super) const TRIES_AT_ONCE: u32 = 2;
 
 impl Worker {
     /// Returns what is to be run in place of a statement that did nothing, or may have.
@@ -40,6 +40,10 @@ impl Worker {
             StoreError::Refused(refusal) => return self.isolate(part, refusal),
             StoreError::Unfit(problem) => {
                 self.fail(members(part.group), &Failure::Input(problem));
+                Vec::new()
+            }
+            StoreError::Unmet(problem) => {
+                self.fail(members(part.group), &Failure::Unmet(problem));
                 Vec::new()
             }
             StoreError::Apart => return parts(rows_apart(part.group)),
@@ -85,7 +89,7 @@ impl Worker {
         parts(left)
     }
 
-    fn count(&self, error: &StoreError) {
+    pub(super) fn count(&self, error: &StoreError) {
         let stats = &self.shared.stats;
         match error {
             StoreError::Conflict(_) => stats.conflicts.add(1),
@@ -97,6 +101,7 @@ impl Worker {
             StoreError::Refused(_)
             | StoreError::Unfit(_)
             | StoreError::Apart
+            | StoreError::Unmet(_)
             | StoreError::Stale(_)
             | StoreError::Retry(_)
             | StoreError::Demoted

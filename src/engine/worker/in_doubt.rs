@@ -29,7 +29,7 @@ impl Worker {
         for tries in 0.. {
             // Not on the connection of this batch, which may be as old as the lost one.
             self.store.release();
-            match self.store.resolve(&doubt.lost, &group.mapping, &group.rows) {
+            match self.store.resolve(&doubt.lost, std::slice::from_ref(&group)) {
                 Ok(Resolution::Committed(outcomes)) => {
                     return self.settle(&group.form, group.rows.into_iter().zip(outcomes));
                 }
@@ -81,10 +81,9 @@ impl Worker {
                 continue;
             };
             if !doubt.is_over() {
-                let mapping = &job.change.mapping;
                 let was_not = *resolutions.entry(Arc::as_ptr(&doubt)).or_insert_with(|| match self
                     .store
-                    .resolve(&doubt.lost, mapping, &[])
+                    .resolve(&doubt.lost, &[])
                 {
                     Ok(Resolution::NotCommitted) => true,
                     Ok(Resolution::Committed(_) | Resolution::Ended) => {
@@ -108,7 +107,7 @@ impl Worker {
     }
 }
 
-fn mark(mut group: Group<Job>, doubt: &Arc<InDoubt>) -> Group<Job> {
+pub(super) fn mark(mut group: Group<Job>, doubt: &Arc<InDoubt>) -> Group<Job> {
     let all = group.rows.iter_mut().flat_map(|row| &mut row.members);
     all.for_each(|job| job.in_doubt = Some(doubt.clone()));
     group

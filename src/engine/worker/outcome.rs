@@ -3,10 +3,14 @@
 use super::super::job::{Answer, Image, Job, Row, RowState, Settled};
 use crate::model::action::Action;
 use crate::model::change::Change;
-use crate::model::failure::Refusal;
+use crate::model::failure::{Failure, Refusal};
 use crate::plan::merge::increment;
 
-/// What became of the writes of one row. `answer` is given each one's place.
+/// The client's time was up before it was known.
+const UNKNOWN: &str = "the connection was lost; the write may or may not be committed";
+
+/// What became of the writes of one row. `answer` is given each one's place. Of a write that became a read
+/// while its outcome is not known, the row is known now, and no more.
 pub fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowState) -> Settled {
     let (target, mapping) = (jobs[0].change.target.clone(), jobs[0].change.mapping.clone());
     let as_written = match (&state, jobs.as_slice()) {
@@ -14,8 +18,23 @@ pub fn settle_all(jobs: Vec<Job>, answer: impl Fn(usize) -> Answer, state: RowSt
         _ => false,
     };
     let in_doubt = jobs.iter().any(|job| job.in_doubt.is_some());
-    let answers = jobs.into_iter().enumerate().map(|(at, job)| (job.finish(), answer(at)));
-    Settled { target, mapping, answers: answers.collect(), state, as_written, in_doubt }
+    let answers = jobs.into_iter().enumerate().map(|(at, job)| {
+        let is_unknown = job.in_doubt.is_some() && job.change.action == Action::Read;
+        let answer = match answer(at) {
+            Ok(_) if is_unknown => Err(Failure::TimedOut(UNKNOWN.into())),
+            answer => answer,
+        };
+        (job.finish(), answer)
+    });
+    Settled {
+        target,
+        mapping,
+        answers: answers.collect(),
+        state,
+        as_written,
+        in_doubt,
+        is_followed: false,
+    }
 }
 
 /// See [`Settled::as_written`].

@@ -3,6 +3,7 @@
 use super::super::job::{Job, Row};
 use crate::model::failure::Refusal;
 use crate::plan::bad_row::bad_rows;
+use crate::plan::batch::plan_singly;
 use crate::plan::group::{by_form, Group};
 
 /// A statement to run.
@@ -92,5 +93,5 @@ pub fn rows_apart(mut group: Group<Job>) -> Vec<Group<Job>> {
 
 /// A row's writes one by one, in order.
 pub fn singly(row: Row) -> Vec<Group<Job>> {
-    row.members.into_iter().flat_map(|job| by_form(vec![Row::of(job)])).collect()
+    plan_singly(row.members)
 }

@@ -100,7 +100,7 @@ impl ErrorLog {
                 );
             }
             // The monitor tells of an outage once; and bad input is its client's own affair.
-            Failure::Down(_) | Failure::Input(_) => {}
+            Failure::Down(_) | Failure::Input(_) | Failure::Unmet(_) | Failure::Aborted => {}
         }
     }
 }

@@ -83,6 +83,9 @@ impl Module {
             Some(Failure::TimedOut(_)) => stats.timed_out.add(1),
             Some(Failure::Busy(_)) => stats.busy.add(1),
             Some(Failure::Input(_)) => stats.bad_input.add(1),
+            Some(Failure::Unmet(_)) => stats.unmet.add(1),
+            // The one that was refused counts.
+            Some(Failure::Aborted) => {}
         }
         if let Some(failure) = failure {
             let mut log = self.error_log.lock().unwrap_or_else(PoisonError::into_inner);

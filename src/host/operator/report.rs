@@ -131,6 +131,8 @@ fn writes(module: &Module) -> Vec<(String, Shown)> {
         number("writes_timed_out", stats.timed_out.get()),
         number("writes_abandoned", stats.abandoned.get()),
         number("sync_writes", stats.sync.get()),
+        number("transactions", stats.transactions.get()),
+        number("transactions_unmet", stats.unmet.get()),
     ]
 }
 

@@ -4,19 +4,16 @@
 use std::collections::VecDeque;
 use std::ffi::{c_int, CStr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::admit::{self, not_ready, refuse};
-use super::command::{self, Prepared};
-use super::pending::pending;
+use super::collected::Collected;
+use super::part::{self, Prepared};
 use super::submit::submit;
-use super::synchronous;
-use super::timeout::{give_up, GRACE};
 use super::waiter::{Completed, Waiter};
 use crate::command::nested;
 use crate::config::limits::Limit;
 use crate::engine::JobId;
-use crate::host::ffi::{Args, Blocked, Command, KeySpec, Run, Value, Writable};
+use crate::host::ffi::{Args, Command, KeySpec, Run, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::failure::Failure;
 
@@ -39,8 +36,8 @@ impl Command for Batch {
 
 /// Where the keys of the commands are.
 fn keys(args: Args) -> Vec<usize> {
-    let commands = nested::ranges(args.len(), |at| args.get(at)).unwrap_or_default();
-    commands.into_iter().filter(|range| range.len() > 1).map(|range| range.start + 1).collect()
+    let commands = nested::ranges(args.len(), 1, |at| args.get(at)).unwrap_or_default();
+    nested::keys(&commands)
 }
 
 /// A write that is not sent yet, and its place in the reply.
@@ -49,161 +46,101 @@ struct Waiting {
     write: Prepared,
 }
 
-/// The writes of one command.
-struct Writes {
-    /// `None`: the server waits.
-    client: Option<Blocked>,
-    replies: Vec<Option<Value>>,
-    /// Those that are not sent yet, in order.
-    rest: VecDeque<Waiting>,
-    /// Those without a reply.
-    left: usize,
-    /// Those on their way, where the server waits.
-    sent: Vec<(JobId, usize)>,
+/// Those that are not sent yet, in order.
+type Rest = Arc<Mutex<VecDeque<Waiting>>>;
+
+fn lock(rest: &Rest) -> MutexGuard<'_, VecDeque<Waiting>> {
+    rest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type Shared = Arc<Mutex<Writes>>;
-
-fn lock(writes: &Shared) -> MutexGuard<'_, Writes> {
-    writes.lock().unwrap_or_else(PoisonError::into_inner)
+/// The writes of one command.
+#[derive(Clone)]
+struct Writes {
+    replies: Collected,
+    rest: Rest,
+    limit: Limit,
 }
 
 /// One of them, on its way.
 struct Part {
-    writes: Shared,
+    writes: Writes,
     at: usize,
-    limit: Limit,
 }
 
 impl Waiter for Part {
     fn limit(&self) -> Option<Limit> {
-        Some(self.limit)
+        Some(self.writes.limit)
     }
 
     fn waits_for(&self, write: JobId, left: fn(&[JobId])) {
-        let mut writes = lock(&self.writes);
-        match &writes.client {
-            Some(client) => client.waits_for(write, left),
-            None => writes.sent.push((write, self.at)),
-        }
+        self.writes.replies.waits_for(write, self.at, left);
     }
 
     fn completed(self: Box<Self>, _: Option<&Writable>, completed: Completed) {
-        {
-            let mut writes = lock(&self.writes);
-            writes.reply(self.at, completed.value);
+        let Part { writes, at } = *self;
+        writes.replies.reply(at, completed.value);
+        match module() {
+            Some(module) if writes.replies.has_client() => writes.send(module, 1),
             // Of a client that has gone nothing more is sent.
-            if writes.client.as_ref().is_some_and(|client| !client.waits()) {
-                writes.left -= writes.rest.len();
-                writes.rest.clear();
-            }
+            _ => writes.leave_the_rest(),
         }
-        if let Some(module) = module() {
-            send(module, &self.writes, 1, self.limit);
-        }
-        lock(&self.writes).answer_when_done();
+        writes.replies.answer_when_complete(Value::List);
     }
 }
 
 impl Writes {
-    fn reply(&mut self, at: usize, value: Value) {
-        if self.replies[at].replace(value).is_none() {
-            self.left -= 1;
+    /// Sends so many of those that wait. Where there is no room for one, its reply says so.
+    fn send(&self, module: &Module, count: usize) {
+        let mut sent = 0;
+        while sent < count {
+            let Some(Waiting { at, write }) = lock(&self.rest).pop_front() else { return };
+            if let Err(failure) = admit::room_for(module, 1) {
+                self.replies.reply(at, refuse(module, &failure));
+                continue;
+            }
+            let Prepared { mapping, target, write, acknowledgement, .. } = write;
+            let part = Box::new(Part { writes: self.clone(), at });
+            submit(module, &mapping, &target, write, part, acknowledgement);
+            sent += 1;
         }
     }
 
-    fn all(&mut self) -> Value {
-        let replies = std::mem::take(&mut self.replies).into_iter();
-        let lost = || Value::error("ERR writethrough: the reply was lost");
-        Value::List(replies.map(|reply| reply.unwrap_or_else(lost)).collect())
-    }
-
-    fn answer_when_done(&mut self) {
-        let client = if self.left == 0 { self.client.take() } else { None };
-        if let Some(client) = client {
-            client.answer(self.all());
-        }
-    }
-}
-
-/// Sends so many of those that wait. Where there is no room for one, its reply says so.
-fn send(module: &Module, writes: &Shared, count: usize, limit: Limit) {
-    let mut sent = 0;
-    while sent < count {
-        let Some(Waiting { at, write }) = lock(writes).rest.pop_front() else { return };
-        if let Err(failure) = admit::room_for(module, 1) {
-            lock(writes).reply(at, refuse(module, &failure));
-            continue;
-        }
-        let Prepared { mapping, target, write, acknowledgement } = write;
-        let part = Box::new(Part { writes: writes.clone(), at, limit });
-        submit(module, &mapping, &target, write, part, acknowledgement);
-        sent += 1;
+    fn leave_the_rest(&self) {
+        let rest = std::mem::take(&mut *lock(&self.rest));
+        let gone = || Value::error("ERR writethrough: the client has gone");
+        rest.into_iter().for_each(|waiting| self.replies.reply(waiting.at, gone()));
     }
 }
 
 fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
-    let commands = match nested::ranges(args.len(), |at| args.get(at)) {
+    let commands = match nested::ranges(args.len(), 1, |at| args.get(at)) {
         Ok(commands) => commands,
         Err(problem) => return Some(refuse(module, &Failure::Input(problem))),
     };
-    let mut writes = Writes {
-        client: None,
-        left: commands.len(),
-        replies: vec![None; commands.len()],
-        rest: VecDeque::new(),
-        sent: Vec::new(),
-    };
+    let replies = Collected::new(commands.len());
+    let mut rest = VecDeque::new();
     for (at, range) in commands.into_iter().enumerate() {
-        match command::prepare(ctx, module, args.part(range)) {
-            Ok(write) => writes.rest.push_back(Waiting { at, write }),
-            Err(reply) => writes.reply(at, reply),
+        match part::prepare(ctx, module, args.part(range)) {
+            Ok(write) => rest.push_back(Waiting { at, write }),
+            Err(reply) => replies.reply(at, reply),
         }
     }
-    if writes.left == 0 {
-        return Some(writes.all());
+    if replies.is_complete() {
+        return Some(Value::List(replies.take()));
     }
-    writes.client = ctx.block();
-    let is_blocked = writes.client.is_some();
-    let writes = Arc::new(Mutex::new(writes));
-    if !is_blocked {
-        let target = |waiting: &Waiting| waiting.write.target.clone();
-        let targets: Vec<Vec<u8>> = lock(&writes).rest.iter().map(target).collect();
-        send(module, &writes, usize::MAX, Limit::SyncTimeout);
-        return Some(wait(ctx, module, &targets, &writes));
-    }
-    send(module, &writes, AT_ONCE, Limit::Timeout);
+    let targets: Vec<Vec<u8>> = rest.iter().map(|waiting| waiting.write.target.clone()).collect();
+    let client = ctx.block();
+    let limit = if client.is_some() { Limit::Timeout } else { Limit::SyncTimeout };
+    let writes = Writes { replies, rest: Arc::new(Mutex::new(rest)), limit };
+    let Some(client) = client else {
+        writes.send(module, usize::MAX);
+        writes.replies.wait(ctx, module, &targets);
+        return Some(Value::List(writes.replies.take()));
+    };
+    writes.replies.belong_to(client);
+    writes.send(module, AT_ONCE);
     // There may have been room for none of them.
-    lock(&writes).answer_when_done();
+    writes.replies.answer_when_complete(Value::List);
     None
-}
-
-/// The server waits, for `sync_timeout_ms` at most.
-fn wait(ctx: &Writable, module: &Module, targets: &[Vec<u8>], writes: &Shared) -> Value {
-    module.shared.stats.sync.add(1);
-    let targets: Vec<&[u8]> = targets.iter().map(Vec::as_slice).collect();
-    let until = Instant::now() + module.shared.limits.sync_timeout();
-    let done = || (lock(writes).left == 0).then_some(());
-    if synchronous::serve_until(ctx, module, &targets, until, done).is_some() {
-        return lock(writes).all();
-    }
-    let limit = synchronous::limit(module);
-    let sent = std::mem::take(&mut lock(writes).sent);
-    let without_reply = |(_, at): &&(JobId, usize)| lock(writes).replies[*at].is_none();
-    let given_up = |(id, at): &(JobId, usize)| (*id, *at, give_up(&pending(), *id, &limit));
-    let late: Vec<_> = sent.iter().filter(without_reply).map(given_up).collect();
-    if late.iter().any(|(.., failure)| failure.is_none()) {
-        // A statement waits no longer for a locked row.
-        synchronous::serve_until(ctx, module, &targets, until + GRACE, done);
-    }
-    for (id, at, failure) in late {
-        if lock(writes).replies[at].is_some() {
-            continue;
-        }
-        let given_up = failure.or_else(|| give_up(&pending(), id, &limit));
-        let reply = synchronous::end(module, id, given_up, false);
-        lock(writes).reply(at, reply);
-    }
-    lock(writes).all()
 }

@@ -12,13 +12,12 @@ use super::server_errors::{wrong_arity, WRONG_TYPE};
 use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
 use super::{cache_only, misspelt, replacement, rights, synchronous};
-use crate::command::{self, rewrite, Reply, Write};
-use crate::config::OnDelete;
+use crate::command::{self, Reply, Write};
 use crate::host::ffi::{Args, Ctx, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
-use crate::model::key::{self, RowKey, Show};
+use crate::model::key::{self, RowKey};
 use crate::model::mapping::Mapping;
 
 /// `HSET` and `HMSET`.
@@ -73,7 +72,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
 }
 
 /// A field that is kept in Redis only is answered as the staged key was, where there is no such field yet.
-fn answer_by_staged(write: &mut Write, reply: Value) {
+pub fn answer_by_staged(write: &mut Write, reply: Value) {
     match reply {
         _ if write.kept_change.is_none() => {}
         Value::Integer(n) => write.reply = Reply::Number(n),
@@ -83,7 +82,7 @@ fn answer_by_staged(write: &mut Write, reply: Value) {
 }
 
 /// What a command does to which row, checked; or what its client reads.
-fn understand<'a>(
+pub fn understand<'a>(
     ctx: &Writable,
     module: &Module,
     written: Written,
@@ -118,64 +117,6 @@ fn understand<'a>(
         return Err(refusal);
     }
     Ok((mapping, row, write, acknowledgement))
-}
-
-/// A write within another command, ready to be sent.
-pub struct Prepared {
-    /// The table.
-    pub mapping: Arc<Mapping>,
-    /// The final key.
-    pub target: Vec<u8>,
-    /// What it does.
-    pub write: Write,
-    /// Where what becomes of it is told, too.
-    pub acknowledgement: Option<Acknowledgement>,
-}
-
-/// The commands that can be part of another one.
-const PARTS: [(&CStr, Parse); 8] = [
-    (c"HSET", parse::hset),
-    (c"HMSET", parse::hset),
-    (c"HSETNX", parse::hsetnx),
-    (c"HINCRBY", parse::hincrby),
-    (c"HINCRBYFLOAT", parse::hincrbyfloat),
-    (c"HDEL", parse::hdel),
-    (c"DEL", parse::del),
-    (c"UNLINK", parse::del),
-];
-
-/// A command within another one, which nobody has staged; or what its client reads instead.
-pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
-    let name = args.get(0);
-    let is_it = |(plain, _): &&(&CStr, Parse)| plain.to_bytes().eq_ignore_ascii_case(name);
-    let refused = |problem: String| refuse(module, &Failure::Input(problem));
-    let Some((plain, parse)) = PARTS.iter().find(is_it) else {
-        let problem = format!("{} can't be part of another command", Show(name));
-        return Err(refused(format!(
-            "{problem}; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can"
-        )));
-    };
-    let deletes = *plain == c"DEL" || *plain == c"UNLINK";
-    if rewrite::rule(name, args.len()).is_none() {
-        return Err(wrong_arity(plain));
-    }
-    if deletes && args.len() > 2 {
-        return Err(refused(format!("{} of one key, within another command", Show(name))));
-    }
-    let written = plain::written(ctx, module, args.get(1));
-    if written == Written::Elsewhere {
-        admit::in_our_database(ctx, module).map_err(|failure| refuse(module, &failure))?;
-    }
-    let (mapping, row, mut write, acknowledgement) =
-        understand(ctx, module, written, args, plain, (*parse, true))?;
-    if matches!(written, Written::Plain(key) if deletes && key.on_delete == OnDelete::Evict) {
-        write = Write::evict();
-    }
-    if write.cache.is_none() {
-        let reply = stage_plain(ctx, module, args, plain, row.target, &write)?;
-        answer_by_staged(&mut write, reply);
-    }
-    Ok(Prepared { mapping, target: row.target.to_vec(), write, acknowledgement })
 }
 
 /// What the user needs rights for besides the staged command itself: rgsync's operation, and the

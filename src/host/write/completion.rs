@@ -47,9 +47,14 @@ fn run(ctx: &Ctx) {
     }
     let began = Instant::now();
     module.apply(|| {
-        for _ in 0..MERGED_AT_ONCE {
+        let mut merged = 0;
+        // All of a transaction is shown at once.
+        let mut is_followed = false;
+        while merged < MERGED_AT_ONCE || is_followed {
             let Some(settled) = SETTLED.get().pop_front() else { break };
+            is_followed = settled.is_followed;
             apply(ctx, writable.as_ref(), module, settled);
+            merged += 1;
         }
     });
     if !SETTLED.get().is_empty() {
@@ -77,8 +82,21 @@ pub fn take_loads(arrived: VecDeque<Settled>, is_of: impl Fn(&[u8]) -> bool) -> 
 fn take(arrived: VecDeque<Settled>, is_wanted: impl Fn(&Settled) -> bool) -> Vec<Settled> {
     let mut settled = SETTLED.get();
     settled.extend(arrived);
-    let (taken, rest): (Vec<_>, Vec<_>) = settled.drain(..).partition(is_wanted);
-    *settled = rest.into();
+    let (mut taken, mut rest) = (Vec::new(), VecDeque::new());
+    let mut transaction = Vec::new();
+    for next in settled.drain(..) {
+        let is_followed = next.is_followed;
+        transaction.push(next);
+        if is_followed {
+            continue;
+        }
+        // A transaction is taken as a whole.
+        match transaction.iter().any(&is_wanted) {
+            true => taken.append(&mut transaction),
+            false => rest.extend(transaction.drain(..)),
+        }
+    }
+    *settled = rest;
     taken
 }
 

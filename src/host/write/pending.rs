@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
 use super::deadlines::Deadlines;
+use super::gathering::Gathering;
 use super::touched;
 use super::waiter::Waiter;
 use crate::command::{CacheOnly, KeptChange, Named, Reply};
@@ -83,15 +84,15 @@ impl Pending {
 /// The writes of one final key that are on their way. One key, one worker: so its writes keep their
 /// order, and those that come while it is at work go together afterwards.
 #[derive(Default)]
-struct Line {
+pub(super) struct Line {
     /// What they wait for.
-    progress: Progress,
-    /// How many the workers have.
-    sent: usize,
+    pub(super) progress: Progress,
+    /// How many the workers have, or a transaction that gathers its writes.
+    pub(super) sent: usize,
     /// Those that wait for these.
-    behind: VecDeque<Job>,
+    pub(super) behind: VecDeque<Job>,
     /// Since these were sent, somebody has evicted the key: a row that they read may be older.
-    is_evicted: bool,
+    pub(super) is_evicted: bool,
 }
 
 /// All writes on their way.
@@ -100,7 +101,9 @@ pub struct PendingWrites {
     /// By number.
     pub jobs: HashMap<JobId, Pending>,
     /// By final key.
-    lines: HashMap<Arc<[u8]>, Line>,
+    pub(super) lines: HashMap<Arc<[u8]>, Line>,
+    /// Transactions of which some writes are behind others of their keys, by number.
+    pub(super) gathering: HashMap<JobId, Gathering>,
     /// When clients' time is up, in order.
     pub deadlines: Deadlines,
     /// Counts flushes: a write that is older must not bring its key back.
@@ -183,7 +186,7 @@ impl PendingWrites {
         };
         line.sent = line.sent.saturating_sub(settled.answers.len());
         let is_evicted = line.is_evicted;
-        let mut next = VecDeque::new();
+        let (mut next, mut transaction) = (VecDeque::new(), None);
         let loads = |job: &Job| {
             job.change.action == Action::Read
                 && jobs.get(&job.id()).is_some_and(|pending| pending.loads)
@@ -195,11 +198,17 @@ impl PendingWrites {
         if line.sent == 0 {
             let most = line.behind.len().min(TOGETHER_MAX);
             // What may have to be sent again ends a group: nothing of its key goes before it.
-            // A load is a group of its own.
+            // A load is a group of its own, and so are the writes of a transaction.
+            let is_apart = |job: &Job| loads(job) || job.transaction.is_some();
             let ends =
-                line.behind.iter().take(most).position(|job| loads(job) || has_kept_change(job));
+                line.behind.iter().take(most).position(|job| is_apart(job) || has_kept_change(job));
+            transaction = line.behind.front().and_then(|job| job.transaction.clone());
             let most = match ends {
-                Some(at) if at > 0 && loads(&line.behind[at]) => at,
+                Some(0) if transaction.is_some() => {
+                    let first = &line.behind[0];
+                    line.behind.iter().take_while(|job| job.goes_with(first)).count()
+                }
+                Some(at) if at > 0 && is_apart(&line.behind[at]) => at,
                 Some(at) => at + 1,
                 None => most,
             };
@@ -215,6 +224,9 @@ impl PendingWrites {
             self.lines.remove(&settled.target);
         }
         let is_last = is_last && self.held.as_deref() != Some(&*settled.target);
+        if let Some(transaction) = transaction {
+            next = self.gather(transaction.id, next);
+        }
         Removed { pendings, next, is_last, is_evicted }
     }
 

@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 
 use super::field_names;
+use super::pending::pending;
 use super::server_errors::{no_permission, NO_INTEGER};
 use crate::command::Write;
 use crate::host::ffi::{Args, Str, Value, Writable};
@@ -148,6 +149,13 @@ fn stage_by(
 pub fn note(ctx: &Writable, module: &Module, target: &[u8], plain: &CStr) {
     if ctx.flags().is_cluster() {
         mark(ctx, staged(module, target).as_bytes(), plain);
+    }
+}
+
+/// Takes back what was staged for commands of which nothing is sent.
+pub fn unstage(ctx: &Writable, module: &Module, targets: &[Vec<u8>]) {
+    for target in targets.iter().filter(|target| !pending().has(target)) {
+        module.apply(|| ctx.remove(&staged(module, target)));
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
-use super::pending::{pending, Pending};
+use super::part::Prepared;
+use super::pending::{pending, Pending, PendingWrites};
 use super::timeout::{abandon, deadline, time_limit, watch_deadlines};
 use super::waiter::Waiter;
 use crate::command::Write;
 use crate::config::limits::Limit;
-use crate::engine::{Claim, Job, JobId};
+use crate::engine::{Claim, Job, JobId, Transaction};
 use crate::host::module::{negative, Module};
 use crate::model::change::Change;
 use crate::model::mapping::Mapping;
@@ -23,7 +24,46 @@ pub fn submit(
     waiter: Box<dyn Waiter>,
     acknowledgement: Option<Acknowledgement>,
 ) -> JobId {
-    let since = Instant::now();
+    let mut pending = pending();
+    let (since, claim) = (Instant::now(), Arc::default());
+    let of = (mapping, target, acknowledgement);
+    let job = take_in(module, &mut pending, of, write, waiter, (since, claim));
+    let id = job.id();
+    if let Some(job) = pending.line_up(job) {
+        module.engine.submit([job]);
+    }
+    id
+}
+
+/// The same of the writes of a transaction, which go when nothing else of their keys is on its way.
+pub fn submit_together(
+    module: &Module,
+    transaction: &Arc<Transaction>,
+    writes: impl IntoIterator<Item = (Prepared, Box<dyn Waiter>)>,
+) {
+    let mut pending = pending();
+    // Who gives one of them up gives up all.
+    let (since, claim) = (Instant::now(), Arc::<Claim>::default());
+    let mut jobs = Vec::new();
+    for (prepared, waiter) in writes {
+        let Prepared { mapping, target, write, acknowledgement, .. } = prepared;
+        let of = (&mapping, &*target, acknowledgement);
+        let mut job = take_in(module, &mut pending, of, write, waiter, (since, claim.clone()));
+        job.transaction = Some(transaction.clone());
+        jobs.push(job);
+    }
+    module.engine.submit(pending.line_up_together(transaction.id, jobs));
+}
+
+/// Remembers a write. Returns it as the workers know it.
+fn take_in(
+    module: &Module,
+    pending: &mut PendingWrites,
+    (mapping, target, acknowledgement): (&Arc<Mapping>, &[u8], Option<Acknowledgement>),
+    write: Write,
+    waiter: Box<dyn Waiter>,
+    (since, claim): (Instant, Arc<Claim>),
+) -> Job {
     let limit = time_limit(&module.shared.limits, waiter.limit());
     let deadline = deadline(since, &limit);
     let has_deadline = waiter.limit() == Some(Limit::Timeout);
@@ -32,9 +72,7 @@ pub fn submit(
     if !change.action.only_looks() {
         negative::end(target);
     }
-    let claim = Arc::new(Claim::default());
     let term = module.shared.terms.now();
-    let mut pending = pending();
     let progress = pending.progress(target);
     let (id, epoch) = (pending.next_id(), pending.epoch);
     waiter.waits_for(id, abandon);
@@ -59,13 +97,10 @@ pub fn submit(
     };
     pending.jobs.insert(id, write);
     if has_deadline && pending.deadlines.add(deadline, id) {
-        watch_deadlines(&pending, Instant::now());
+        watch_deadlines(pending, Instant::now());
     }
     module.shared.stats.waiting.add(1);
     let mut job = Job::new(id, change, deadline, term, module.inbox.clone());
     (job.claim, job.limit, job.progress) = (claim, limit, progress);
-    if let Some(job) = pending.line_up(job) {
-        module.engine.submit([job]);
-    }
-    id
+    job
 }

@@ -3,13 +3,16 @@
 //! First its session is ended, and waited for: what has not begun can't begin any more. Then, where
 //! it was ready to commit, the server knows by the transaction's number whether it did.
 
+use std::collections::HashMap;
+
 use postgres::error::SqlState;
 
 use super::returned::read;
 use super::transaction::reread;
-use crate::engine::{Lost, Outcome, Resolution, Row};
-use crate::model::mapping::Mapping;
+use crate::engine::{Image, Job, Lost, Outcome, Resolution};
+use crate::model::form::Form;
 use crate::pg::connect::session::Session;
+use crate::plan::group::Group;
 
 /// A row while the session is still there.
 const END: &str = "
@@ -22,8 +25,7 @@ const STATUS: &str = "SELECT pg_xact_status($1::text::xid8)";
 pub fn what_became_of(
     session: &mut Session,
     lost: &Lost,
-    mapping: &Mapping,
-    rows: &[Row],
+    groups: &[Group<Job>],
 ) -> Result<Resolution, postgres::Error> {
     if session.backend.timeline.is_empty() {
         // A standby knows nothing; the primary may be elsewhere, or come.
@@ -53,12 +55,17 @@ pub fn what_became_of(
         Some("committed") => {
             // After a crash another transaction may have got its number. The rows tell.
             let is_other = session.backend.period != lost.backend.period;
-            if is_other && !is_there(session, mapping, rows, &transaction.outcomes)? {
+            if is_other && !are_there(session, groups, &transaction.outcomes)? {
                 return Ok(Resolution::Ended);
             }
             let mut outcomes = transaction.outcomes.clone();
-            if !rows.is_empty() {
-                reread(session, mapping, rows, &mut outcomes)?;
+            let mut first = 0;
+            for group in groups {
+                let own = &mut outcomes[first..first + group.rows.len()];
+                if !matches!(group.form, Form::Delete | Form::Pass) {
+                    reread(session, &group.mapping, &group.rows, own)?;
+                }
+                first += group.rows.len();
             }
             Ok(Resolution::Committed(outcomes))
         }
@@ -66,21 +73,39 @@ pub fn what_became_of(
     }
 }
 
-/// The rows are what the transaction made them.
-fn is_there(
+/// The rows are what the transaction made them. A row that several of its statements have changed is what the
+/// last one has made it.
+fn are_there(
     session: &mut Session,
-    mapping: &Mapping,
-    rows: &[Row],
+    groups: &[Group<Job>],
     outcomes: &[Outcome],
 ) -> Result<bool, postgres::Error> {
-    if rows.is_empty() {
-        return Ok(false);
+    let mut outcomes = outcomes.iter();
+    let mut made: HashMap<&[u8], Option<&Image>> = HashMap::new();
+    for (form, row) in
+        groups.iter().flat_map(|group| group.rows.iter().map(|row| (&group.form, row)))
+    {
+        let Some(Ok(image)) = outcomes.next() else { return Ok(false) };
+        match form {
+            Form::Pass => continue,
+            Form::Delete => made.insert(&row.change().target, None),
+            _ => made.insert(&row.change().target, image.as_ref()),
+        };
     }
-    let found = read(session, mapping, rows)?.images;
-    Ok(found.iter().zip(outcomes).all(|(found, outcome)| match (found, outcome) {
-        (Some(found), Ok(Some(made))) => {
-            (0..mapping.columns.len()).all(|c| found.get(c) == made.get(c))
+    for group in groups {
+        let found = read(session, &group.mapping, &group.rows)?.images;
+        for (found, row) in found.iter().zip(&group.rows) {
+            let Some(made) = made.get(&row.change().target[..]) else { continue };
+            let is_there = match (found, made) {
+                (Some(found), Some(made)) => {
+                    (0..group.mapping.columns.len()).all(|c| found.get(c) == made.get(c))
+                }
+                (found, made) => found.is_none() && made.is_none(),
+            };
+            if !is_there {
+                return Ok(false);
+            }
         }
-        (found, made) => found.is_none() && matches!(made, Ok(None)),
-    }))
+    }
+    Ok(!groups.is_empty())
 }

@@ -3,12 +3,13 @@
 use postgres::types::ToSql;
 
 use super::wire::{Array, Cell, Value};
-use crate::engine::{Image, Permit, Row};
+use crate::engine::{Image, Permit};
 use crate::model::change::Change;
 use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
 use crate::pg::error::SendError;
+use crate::plan::group::Row;
 use crate::plan::mixed;
 use crate::sql::{Shape, Step};
 
@@ -22,7 +23,7 @@ pub struct Returned {
 
 impl Returned {
     /// Nothing.
-    pub fn nothing(rows: &[Row]) -> Returned {
+    pub fn nothing<J>(rows: &[Row<J>]) -> Returned {
         Returned { images: rows.iter().map(|_| None).collect(), strangers: Vec::new() }
     }
 
@@ -38,12 +39,12 @@ impl Returned {
 }
 
 /// Runs the statement of a form for these rows.
-pub fn query(
+pub fn query<J: AsRef<Change>>(
     session: &mut Session,
     permit: &Permit,
     mapping: &Mapping,
     form: &Form,
-    rows: &[Row],
+    rows: &[Row<J>],
 ) -> Result<Returned, SendError> {
     if let ([_], true) = (rows, *form != Form::Mixed) {
         return one(session, permit, mapping, form, Shape::One, rows);
@@ -61,24 +62,24 @@ pub fn query(
 }
 
 /// Runs a step of a form for the only row.
-pub fn step(
+pub fn step<J: AsRef<Change>>(
     session: &mut Session,
     permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     step: Step,
-    rows: &[Row],
+    rows: &[Row<J>],
 ) -> Result<Returned, SendError> {
     one(session, permit, mapping, form, Shape::Step(step), rows)
 }
 
-fn one(
+fn one<J: AsRef<Change>>(
     session: &mut Session,
     permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     shape: Shape,
-    rows: &[Row],
+    rows: &[Row<J>],
 ) -> Result<Returned, SendError> {
     let names_the_key_only = matches!(shape, Shape::Step(Step::Look | Step::Note));
     let form_of_cells = if names_the_key_only { &Form::Read } else { form };
@@ -87,13 +88,13 @@ fn one(
     send(session, permit, mapping, form, shape, rows, &params)
 }
 
-fn send(
+fn send<J: AsRef<Change>>(
     session: &mut Session,
     permit: &Permit,
     mapping: &Mapping,
     form: &Form,
     shape: Shape,
-    rows: &[Row],
+    rows: &[Row<J>],
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Returned, SendError> {
     session.carries(rows.iter().map(|row| row.change().size()).sum());
@@ -105,19 +106,23 @@ fn send(
 }
 
 /// A row's parameters: the id's parts, then the values.
-fn cells<'a>(form: &Form, row: &'a Row) -> impl Iterator<Item = &'a [u8]> {
+fn cells<'a, J: AsRef<Change>>(form: &Form, row: &'a Row<J>) -> impl Iterator<Item = &'a [u8]> {
     // A row that is read again after a write has values too.
-    let values = (*form != Form::Read).then(|| row.action().values().map(|(_, value)| value));
+    let values = (!form.only_looks()).then(|| row.action().values().map(|(_, value)| value));
     row.change().id_parts().chain(values.into_iter().flatten())
 }
 
 /// The parameters: one array a key column, then one a value.
-fn arrays<'a>(mapping: &Mapping, form: &Form, rows: &'a [Row]) -> Vec<Array<'a>> {
+fn arrays<'a, J: AsRef<Change>>(
+    mapping: &Mapping,
+    form: &Form,
+    rows: &'a [Row<J>],
+) -> Vec<Array<'a>> {
     let count = match form {
         Form::Upsert(columns) | Form::Replace(columns) => mapping.key_len + columns.len(),
         Form::Add(_) | Form::Fill(_) => mapping.key_len + 1,
         Form::Mixed => mapping.columns.len(),
-        Form::Erase(_) | Form::Delete | Form::Read | Form::Pass => mapping.key_len,
+        Form::Erase(_) | Form::Delete | Form::Read | Form::Lock | Form::Pass => mapping.key_len,
     };
     let mut arrays: Vec<Array> =
         (0..count).map(|_| Array(Vec::with_capacity(rows.len()))).collect();
@@ -138,7 +143,11 @@ fn arrays<'a>(mapping: &Mapping, form: &Form, rows: &'a [Row]) -> Vec<Array<'a>>
 }
 
 /// Puts each returned row to the write that names it.
-fn sort_in(mapping: &Mapping, rows: &[Row], returned: &[postgres::Row]) -> Returned {
+fn sort_in<J: AsRef<Change>>(
+    mapping: &Mapping,
+    rows: &[Row<J>],
+    returned: &[postgres::Row],
+) -> Returned {
     let mut sorted = Returned::nothing(rows);
     let mut target = Vec::new();
     for (n, row) in returned.iter().enumerate() {
@@ -179,10 +188,10 @@ fn id(mapping: &Mapping, image: &Image) -> Vec<u8> {
 }
 
 /// The rows as they are.
-pub fn read(
+pub fn read<J: AsRef<Change>>(
     session: &mut Session,
     mapping: &Mapping,
-    rows: &[Row],
+    rows: &[Row<J>],
 ) -> Result<Returned, postgres::Error> {
     match query(session, &Permit::READ, mapping, &Form::Read, rows) {
         Ok(returned) => Ok(returned),

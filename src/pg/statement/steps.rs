@@ -16,13 +16,41 @@ pub fn run(
     form: &Form,
     rows: &[Row],
 ) -> Result<Returned, SendError> {
-    let error = match once(session, permit, mapping, form, rows, form.added().is_some()) {
-        Err(error) if error.is_refusal() => error,
+    session.client.batch_execute("BEGIN")?;
+    run_again(session, permit, mapping, form, rows, "ROLLBACK; BEGIN")
+}
+
+/// The same in a transaction that has been begun, and goes on.
+pub fn run_within(
+    session: &mut Session,
+    permit: &Permit,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+) -> Result<Returned, SendError> {
+    if form.added().is_some() {
+        session.client.batch_execute("SAVEPOINT before")?;
+    }
+    run_again(session, permit, mapping, form, rows, "ROLLBACK TO before")
+}
+
+/// `undo`: takes back what a refused step has done, and lets go on.
+fn run_again(
+    session: &mut Session,
+    permit: &Permit,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row],
+    undo: &str,
+) -> Result<Returned, SendError> {
+    let may_add = form.added().is_some();
+    let error = match once(session, permit, mapping, form, rows, may_add) {
+        Err(error) if error.is_refusal() && may_add => error,
         result => return result,
     };
     // Somebody may have added the row between the two statements, or keep it from being changed:
     // where it is there, it is not to be added, and that is not why the write is refused.
-    session.client.batch_execute("ROLLBACK")?;
+    session.client.batch_execute(undo)?;
     match read(session, mapping, rows)?.only() {
         Some(_) => once(session, permit, mapping, form, rows, false),
         None => Err(error),
@@ -37,7 +65,6 @@ fn once(
     rows: &[Row],
     may_add: bool,
 ) -> Result<Returned, SendError> {
-    session.client.batch_execute("BEGIN")?;
     let mut run = |name| step(session, permit, mapping, form, name, rows);
     let returned = match form {
         Form::Fill(_) => {

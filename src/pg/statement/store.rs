@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 use r2d2::PooledConnection;
 
 use super::resolve;
+use super::transact;
 use super::transaction;
 use crate::config::limits::Limits;
-use crate::engine::{job, Lost, Outcome, Permit, Resolution, Row, Store, StoreError};
+use crate::engine::{
+    job, At, Job, Lost, Once, Outcome, Permit, Resolution, Row, Store, StoreError, Transacted,
+    Undone, Way,
+};
 use crate::model::failure::{Refusal, READ_ONLY};
 use crate::model::form::Form;
 use crate::model::mapping::Mapping;
@@ -17,6 +21,7 @@ use crate::pg::connect::connect_error::too_late;
 use crate::pg::connect::connections::Connections;
 use crate::pg::connect::pool::Manager;
 use crate::pg::error::{classify_connect, explain};
+use crate::plan::group::Group;
 
 /// How often the pool is asked why there is no connection yet.
 const POOL_SLICE: Duration = Duration::from_millis(50);
@@ -70,6 +75,57 @@ impl PgStore {
             }
         }
     }
+
+    /// What a failure means, with the connection that it came by. `is_final`: a client is about to be told, or
+    /// the statement itself is what is wrong.
+    fn explain(
+        &mut self,
+        mut session: PooledConnection<Manager>,
+        error: StoreError,
+        mapping: &Mapping,
+        is_final: bool,
+    ) -> StoreError {
+        let error = match error {
+            // The connection leaves the pool when it is dropped.
+            StoreError::Lost(_) | StoreError::Retry(_) => {
+                session.retire();
+                return error;
+            }
+            // Somebody else's session, then. None of it was done: it names what isn't there, or is.
+            StoreError::Refused(refusal) | StoreError::Conflict(refusal)
+                if !session.is_direct && is_other_session(&refusal) =>
+            {
+                session.retire();
+                self.connections.distrust();
+                return StoreError::Retry(refusal.to_string());
+            }
+            StoreError::Refused(refusal) if refusal.sqlstate == READ_ONLY => {
+                match session.why_read_only() {
+                    // Only what a trigger or a foreign table writes to is.
+                    Ok(None) => StoreError::Refused(refusal),
+                    // All others may be so, too. A new connection finds the server that takes writes.
+                    Ok(Some(_)) | Err(_) => {
+                        session.retire();
+                        self.connections.renew();
+                        return StoreError::Retry(refusal.to_string());
+                    }
+                }
+            }
+            StoreError::Conflict(_) => {
+                // The statement itself may be what is out of date.
+                session.forget_statements();
+                error
+            }
+            // Before a client is told, make sure that it is not we who are out of date.
+            error if is_final => match self.catalog.newer(&mut session, mapping) {
+                Ok(Some(mappings)) => StoreError::Stale(mappings),
+                _ => error,
+            },
+            other => other,
+        };
+        self.session = Some(session);
+        error
+    }
 }
 
 impl Store for PgStore {
@@ -93,63 +149,62 @@ impl Store for PgStore {
             self.session = Some(session);
             return Err(StoreError::GivenUp);
         }
-        let error = match transaction::apply(&mut session, permit, mapping, form, rows) {
+        match transaction::apply(&mut session, permit, mapping, form, rows) {
             Ok(outcomes) => {
                 self.session = Some(session);
-                return Ok(outcomes);
+                Ok(outcomes)
             }
-            Err(error) => error,
-        };
-        let error = match error {
-            // The connection leaves the pool when it is dropped.
-            StoreError::Lost(_) | StoreError::Retry(_) => {
-                session.retire();
-                return Err(error);
+            Err(error) => {
+                let is_final = is_final(&error, rows.len());
+                Err(self.explain(session, error, mapping, is_final))
             }
-            // Somebody else's session, then. None of it was done: it names what isn't there, or is.
-            StoreError::Refused(refusal) | StoreError::Conflict(refusal)
-                if !session.is_direct && is_other_session(&refusal) =>
-            {
-                session.retire();
-                self.connections.distrust();
-                return Err(StoreError::Retry(refusal.to_string()));
-            }
-            StoreError::Refused(refusal) if refusal.sqlstate == READ_ONLY => {
-                match session.why_read_only() {
-                    // Only what a trigger or a foreign table writes to is.
-                    Ok(None) => StoreError::Refused(refusal),
-                    // All others may be so, too. A new connection finds the server that takes writes.
-                    Ok(Some(_)) | Err(_) => {
-                        session.retire();
-                        self.connections.renew();
-                        return Err(StoreError::Retry(refusal.to_string()));
-                    }
-                }
-            }
-            StoreError::Conflict(_) => {
-                // The statement itself may be what is out of date.
-                session.forget_statements();
-                error
-            }
-            // Before a client is told, make sure that it is not we who are out of date.
-            error if is_final(&error, rows) => match self.catalog.newer(&mut session, mapping) {
-                Ok(Some(mappings)) => StoreError::Stale(mappings),
-                _ => error,
-            },
-            other => other,
-        };
-        self.session = Some(session);
-        Err(error)
+        }
     }
 
-    fn resolve(
+    fn transact(
         &mut self,
-        lost: &Lost,
-        mapping: &Mapping,
-        rows: &[Row],
-    ) -> Result<Resolution, StoreError> {
+        permit: &Permit,
+        groups: &[Group<Job>],
+        way: Way,
+        once: Option<&Once>,
+    ) -> Result<Transacted, Undone> {
+        let undone = |at, error: StoreError| Undone { at, error: error.into() };
+        let newer = groups.iter().find_map(|group| self.catalog.successors(&group.mapping));
+        if let Some(mappings) = newer {
+            return Err(undone(At::Start, StoreError::Stale(mappings)));
+        }
+        let mut session = self.connect().map_err(|error| undone(At::Start, error))?;
+        let problems = groups.iter().map(|group| unfit(&group.mapping, &group.form)).enumerate();
+        for (at, problem) in problems {
+            let Some(problem) = problem else { continue };
+            let newer = self.catalog.newer(&mut session, &groups[at].mapping);
+            self.session = Some(session);
+            let error = newer.ok().flatten().map_or(StoreError::Unfit(problem), StoreError::Stale);
+            return Err(undone(At::Statement(at), error));
+        }
+        if groups.iter().any(|group| job::claim(&group.rows).is_err()) {
+            self.session = Some(session);
+            return Err(undone(At::Start, StoreError::GivenUp));
+        }
+        match transact::run(&mut session, permit, groups, way, once) {
+            Ok(transacted) => {
+                self.session = Some(session);
+                Ok(transacted)
+            }
+            Err(Undone { at, error }) => {
+                let mapping = match at {
+                    At::Statement(at) => &groups[at].mapping,
+                    At::Start | At::Commit => &groups[0].mapping,
+                };
+                let is_final = way != Way::Together && is_final(&error, 1);
+                Err(undone(at, self.explain(session, *error, mapping, is_final)))
+            }
+        }
+    }
+
+    fn resolve(&mut self, lost: &Lost, groups: &[Group<Job>]) -> Result<Resolution, StoreError> {
         let mut session = self.connect()?;
-        let resolution = resolve::what_became_of(&mut session, lost, mapping, rows)
+        let resolution = resolve::what_became_of(&mut session, lost, groups)
             .map_err(|error| StoreError::Down(explain(&error)))?;
         self.session = Some(session);
         Ok(resolution)
@@ -179,10 +234,10 @@ fn is_other_session(refusal: &Refusal) -> bool {
     ["26000", "42P05"].contains(&&*refusal.sqlstate)
 }
 
-/// A client is about to be told, or the statement itself is what is wrong.
-fn is_final(error: &StoreError, rows: &[Row]) -> bool {
+/// Nobody takes the statement of so many rows apart any more, or the statement itself is what is wrong.
+fn is_final(error: &StoreError, rows: usize) -> bool {
     match error {
-        StoreError::Refused(refusal) => rows.len() == 1 || !names_a_row(refusal),
+        StoreError::Refused(refusal) => rows == 1 || !names_a_row(refusal),
         StoreError::Unfit(_) => true,
         _ => false,
     }

@@ -6,7 +6,7 @@ use postgres::types::ToSql;
 use super::returned::{query, read, Returned};
 use super::steps;
 use super::wire::{Cell, Value};
-use crate::engine::in_doubt::Transaction;
+use crate::engine::in_doubt::Commit;
 use crate::engine::{Image, Lost, Outcome, Permit, Row, StoreError};
 use crate::model::failure::{Failure, Refusal};
 use crate::model::form::Form;
@@ -89,7 +89,7 @@ fn known(
     match result {
         Ok(()) => Ok(outcomes),
         Err(error) => {
-            let commit = xid.map(|xid| Transaction { xid, outcomes });
+            let commit = xid.map(|xid| Commit { xid, outcomes });
             Err(StoreError::Lost(Lost { reason: explain(&error), backend, commit }))
         }
     }
@@ -116,7 +116,7 @@ fn number(mapping: &Mapping, form: &Form, outcomes: &[Outcome]) -> Option<String
 
 /// What a statement has done, one outcome a row; an error where it has done something to another
 /// row, or nothing to one and that is no good. Before the COMMIT, where there is one.
-fn compare(
+pub fn compare(
     session: &mut Session,
     mapping: &Mapping,
     form: &Form,
@@ -125,9 +125,9 @@ fn compare(
     failed: &dyn Fn(SendError) -> StoreError,
 ) -> Result<Vec<Outcome>, StoreError> {
     // What a mixed statement misses is added by its own statement.
-    let may_miss = matches!(form, Form::Read | Form::Mixed);
+    let may_miss = matches!(form, Form::Read | Form::Lock | Form::Mixed);
     let is_missing = !may_miss && returned.images.iter().any(Option::is_none);
-    let is_strange = *form != Form::Read && !returned.strangers.is_empty();
+    let is_strange = !form.only_looks() && !returned.strangers.is_empty();
     if rows.len() > 1 && (is_strange || (is_missing && !mapping.is_certain)) {
         return Err(StoreError::Apart);
     }

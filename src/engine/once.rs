@@ -1,0 +1,119 @@
+//! What is done once, however often it is sent: its token, and the reply that is stored with it.
+
+use super::job::{Image, Job, Row};
+use super::Outcome;
+use crate::model::form::Form;
+use crate::plan::group::Group;
+
+/// A command that is done once.
+#[derive(Debug)]
+pub struct Once {
+    /// What its client calls it.
+    pub token: Vec<u8>,
+    /// All of the command, to tell it from another one with the same token.
+    pub command: Vec<u8>,
+    /// The reply is an array: one element a write.
+    pub is_list: bool,
+    /// How each of its writes is answered, in order.
+    pub replies: Vec<Said>,
+    /// How long the token is kept, in seconds.
+    pub ttl: u64,
+}
+
+/// How a write is answered, by what the database knows of its row before and after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// How many of these columns were NULL.
+    Empty(Vec<usize>),
+    /// How many of these columns were not.
+    Full(Vec<usize>),
+    /// What the column holds, as a number where it is a whole one.
+    Number(usize),
+    /// What the column holds.
+    Text(usize),
+    /// 1 when the column was filled.
+    Filled,
+    /// 1 when there is such a row now, or it was deleted now.
+    Row,
+    /// This number.
+    Fixed(i64),
+    /// `OK`
+    Done,
+}
+
+impl Once {
+    /// The reply in RESP, when each write has this outcome. `before`: each row before the first.
+    pub fn reply(
+        &self,
+        groups: &[Group<Job>],
+        before: &[Option<Image>],
+        outcomes: &[Vec<Outcome>],
+    ) -> Vec<u8> {
+        let mut rows: Vec<Option<&Image>> = before.iter().map(Option::as_ref).collect();
+        let mut reply = Vec::new();
+        if self.is_list {
+            reply.extend(format!("*{}\r\n", self.replies.len()).bytes());
+        }
+        let row_of = |at: usize| {
+            groups.iter().position(|other| is_same(&other.rows[0], &groups[at].rows[0]))
+        };
+        for (at, said) in self.replies.iter().enumerate() {
+            let first = row_of(at).unwrap_or(at);
+            let columns = groups[at].mapping.columns.len();
+            let after = outcomes[at].first().and_then(|outcome| outcome.as_ref().ok()?.as_ref());
+            said.write(&mut reply, rows[first], after, columns);
+            rows[first] = match groups[at].form.only_looks() {
+                true => rows[first].or(after),
+                false if groups[at].form == Form::Delete => None,
+                false => after,
+            };
+        }
+        reply
+    }
+}
+
+fn is_same(a: &Row, b: &Row) -> bool {
+    a.change().target == b.change().target
+}
+
+impl Said {
+    /// True when the row before the write matters.
+    pub fn counts(&self) -> bool {
+        matches!(self, Said::Empty(_) | Said::Full(_))
+    }
+
+    fn write(
+        &self,
+        reply: &mut Vec<u8>,
+        before: Option<&Image>,
+        after: Option<&Image>,
+        columns: usize,
+    ) {
+        let is_full = |column: &&usize| before.is_some_and(|row| row.get(**column).is_some());
+        let cell = |column: usize| after.and_then(|row| row.get(column)).unwrap_or_default();
+        let number = match self {
+            Said::Empty(named) => (named.len() - named.iter().filter(is_full).count()) as i64,
+            Said::Full(named) => named.iter().filter(is_full).count() as i64,
+            Said::Number(column) => match std::str::from_utf8(cell(*column)).map(str::parse) {
+                Ok(Ok(number)) => number,
+                _ => return text(reply, cell(*column)),
+            },
+            Said::Text(column) => return text(reply, cell(*column)),
+            Said::Filled => {
+                let extra =
+                    after.filter(|row| row.width() > columns).and_then(|row| row.get(columns));
+                i64::from(extra == Some(b"t"))
+            }
+            Said::Row => i64::from(after.is_some()),
+            Said::Fixed(number) => *number,
+            Said::Done => return reply.extend(b"+OK\r\n"),
+        };
+        reply.extend(format!(":{number}\r\n").bytes());
+    }
+}
+
+fn text(reply: &mut Vec<u8>, text: &[u8]) {
+    reply.extend(format!("${}\r\n", text.len()).bytes());
+    reply.extend(text);
+    reply.extend(b"\r\n");
+}

@@ -1,0 +1,55 @@
+//! A transaction in its keys' lines: it goes when nothing else of all these keys is on its way.
+
+use std::collections::VecDeque;
+
+use super::pending::{Line, PendingWrites};
+use crate::engine::{Job, JobId};
+
+/// A transaction that is not on its way yet.
+#[derive(Default)]
+pub(super) struct Gathering {
+    /// How many of its writes are behind others of their keys.
+    missing: usize,
+    /// The others.
+    jobs: Vec<Job>,
+}
+
+impl PendingWrites {
+    /// Puts the writes of a transaction in their keys' lines. Returns them when they may go at once.
+    pub fn line_up_together(&mut self, transaction: JobId, jobs: Vec<Job>) -> VecDeque<Job> {
+        let is_free = |job: &Job| !self.lines.contains_key(&job.change.target);
+        let free: Vec<bool> = jobs.iter().map(is_free).collect();
+        let (mut missing, mut first) = (0, Vec::new());
+        for (job, is_free) in jobs.into_iter().zip(free) {
+            let progress = job.progress.clone();
+            let new = || Line { progress, ..Line::default() };
+            let line = self.lines.entry(job.change.target.clone()).or_insert_with(new);
+            match is_free {
+                true => {
+                    line.sent += 1;
+                    first.push(job);
+                }
+                false => {
+                    line.behind.push_back(job);
+                    missing += 1;
+                }
+            }
+        }
+        let missing = missing + first.len();
+        self.gathering.insert(transaction, Gathering { missing, jobs: Vec::new() });
+        self.gather(transaction, first.into())
+    }
+
+    /// Nothing else of these writes' keys is on its way. Returns the transaction when that is so of all.
+    pub(super) fn gather(&mut self, transaction: JobId, jobs: VecDeque<Job>) -> VecDeque<Job> {
+        let Some(gathering) = self.gathering.get_mut(&transaction) else { return jobs };
+        gathering.missing -= jobs.len();
+        gathering.jobs.extend(jobs);
+        if gathering.missing > 0 {
+            return VecDeque::new();
+        }
+        let mut jobs = self.gathering.remove(&transaction).unwrap_or_default().jobs;
+        jobs.sort_by_key(Job::id);
+        jobs.into()
+    }
+}

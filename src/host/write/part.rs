@@ -1,0 +1,142 @@
+//! A command within another one: WT.BATCH, WT.TRANSACTION, WT.ONCE.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use super::acknowledge::Acknowledgement;
+use super::admit::{self, refuse};
+use super::command::{answer_by_staged, understand};
+use super::parse::{self, Parse};
+use super::plain::{self, Written};
+use super::server_errors::{no_permission, wrong_arity};
+use super::stage::{stage_plain, unstage};
+use crate::command::{self, rewrite, Write};
+use crate::config::OnDelete;
+use crate::host::ffi::{Args, Str, Value, Writable};
+use crate::host::module::Module;
+use crate::model::action::Action;
+use crate::model::failure::Failure;
+use crate::model::key::Show;
+use crate::model::mapping::Mapping;
+
+/// A write within another command, ready to be sent.
+pub struct Prepared {
+    /// The table.
+    pub mapping: Arc<Mapping>,
+    /// The final key.
+    pub target: Vec<u8>,
+    /// What it does.
+    pub write: Write,
+    /// Where what becomes of it is told, too.
+    pub acknowledgement: Option<Acknowledgement>,
+    /// It is DEL or UNLINK of a plain key.
+    pub deletes_plain: bool,
+}
+
+/// The commands that can be part of another one.
+const PARTS: [(&CStr, Parse); 8] = [
+    (c"HSET", parse::hset),
+    (c"HMSET", parse::hset),
+    (c"HSETNX", parse::hsetnx),
+    (c"HINCRBY", parse::hincrby),
+    (c"HINCRBYFLOAT", parse::hincrbyfloat),
+    (c"HDEL", parse::hdel),
+    (c"DEL", parse::del),
+    (c"UNLINK", parse::del),
+];
+
+/// A command of a transaction. Besides writes it can say what a row has to hold.
+pub fn prepare_in_transaction(
+    ctx: &Writable,
+    module: &Module,
+    args: Args,
+) -> Result<Prepared, Value> {
+    let refused = |problem: String| refuse(module, &Failure::Input(problem));
+    if args.get(0).eq_ignore_ascii_case(b"WT.EXPECT") {
+        return expect(ctx, module, args);
+    }
+    let prepared = prepare(ctx, module, args)?;
+    match &prepared.write.kept_change {
+        None => Ok(prepared),
+        Some(change) => {
+            unstage(ctx, module, std::slice::from_ref(&prepared.target));
+            Err(refused(format!(
+                "field {} is kept in Redis only: what the transaction writes could not be taken back when \
+                 the server refuses it",
+                Show(&change.field)
+            )))
+        }
+    }
+}
+
+/// `WT.EXPECT key field value [field value …]`
+fn expect(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
+    if args.len() < 4 || !args.len().is_multiple_of(2) {
+        return Err(wrong_arity(c"WT.EXPECT"));
+    }
+    let name = args.get(1);
+    let written = plain::written(ctx, module, name);
+    let admitted = admit::row(ctx, module, written, name).and_then(|(mapping, row)| {
+        let write = command::expect(&mapping, args.from(2)).map_err(Failure::Input)?;
+        let (target, acknowledgement) = (row.target.to_vec(), None);
+        Ok(Prepared { mapping, target, write, acknowledgement, deletes_plain: false })
+    });
+    let prepared = admitted.map_err(|failure| refuse(module, &failure))?;
+    // Who is told whether a field holds a value may read it.
+    let words = args.strings(1);
+    let fields = words[1..].iter().step_by(2);
+    let read: Vec<&Str> = words[..1].iter().chain(fields).copied().collect();
+    match ctx.may_run(c"HMGET", &read) {
+        true => Ok(prepared),
+        false => Err(no_permission(c"HMGET", name)),
+    }
+}
+
+/// Adds a command to those of its transaction. HSET of a plain key that the one before it deletes replaces the
+/// row: nothing is deleted.
+pub fn push(all: &mut Vec<Prepared>, mut next: Prepared) {
+    if let Some(last) =
+        all.last_mut().filter(|last| last.deletes_plain && last.target == next.target)
+    {
+        if matches!(next.write.action, Action::Upsert(_)) && next.write.cache.is_none() {
+            next.write.replaces(&next.mapping);
+            last.write = Write::make_way(&last.write);
+        }
+    }
+    all.push(next);
+}
+
+/// A command within another one, which nobody has staged; or what its client reads instead.
+pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
+    let name = args.get(0);
+    let is_it = |(plain, _): &&(&CStr, Parse)| plain.to_bytes().eq_ignore_ascii_case(name);
+    let refused = |problem: String| refuse(module, &Failure::Input(problem));
+    let Some((plain, parse)) = PARTS.iter().find(is_it) else {
+        let problem = format!("{} can't be part of another command", Show(name));
+        return Err(refused(format!(
+            "{problem}; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can"
+        )));
+    };
+    let deletes = *plain == c"DEL" || *plain == c"UNLINK";
+    if rewrite::rule(name, args.len()).is_none() {
+        return Err(wrong_arity(plain));
+    }
+    if deletes && args.len() > 2 {
+        return Err(refused(format!("{} of one key, within another command", Show(name))));
+    }
+    let written = plain::written(ctx, module, args.get(1));
+    if written == Written::Elsewhere {
+        admit::in_our_database(ctx, module).map_err(|failure| refuse(module, &failure))?;
+    }
+    let (mapping, row, mut write, acknowledgement) =
+        understand(ctx, module, written, args, plain, (*parse, true))?;
+    if matches!(written, Written::Plain(key) if deletes && key.on_delete == OnDelete::Evict) {
+        write = Write::evict();
+    }
+    if write.cache.is_none() {
+        let reply = stage_plain(ctx, module, args, plain, row.target, &write)?;
+        answer_by_staged(&mut write, reply);
+    }
+    let deletes_plain = deletes && matches!(written, Written::Plain(_));
+    Ok(Prepared { mapping, target: row.target.to_vec(), write, acknowledgement, deletes_plain })
+}

@@ -1,0 +1,110 @@
+//! What is done once: its token in a table, with the reply, written with what it does.
+
+use postgres::error::SqlState;
+use postgres::types::Type;
+
+use crate::engine::Once;
+use crate::model::key::Show;
+use crate::pg::connect::session::Session;
+
+/// Like the journal's tables: made where it is missing, by whoever may.
+const CREATE: &str = "
+    BEGIN;
+    SELECT pg_advisory_xact_lock(8319104479);
+    CREATE SCHEMA IF NOT EXISTS writethrough;
+    CREATE TABLE IF NOT EXISTS writethrough.once (
+        token bytea PRIMARY KEY,
+        command bytea NOT NULL,
+        at timestamptz NOT NULL DEFAULT now(),
+        until timestamptz NOT NULL,
+        reply bytea);
+    CREATE INDEX IF NOT EXISTS once_until ON writethrough.once (until);
+    COMMIT";
+
+const INSERT: &str = "
+    INSERT INTO writethrough.once (token, command, until)
+    VALUES ($1, sha256($2), now() + make_interval(secs => $3)) ON CONFLICT DO NOTHING";
+
+const FIND: &str = "
+    SELECT reply, command = sha256($2) FROM writethrough.once WHERE token = $1";
+
+const STORE: &str = "UPDATE writethrough.once SET reply = $2 WHERE token = $1";
+
+/// Tokens that are deleted by one statement.
+const TRIMMED_AT_ONCE: i64 = 10_000;
+
+/// Tokens that are kept, at most: past it those whose time is up first go earlier.
+const KEPT: i64 = 10_000_000;
+
+/// What a token says.
+pub enum Begun {
+    /// It is new.
+    Now,
+    /// It was done, with this reply.
+    Before(Vec<u8>),
+    /// It was another command's.
+    Other,
+}
+
+/// In a transaction: notes the token, or finds what was done before.
+pub fn begin(session: &mut Session, once: &Once) -> Result<Begun, postgres::Error> {
+    let inserted = match insert(session, once) {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            session.client.batch_execute("ROLLBACK")?;
+            if let Err(error) = session.client.batch_execute(CREATE) {
+                session.client.batch_execute("ROLLBACK")?;
+                return Err(error);
+            }
+            session.client.batch_execute("BEGIN")?;
+            insert(session, once)?
+        }
+        inserted => inserted?,
+    };
+    if inserted == 1 {
+        return Ok(Begun::Now);
+    }
+    let find = session.prepare_text(FIND)?;
+    let Some(row) = session.client.query_opt(&find, &[&once.token, &once.command])? else {
+        // Its time was up in between.
+        return Ok(if insert(session, once)? == 1 { Begun::Now } else { Begun::Other });
+    };
+    Ok(match (row.get::<_, Option<bool>>(1), row.get(0)) {
+        (Some(true), Some(reply)) => Begun::Before(reply),
+        _ => Begun::Other,
+    })
+}
+
+fn insert(session: &mut Session, once: &Once) -> Result<u64, postgres::Error> {
+    let insert = session.prepare_text(INSERT)?;
+    session.client.execute(&insert, &[&once.token, &once.command, &(once.ttl as f64)])
+}
+
+/// In the same transaction, at its end: stores the reply.
+pub fn end(session: &mut Session, once: &Once, reply: &[u8]) -> Result<(), postgres::Error> {
+    let store = session.prepare_text(STORE)?;
+    session.client.execute(&store, &[&once.token, &reply]).map(drop)
+}
+
+/// The error of a token that is another command's.
+pub fn other(token: &[u8]) -> String {
+    format!("token {} was used for another command", Show(token))
+}
+
+/// Deletes tokens whose time is up, or that are too many, a few milliseconds at a time. True when there may
+/// be more.
+pub fn trim(session: &mut Session) -> Result<bool, postgres::Error> {
+    let exists = "SELECT to_regclass('writethrough.once') IS NOT NULL \
+                  AND has_table_privilege(to_regclass('writethrough.once'), 'DELETE')";
+    let may_trim: Option<bool> = session.client.query_one(exists, &[])?.get(0);
+    if may_trim != Some(true) {
+        return Ok(false);
+    }
+    let sql = format!(
+        "DELETE FROM writethrough.once WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM writethrough.once WHERE until < greatest(now(), (
+                 SELECT until FROM writethrough.once ORDER BY until DESC OFFSET {KEPT} LIMIT 1))
+             ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))"
+    );
+    let delete = session.client.prepare_typed(&sql, &[Type::INT8])?;
+    Ok(session.client.execute(&delete, &[&TRIMMED_AT_ONCE])? == TRIMMED_AT_ONCE as u64)
+}
