@@ -42,7 +42,8 @@ pub enum Said {
 }
 
 impl Once {
-    /// The reply in RESP, when each write has this outcome. `before`: each row before the first.
+    /// The reply in RESP, when each write has this outcome. `before`: each one's row before the first, where
+    /// that matters.
     pub fn reply(
         &self,
         groups: &[Group<Job>],
@@ -50,6 +51,7 @@ impl Once {
         outcomes: &[Vec<Outcome>],
     ) -> Vec<u8> {
         let mut rows: Vec<Option<&Image>> = before.iter().map(Option::as_ref).collect();
+        rows.resize(groups.len(), None);
         let mut reply = Vec::new();
         if self.is_list {
             reply.extend(format!("*{}\r\n", self.replies.len()).bytes());

@@ -9,8 +9,10 @@ use super::connect::connect_error::ConnectError;
 use super::connect::connections::Connections;
 use super::connect::pool::Manager;
 use super::connect::session::Session;
+use super::error::explain;
 use super::journal;
 use super::journal::reader::JournalReader;
+use super::statement::once;
 use crate::config::ConfigError;
 use crate::engine::throttle::{more_since, Throttle};
 use crate::engine::Shared;
@@ -26,7 +28,7 @@ const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 /// How often the tables' definitions are looked at.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the journal is trimmed.
+/// How often the journal and the tokens of WT.ONCE are trimmed.
 const TRIM_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long that waits for a connection that the workers leave.
@@ -105,6 +107,7 @@ impl Monitor {
         let (mut watched, mut trimmed) = (Instant::now(), None);
         // The journal_reader's connection: it must not wait for the workers'.
         let mut session = None;
+        let mut tokens_trimmed = Instant::now();
         while health.wait_to_probe(pause, self.journal_reader.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
                 // First what writes may wait for: a connection of the workers' may be to a process
@@ -116,6 +119,9 @@ impl Monitor {
                 if watched.elapsed() >= WATCH_PAUSE {
                     watched = Instant::now();
                     self.watch(&connections);
+                }
+                if tokens_trimmed.elapsed() >= TRIM_PAUSE && self.trim_tokens(&connections) {
+                    tokens_trimmed = Instant::now();
                 }
                 continue;
             }
@@ -206,6 +212,22 @@ impl Monitor {
              {} ms{more}",
             pause.as_millis(),
         ));
+    }
+
+    /// Deletes tokens of WT.ONCE whose time is up. False when there may be more, or it could not be done.
+    fn trim_tokens(&self, connections: &Connections) -> bool {
+        if !self.shared.terms.is_master() {
+            return true;
+        }
+        let Ok(mut session) = connections.get(WATCH_TIMEOUT) else { return false };
+        match once::trim(&mut session) {
+            Ok(has_more) => !has_more,
+            Err(error) => {
+                self.shared.stats.set_last_error(explain(&error));
+                session.retire();
+                true
+            }
+        }
     }
 
     /// A table whose statements still work may have changed all the same: a trigger, a constraint.

@@ -61,10 +61,12 @@ mod hdel;
 mod hsetnx;
 mod kept_fields;
 mod mixed_commands;
+mod once;
 mod other_ways;
 mod rgsync;
 mod sync_commands;
 mod transactions;
+mod transactions_lost;
 
 // What the database makes of a write.
 mod database_decides;

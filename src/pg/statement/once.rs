@@ -44,19 +44,15 @@ pub enum Begun {
     Before(Vec<u8>),
     /// It was another command's.
     Other,
+    /// There is no table: the transaction has failed.
+    NoTable,
 }
 
 /// In a transaction: notes the token, or finds what was done before.
 pub fn begin(session: &mut Session, once: &Once) -> Result<Begun, postgres::Error> {
     let inserted = match insert(session, once) {
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-            session.client.batch_execute("ROLLBACK")?;
-            if let Err(error) = session.client.batch_execute(CREATE) {
-                session.client.batch_execute("ROLLBACK")?;
-                return Err(error);
-            }
-            session.client.batch_execute("BEGIN")?;
-            insert(session, once)?
+            return Ok(Begun::NoTable);
         }
         inserted => inserted?,
     };
@@ -72,6 +68,15 @@ pub fn begin(session: &mut Session, once: &Once) -> Result<Begun, postgres::Erro
         (Some(true), Some(reply)) => Begun::Before(reply),
         _ => Begun::Other,
     })
+}
+
+/// Makes the table.
+pub fn create(session: &mut Session) -> Result<(), postgres::Error> {
+    let created = session.client.batch_execute(CREATE);
+    if created.is_err() {
+        session.client.batch_execute("ROLLBACK")?;
+    }
+    created
 }
 
 fn insert(session: &mut Session, once: &Once) -> Result<u64, postgres::Error> {

@@ -46,6 +46,16 @@ pub fn run(
             roll_back(session);
             return Ok(Transacted::Before(reply));
         }
+        Ok((_, Work::NoTable)) => {
+            roll_back(session);
+            return match once::create(session) {
+                Ok(()) => run(session, permit, groups, way, once),
+                Err(error) => {
+                    let error = SendError::from(error).classify(&backend).into();
+                    Err(Undone { at, error })
+                }
+            };
+        }
         Err(error) => {
             roll_back(session);
             // What was lost before the COMMIT is not committed.
@@ -97,6 +107,7 @@ fn roll_back(session: &mut Session) {
 enum Work {
     Done(Vec<Vec<Outcome>>, Option<Vec<u8>>),
     DoneBefore(Vec<u8>),
+    NoTable,
 }
 
 fn work(
@@ -113,6 +124,7 @@ fn work(
         match once::begin(session, once).map_err(|error| failed(error.into()))? {
             once::Begun::Now => {}
             once::Begun::Before(reply) => return Ok(Work::DoneBefore(reply)),
+            once::Begun::NoTable => return Ok(Work::NoTable),
             once::Begun::Other => return Err(StoreError::Unfit(once::other(&once.token))),
         }
     }
