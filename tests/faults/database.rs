@@ -8,6 +8,7 @@ use crate::support::*;
 
 const ROLE: &str = "
 create role app login;
+create schema writethrough authorization app;
 grant all on all tables in schema public to app;
 grant all on all sequences in schema public to app";
 

@@ -104,7 +104,17 @@ impl Client {
             let (table, id, mut act, words) = self.next(n);
             let key = format!("__{{{table}:{id}}}");
             let start = self.began.elapsed();
-            let Some(outcome) = self.ask(&key, &words, &mut act) else {
+            let mut outcome = self.ask(&key, &words, &mut act);
+            // A token is sent until it is answered.
+            while act == Act::Once && matches!(outcome, Some(Outcome::Unknown | Outcome::Refused)) {
+                self.progress.answered.fetch_add(1, Ordering::Relaxed);
+                outcome = self.ask(&key, &words, &mut act);
+            }
+            let Some(outcome) = outcome else {
+                if act == Act::Once {
+                    let (start, end, outcome) = (start, Duration::MAX, Outcome::Unknown);
+                    ops.push(Op { table, id, act, start, end, outcome });
+                }
                 return ops;
             };
             self.progress.answered.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +131,18 @@ impl Client {
     fn next(&mut self, n: usize) -> (&'static str, usize, Act, Vec<String>) {
         let id = self.random.below(ROWS);
         let value = format!("c{}n{n}", self.number);
-        let (table, act, line) = match self.random.below(20) {
+        let other = self.random.below(ROWS);
+        let (table, act, line) = match self.random.below(26) {
+            20..=23 if other != id => {
+                let by = 1 + self.random.below(300) as i64;
+                let line =
+                    format!("HINCRBY accounts:{id} n -{by} HINCRBY __{{accounts:{other}}} n {by}");
+                ("accounts", Act::Transfer(other, by), line)
+            }
+            24..=25 => {
+                let line = format!("WT.ONCE {value} 4 HINCRBY @ n 1");
+                ("counted", Act::Once, line)
+            }
             0..=5 => ("items", Act::Set(value.clone()), format!("HSET @ v {value}")),
             6..=7 => {
                 let line = format!("HSET @ v {value} w {n}");
@@ -148,7 +169,8 @@ impl Client {
             _ => ("logged", Act::Set(value.clone()), format!("HSET @ v {value} w x")),
         };
         // Few rows are hot, so that writes meet.
-        let id = if self.random.below(2) == 0 || matches!(act, Act::Saw(_)) { id } else { id % 3 };
+        let is_fixed = matches!(act, Act::Saw(_) | Act::Transfer(..));
+        let id = if self.random.below(2) == 0 || is_fixed { id } else { id % 3 };
         // By either of a row's keys.
         let key = match self.random.below(2) {
             0 => format!("__{{{table}:{id}}}"),
@@ -157,7 +179,11 @@ impl Client {
         let words = line.split(' ').map(|word| word.replace('@', &key));
         let mut words: Vec<String> = words.collect();
         // Some by WT.BATCH, which takes neither scripts nor reads.
-        let is_write = !matches!(words[0].as_str(), "EVAL" | "HGET");
+        if let Act::Transfer(..) = act {
+            words.insert(4, "4".into());
+            words.splice(..0, ["WT.TRANSACTION", "2", "4"].map(String::from));
+        }
+        let is_write = words[0].starts_with('H') && words[0] != "HGET" || words[0] == "DEL";
         if is_write && self.random.below(5) == 0 {
             let batch = ["WT.BATCH".to_string(), "1".into(), words.len().to_string()];
             words.splice(..0, batch);
@@ -238,6 +264,9 @@ impl Client {
 fn outcome(reply: &Reply, act: &mut Act) -> Outcome {
     let text = match reply {
         Reply::Int(number) => return Outcome::Acknowledged(*number),
+        Reply::Array(both) if both.len() == 2 => return Outcome::Acknowledged(both[0].int()),
+        // Two rows are seldom in one slot.
+        Reply::Error(text) if text.starts_with("CROSSSLOT") => return Outcome::Refused,
         Reply::Nil if matches!(act, Act::Saw(_)) => return Outcome::Refused,
         Reply::Bulk(_) if matches!(act, Act::Saw(_)) => {
             *act = Act::Saw(reply.text());

@@ -23,6 +23,7 @@ mod replicas;
 mod restarts;
 mod scene;
 mod server;
+mod transfers;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
@@ -34,7 +35,10 @@ use scene::TALLY;
 type Scene = (&'static str, fn(usize));
 
 const SCENES: &[Scene] = &[
-    ("checker", |_| history::self_test()),
+    ("checker", |_| {
+        history::self_test();
+        transfers::self_test();
+    }),
     ("database", database::scene),
     ("network", network::scene),
     ("panics", panics::scene),

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::history::{self, Column, Op};
 use crate::support::*;
+use crate::transfers;
 
 /// What was tried and what was survived, over all scenes.
 #[derive(Default)]
@@ -29,11 +30,14 @@ pub fn fault() {
 }
 
 /// `items` is set and deleted, `counters` is added to, and of `logged` a trigger keeps the order
-/// of the table. A value that begins with `bad` is refused, and so is a large sum.
+/// of the table. Between `accounts` numbers are moved, and `counted` is added to by WT.ONCE. A value that begins with `bad` is refused, and so is a large sum.
 pub const SQL: &str = "
 create table items (id int primary key, v text check (v not like 'bad%'), w text);
 create table counters (id int primary key, n bigint not null default 0 check (n < 1000000000000));
 create table logged (id int primary key, v text, w text);
+create table accounts (id int primary key, n bigint not null check (n >= 0));
+insert into accounts select id, 1000 from generate_series(0, 23) id;
+create table counted (id int primary key, n bigint not null default 0);
 create table log (seq bigserial primary key, id int, v text);
 create table disk (full_ boolean);
 create function log() returns trigger language plpgsql as $$ begin
@@ -45,10 +49,12 @@ create function log() returns trigger language plpgsql as $$ begin
 end $$;
 create trigger log after insert or update on logged for each row execute function log()";
 
+/// The tables that are mapped.
+const TABLES: [&str; 5] = ["items", "counters", "logged", "accounts", "counted"];
+
 /// The document for [`SQL`]. Nobody's time is up, however slow the machine is.
 pub fn patient_builder() -> Builder {
-    let tables = ["items", "counters", "logged"];
-    tables.iter().fold(Stack::new(), |b, table| b.mapping(mapping(table)))
+    TABLES.iter().fold(Stack::new(), |b, table| b.mapping(mapping(table)))
 }
 
 /// Plain keys are written through, and delete rows.
@@ -73,12 +79,9 @@ pub fn verdict(database: &Database, servers: &[&Stack], ops: &[Op]) {
     }
     let log = database.rows("select id, v from log order by seq");
     let log: Vec<_> = log.iter().map(|row| (number(row), row["v"].clone())).collect();
-    let lost = history::check(
-        ops,
-        &column(database, "items", "v"),
-        &column(database, "counters", "n"),
-        &log,
-    );
+    let table = |name: &str, of: &str| column(database, name, of);
+    let mut lost = history::check(ops, &table("items", "v"), &table("counters", "n"), &log);
+    lost.extend(transfers::check(ops, &table("accounts", "n"), &table("counted", "n")));
     let differing: Vec<String> = servers.iter().flat_map(|s| differing(database, s)).collect();
     let answered = ops.iter().filter(|op| !matches!(op.act, history::Act::Saw(_))).count();
     TALLY.writes.fetch_add(answered, Ordering::Relaxed);
@@ -99,7 +102,7 @@ fn column(database: &Database, table: &str, name: &str) -> Column {
 
 fn differing(database: &Database, server: &Stack) -> Vec<String> {
     let mut wrong = Vec::new();
-    for table in ["items", "counters", "logged"] {
+    for table in TABLES {
         let rows = database.rows(&format!("select * from {table}"));
         for key in server.keys().iter().filter(|key| key.starts_with(&format!("{table}:"))) {
             let id: usize = key[table.len() + 1..].parse().expect("an id");
@@ -120,7 +123,7 @@ pub fn wait_for_sync(server: &Stack) {
         return;
     }
     // Before the journal: what a restart or a promotion made old is repaired by hand.
-    for table in ["items", "counters", "logged"] {
+    for table in TABLES {
         let reply = server.run(&format!("WT.VERIFY {table} REPAIR"));
         assert!(!reply.is_error(), "{reply:?}");
     }

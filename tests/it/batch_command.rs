@@ -15,21 +15,10 @@ fn items() -> Builder {
         .mapping(json!({ "table": "notes", "plain_writes": "through", "on_delete": "delete" }))
 }
 
-/// `["HSET __{items:1} name x", …]` as one command.
-fn batch(lines: &[impl AsRef<str>]) -> Vec<String> {
-    let mut words = vec!["WT.BATCH".to_string(), lines.len().to_string()];
-    for line in lines {
-        let line: Vec<&str> = line.as_ref().split(' ').collect();
-        words.push(line.len().to_string());
-        words.extend(line.into_iter().map(str::to_string));
-    }
-    words
-}
-
 #[test]
 fn each_write_has_its_reply_in_order() {
     let s = items().start();
-    let replies = s.cmd(&batch(&[
+    let replies = s.cmd(&batch_of(&[
         "HSET __{items:1} name pen n 3",
         "HSET __{items:2} name ink kept x",
         "HINCRBY __{items:1} n 4",
@@ -83,7 +72,7 @@ fn they_share_statements_and_one_row_of_many_is_refused() {
     let lines: Vec<String> = (1..=1000)
         .map(|id| format!("HSET __{{items:{id}}} name x n {}", if id == 500 { -1 } else { id }))
         .collect();
-    let replies = s.cmd(&batch(&lines));
+    let replies = s.cmd(&batch_of(&lines));
     for (at, reply) in replies.array().iter().enumerate() {
         match at + 1 == 500 {
             true => drop(reply.assert_error("WTERR 23514 ")),
@@ -101,7 +90,7 @@ fn a_hundred_thousand_in_one_command() {
     let lines: Vec<String> =
         (0..100_000).map(|n| format!("HINCRBY __{{items:{}}} n 1", n % 1000)).collect();
     let mut conn = s.conn();
-    conn.send(&batch(&lines));
+    conn.send(&batch_of(&lines));
     assert_eq!(s.run("HSET other a b"), int(1));
     let reply = conn.receive();
     assert!(reply.array().iter().all(Reply::is_int));
@@ -118,7 +107,7 @@ fn in_order_with_other_writes_of_the_keys() {
     let mut before = s.send("HINCRBY __{items:1} n 1");
     s.wait_for_blocked(1);
     let mut conn = s.conn();
-    conn.send(&batch(&[
+    conn.send(&batch_of(&[
         "HINCRBY __{items:1} n 10",
         "HSET __{items:2} n 5",
         "HINCRBY __{items:1} n 10",
@@ -155,7 +144,8 @@ fn counts_that_do_not_fit_are_told() {
 #[test]
 fn in_transactions_and_scripts() {
     let s = items().start();
-    let line = batch(&["HSET __{items:1} n 1", "HSET __{items:1} n -1", "HINCRBY __{items:1} n 1"]);
+    let line =
+        batch_of(&["HSET __{items:1} n 1", "HSET __{items:1} n -1", "HINCRBY __{items:1} n 1"]);
     let mut conn = s.conn();
     conn.run("MULTI");
     conn.cmd(&line);
@@ -185,7 +175,7 @@ fn in_transactions_and_scripts() {
 fn rights_and_keys_are_those_of_the_commands() {
     let s = items().start();
     let run = |name: &str, rules: &str| {
-        s.user(name, rules).cmd(&batch(&["HSET __{items:1} n 1", "HDEL __{items:1} name"]))
+        s.user(name, rules).cmd(&batch_of(&["HSET __{items:1} n 1", "HDEL __{items:1} name"]))
     };
     let reply = run("may", "~__{items:*} +wt.batch +hset");
     assert_eq!(reply.array()[0], int(1));
@@ -194,8 +184,8 @@ fn rights_and_keys_are_those_of_the_commands() {
     reply.array()[0].assert_error("NOPERM ");
     run("other", "~x* +wt.batch +hset").assert_error("NOPERM ");
     run("none", "~* +hset +wt.hset").assert_error("NOPERM ");
-    let keys =
-        [vec!["COMMAND".to_string(), "GETKEYS".into()], batch(&["HSET a b c", "DEL d"])].concat();
+    let keys = [vec!["COMMAND".to_string(), "GETKEYS".into()], batch_of(&["HSET a b c", "DEL d"])]
+        .concat();
     assert_eq!(s.cmd(&keys), Reply::Array(vec![bulk("a"), bulk("d")]));
 }
 
@@ -207,7 +197,7 @@ fn a_client_that_leaves_takes_what_was_not_sent() {
     let mut conn = s.conn();
     let id = conn.id();
     let lines: Vec<String> = (0..5000).map(|_| "HINCRBY __{items:1} n 1".to_string()).collect();
-    conn.send(&batch(&lines));
+    conn.send(&batch_of(&lines));
     s.wait_for_blocked(1);
     s.database.wait_for_lock_waiters(1);
     assert_eq!(s.run(&format!("CLIENT KILL ID {id}")), int(1));
@@ -224,7 +214,7 @@ fn where_there_is_no_room_the_rest_is_told_so() {
     let held = s.hold();
     let lines: Vec<String> = (1..=80).map(|id| format!("HSET __{{items:{id}}} n 1")).collect();
     let mut conn = s.conn();
-    conn.send(&batch(&lines));
+    conn.send(&batch_of(&lines));
     s.wait_for_blocked(2);
     held.release();
     let reply = conn.receive();

@@ -11,7 +11,6 @@ use postgres::{Client, SimpleQueryMessage};
 use serde_json::json;
 
 use crate::support::*;
-use crate::transactions::transaction_of;
 
 const TYPES: &str = "
 create domain good as text check (value <> 'bad');

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use crate::support::*;
-use crate::transactions::transaction_of;
 
 const SQL: &str = "
 create table accounts (id int primary key, owner text, balance int check (balance >= 0));

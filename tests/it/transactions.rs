@@ -31,21 +31,6 @@ fn bank() -> Builder {
         .mapping(json!({ "table": "seen", "key": ["id"] }))
 }
 
-/// `["HSET __{accounts:1} owner ann", …]` as one command.
-pub fn transaction_of(lines: &[impl AsRef<str>]) -> Vec<String> {
-    nested("WT.TRANSACTION", lines)
-}
-
-fn nested(name: &str, lines: &[impl AsRef<str>]) -> Vec<String> {
-    let mut words = vec![name.to_string(), lines.len().to_string()];
-    for line in lines {
-        let line: Vec<&str> = line.as_ref().split(' ').collect();
-        words.push(line.len().to_string());
-        words.extend(line.into_iter().map(str::to_string));
-    }
-    words
-}
-
 const TRANSFER: [&str; 2] =
     ["HINCRBY __{accounts:1} balance -10", "HINCRBY __{accounts:2} balance 10"];
 

@@ -7,11 +7,12 @@ use crate::engine::Once;
 use crate::model::key::Show;
 use crate::pg::connect::session::Session;
 
-/// Like the journal's tables: made where it is missing, by whoever may.
+/// Like the journal's tables: made where it is missing, by whoever may. A role that may make tables in the
+/// schema need not be allowed to make the schema.
 const CREATE: &str = "
     BEGIN;
     SELECT pg_advisory_xact_lock(8319104479);
-    CREATE SCHEMA IF NOT EXISTS writethrough;
+    DO $$ BEGIN IF to_regnamespace('writethrough') IS NULL THEN CREATE SCHEMA writethrough; END IF; END $$;
     CREATE TABLE IF NOT EXISTS writethrough.once (
         token bytea PRIMARY KEY,
         command bytea NOT NULL,
