@@ -38,6 +38,9 @@ pub struct Config {
     /// Note changed keys in a table of the module's own, `writethrough.journal`.
     #[serde(default)]
     pub journal: bool,
+    /// The writes of one MULTI/EXEC are one transaction in PostgreSQL. Redis 7.2 and later, and Valkey.
+    #[serde(default)]
+    pub atomic_multi: bool,
     /// Settings of the sessions on which the text of a value depends.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "schema::Session"))]

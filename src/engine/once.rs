@@ -16,6 +16,8 @@ pub struct Once {
     pub is_list: bool,
     /// How each of its writes is answered, in order.
     pub replies: Vec<Said>,
+    /// How many of them each command's reply is the sum of.
+    pub spans: Vec<usize>,
     /// How long the token is kept, in seconds.
     pub ttl: u64,
 }
@@ -54,21 +56,34 @@ impl Once {
         rows.resize(groups.len(), None);
         let mut reply = Vec::new();
         if self.is_list {
-            reply.extend(format!("*{}\r\n", self.replies.len()).bytes());
+            reply.extend(format!("*{}\r\n", self.spans.len()).bytes());
         }
         let row_of = |at: usize| {
             groups.iter().position(|other| is_same(&other.rows[0], &groups[at].rows[0]))
         };
-        for (at, said) in self.replies.iter().enumerate() {
-            let first = row_of(at).unwrap_or(at);
-            let columns = groups[at].mapping.columns.len();
-            let after = outcomes[at].first().and_then(|outcome| outcome.as_ref().ok()?.as_ref());
-            said.write(&mut reply, rows[first], after, columns);
-            rows[first] = match groups[at].form.only_looks() {
-                true => rows[first].or(after),
-                false if groups[at].form == Form::Delete => None,
-                false => after,
-            };
+        let mut at = 0;
+        for span in &self.spans {
+            let mut sum = None;
+            for said in &self.replies[at..at + span] {
+                let first = row_of(at).unwrap_or(at);
+                let columns = groups[at].mapping.columns.len();
+                let after =
+                    outcomes[at].first().and_then(|outcome| outcome.as_ref().ok()?.as_ref());
+                let one = said.answer(rows[first], after, columns);
+                rows[first] = match groups[at].form.only_looks() {
+                    true => rows[first].or(after),
+                    false if groups[at].form == Form::Delete => None,
+                    false => after,
+                };
+                sum = Some(match (sum, one) {
+                    (Some(Answered::Number(sum)), Answered::Number(one)) => {
+                        Answered::Number(sum + one)
+                    }
+                    (_, one) => one,
+                });
+                at += 1;
+            }
+            sum.unwrap_or(Answered::Number(0)).write(&mut reply);
         }
         reply
     }
@@ -84,23 +99,22 @@ impl Said {
         matches!(self, Said::Empty(_) | Said::Full(_))
     }
 
-    fn write(
+    fn answer<'a>(
         &self,
-        reply: &mut Vec<u8>,
         before: Option<&Image>,
-        after: Option<&Image>,
+        after: Option<&'a Image>,
         columns: usize,
-    ) {
+    ) -> Answered<'a> {
         let is_full = |column: &&usize| before.is_some_and(|row| row.get(**column).is_some());
         let cell = |column: usize| after.and_then(|row| row.get(column)).unwrap_or_default();
-        let number = match self {
+        Answered::Number(match self {
             Said::Empty(named) => (named.len() - named.iter().filter(is_full).count()) as i64,
             Said::Full(named) => named.iter().filter(is_full).count() as i64,
             Said::Number(column) => match std::str::from_utf8(cell(*column)).map(str::parse) {
                 Ok(Ok(number)) => number,
-                _ => return text(reply, cell(*column)),
+                _ => return Answered::Text(cell(*column)),
             },
-            Said::Text(column) => return text(reply, cell(*column)),
+            Said::Text(column) => return Answered::Text(cell(*column)),
             Said::Filled => {
                 let extra =
                     after.filter(|row| row.width() > columns).and_then(|row| row.get(columns));
@@ -108,14 +122,28 @@ impl Said {
             }
             Said::Row => i64::from(after.is_some()),
             Said::Fixed(number) => *number,
-            Said::Done => return reply.extend(b"+OK\r\n"),
-        };
-        reply.extend(format!(":{number}\r\n").bytes());
+            Said::Done => return Answered::Done,
+        })
     }
 }
 
-fn text(reply: &mut Vec<u8>, text: &[u8]) {
-    reply.extend(format!("${}\r\n", text.len()).bytes());
-    reply.extend(text);
-    reply.extend(b"\r\n");
+/// A reply.
+enum Answered<'a> {
+    Number(i64),
+    Text(&'a [u8]),
+    Done,
+}
+
+impl Answered<'_> {
+    fn write(&self, reply: &mut Vec<u8>) {
+        match self {
+            Answered::Number(number) => reply.extend(format!(":{number}\r\n").bytes()),
+            Answered::Text(text) => {
+                reply.extend(format!("${}\r\n", text.len()).bytes());
+                reply.extend(*text);
+                reply.extend(b"\r\n");
+            }
+            Answered::Done => reply.extend(b"+OK\r\n"),
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::read;
 use super::write::batch::Batch;
 use super::write::once::WtOnce;
 use super::write::transaction::WtTransaction;
-use super::write::{command, deletion, migrate, parse, refusal, transfer};
+use super::write::{atomic_multi, command, deletion, migrate, parse, refusal, transfer};
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
@@ -64,47 +64,47 @@ macro_rules! commands {
 commands! {
     Hset c"wt.hset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HSET on a staged key: sets columns of its row in PostgreSQL",
-        Write(|ctx, args| command::hset(ctx, args, c"HSET"));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::hset(ctx, args, c"HSET")));
     Hmset c"wt.hmset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HMSET on a staged key: sets columns of its row in PostgreSQL",
-        Write(|ctx, args| command::hset(ctx, args, c"HMSET"));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::hset(ctx, args, c"HMSET")));
     HsetNx c"wt.hsetnx", SET, 4, &[key(1, KEY_UPDATE)],
         c"HSETNX on a staged key: sets the column where it is NULL or the row is missing",
-        Write(|ctx, args| command::run(ctx, args, c"HSETNX", parse::hsetnx));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HSETNX", parse::hsetnx)));
     HincrBy c"wt.hincrby", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBY on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| command::run(ctx, args, c"HINCRBY", parse::hincrby));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HINCRBY", parse::hincrby)));
     HincrByFloat c"wt.hincrbyfloat", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBYFLOAT on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| command::run(ctx, args, c"HINCRBYFLOAT", parse::hincrbyfloat));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HINCRBYFLOAT", parse::hincrbyfloat)));
     Hdel c"wt.hdel", (c"write fast", c"write hash fast"), -3, &[key(1, KEY_UPDATE)],
         c"HDEL on a staged key: sets columns of its row in PostgreSQL to NULL",
-        Write(|ctx, args| command::run(ctx, args, c"HDEL", parse::hdel));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HDEL", parse::hdel)));
     Del c"wt.del", (c"write", c"keyspace write slow"), -2, &[keys(KEY_UPDATE)],
         c"DEL with staged keys: deletes their rows in PostgreSQL and the cached keys",
-        Write(|ctx, args| deletion::run(ctx, args, c"DEL"));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| deletion::run(ctx, args, c"DEL")));
     Unlink c"wt.unlink", (c"write fast", c"keyspace write fast"), -2, &[keys(KEY_UPDATE)],
         c"UNLINK with staged keys: deletes their rows in PostgreSQL and the cached keys",
-        Write(|ctx, args| deletion::run(ctx, args, c"UNLINK"));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| deletion::run(ctx, args, c"UNLINK")));
     Rename c"wt.rename", (c"write", c"keyspace write slow"), 3,
         &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
         c"RENAME onto a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename)));
     RenameNx c"wt.renamenx", (c"write fast", c"keyspace write fast"), 3,
         &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
         c"RENAMENX onto a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename)));
     Copy c"wt.copy", (c"write deny-oom", c"keyspace write slow"), -3,
         &[key(1, KEY_READ), key(2, KEY_OVERWRITE)],
         c"COPY onto a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy)));
     Restore c"wt.restore", (c"write deny-oom", c"keyspace write slow dangerous"), -4,
         &[key(1, KEY_OVERWRITE)],
         c"RESTORE of a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore));
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore)));
     Migrate c"wt.migrate", MIGRATE, -6, &[],
         c"MIGRATE, once the writes on their way to its keys are settled",
-        Write(migrate::run);
+        Write(|ctx, args| atomic_multi::run(ctx, args, migrate::run));
     Hget c"wt.hget", READ_FAST, 3, &[key(1, KEY_READ)],
         c"HGET of a row that may not be cached", Read(read::command::one);
     Hmget c"wt.hmget", READ_FAST, -3, &[key(1, KEY_READ)],
@@ -131,7 +131,7 @@ commands! {
         c"TYPE of a row that may not be cached", Read(read::command::one);
     Refuse c"wt.refuse", (c"write fast", c"fast"), -2, &[],
         c"What a command that can't be written through becomes on a row's key: an error",
-        Write(refusal::run);
+        Write(|ctx, args| atomic_multi::run(ctx, args, refusal::run));
     Status c"wt.status", ADMIN, 1, &[],
         c"What the module is doing: the database, its queues, its counters",
         Read(|_, _| Some(report::status()));

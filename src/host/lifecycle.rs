@@ -11,7 +11,7 @@ use super::module::{module, multi, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
 use super::write::completion;
 use super::write::pending::pending;
-use super::write::replacement;
+use super::write::{atomic_multi, replacement};
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
@@ -100,6 +100,11 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
             Outage::Away => "the database can't be reached:",
         };
         log(Level::Warning, &format!("{what} {reason}; trying again"));
+    }
+    if config.atomic_multi && !ffi::tells_whose_command() {
+        let problem =
+            "it needs Redis 7.2 or later, or Valkey: this server doesn't tell whose command it is";
+        return Err(ConfigError::at("atomic_multi", problem));
     }
     register(ctx)?;
     ctx.be_quiet(config.db);
@@ -229,6 +234,7 @@ pub fn event(event: Event) {
         Event::ClientGone(client) => {
             multi::client_gone(client);
             replacement::client_gone(client);
+            atomic_multi::client_gone(client);
         }
         Event::Loaded => {
             pending().came_back();

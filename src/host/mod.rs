@@ -16,7 +16,7 @@ use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
 use module::{module, multi};
 use operator::{loaded_twice, report};
 use write::filter::Sent;
-use write::{external_change, importing_slots, plain, replacement, stage, touched};
+use write::{atomic_multi, external_change, importing_slots, plain, replacement, stage, touched};
 
 use crate::command::rewrite;
 use crate::model::key;
@@ -33,7 +33,7 @@ impl ffi::Host for Server {
     fn filter(command: &mut Filtered) {
         let Some(module) = module() else { return };
         let is_plain = module.catalog.any_plain_writes();
-        if is_plain || module.catalog.any_reads_through() {
+        if is_plain || module.catalog.any_reads_through() || module.config.atomic_multi {
             multi::notice(command);
         }
         if is_plain {
@@ -42,7 +42,9 @@ impl ffi::Host for Server {
         if let Some(name) = read::filter::rename(module, command) {
             return command.rename(name);
         }
-        match write::filter::send(module, command) {
+        let sent = write::filter::send(module, command);
+        atomic_multi::notice(module, command, sent.is_some());
+        match sent {
             Some(Sent::To(name)) => command.rename(name),
             Some(Sent::Within(name)) => command.prepend(name),
             // The server may refuse for a reason that reads as if one could wait.

@@ -49,6 +49,9 @@ fn all_options_are_shown_with_their_defaults() {
         ("url", &url),
         ("url-file", ""),
         ("journal", "false"),
+        ("atomic-multi", "false"),
+        ("transaction-max", "1000"),
+        ("once-ttl", "86400"),
     ];
     for (option, value) in expected {
         assert_eq!(shown[option], value, "{option}");
@@ -113,6 +116,9 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
         ("url postgres://x/y", "can't set immutable config"),
         ("url-file /x", "can't set immutable config"),
         ("journal true", "can't set immutable config"),
+        ("atomic-multi true", "can't set immutable config"),
+        ("transaction-max 0", "argument must be between 1 and 100000 inclusive"),
+        ("once-ttl 0", "argument must be between 1 and 31536000 inclusive"),
         // All of a CONFIG SET, or nothing.
         ("batch-max 3 writethrough.pool-size 0", "argument must be between 1 and 1000"),
     ] {

@@ -53,6 +53,7 @@ mod read_through;
 mod reads_like_rows;
 
 // The other commands on a staged key.
+mod atomic_multi;
 mod batch_command;
 mod counter_batches;
 mod counters;

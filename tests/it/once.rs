@@ -140,8 +140,12 @@ fn a_token_stands_for_one_command() {
             "HSET __{accounts:1} owner x",
             "ERR writethrough: a token has 1 to 256 bytes, not 257",
         ),
-        ("n", "GET x", "ERR writethrough: \"GET\" can't be part of another command"),
-        ("n", "WT.BATCH 1 1 x", "ERR writethrough: \"WT.BATCH\" can't be part of another command"),
+        ("n", "GET x", "ERR writethrough: \"GET\" can't be part of a batch or a transaction"),
+        (
+            "n",
+            "WT.BATCH 1 1 x",
+            "ERR writethrough: \"WT.BATCH\" can't be part of a batch or a transaction",
+        ),
         (
             "n",
             "HINCRBY __{accounts:1} nick 1",

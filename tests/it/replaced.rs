@@ -193,3 +193,22 @@ fn on_a_table_whose_statements_are_watched() {
         s.assert_row_cached("watched", 1);
     }
 }
+
+/// An EXEC that runs nothing, since a watched key has changed, leaves nothing to the next MULTI.
+#[test]
+fn what_was_queued_in_vain_is_forgotten() {
+    let s = Stack::new()
+        .sql("create table notes (id text primary key, body text)")
+        .mapping(json!({ "table": "notes", "plain_writes": "through", "on_delete": "delete" }))
+        .start();
+    assert!(s.run("HSET notes:a body x").is_int());
+    let mut conn = s.conn();
+    conn.run("WATCH watched");
+    conn.run("MULTI");
+    conn.run("DEL notes:a");
+    conn.run("HSET notes:a body y");
+    s.run("SET watched b");
+    assert_eq!(conn.run("EXEC"), Reply::Nil);
+    assert_eq!(transaction(&mut conn, &["DEL notes:a"]), [int(1)]);
+    assert_eq!(s.count("notes"), 0, "it is deleted, not replaced");
+}

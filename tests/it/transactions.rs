@@ -141,10 +141,10 @@ fn a_refused_one_changes_nothing_and_says_which_command_it_was() {
         (vec!["HSET __{accounts:1} owner a", "HSET __{accounts:01} owner b"], "ERR writethrough: the database writes the id \"01\" as \"1\"; use that command=2 key=__{accounts:01}"),
         (vec!["HSET __{accounts:1} owner a", "HINCRBY __{accounts:2} owner 1"], "ERR writethrough: column \"owner\" is of type text; a number can be added to a numeric column only command=2 key=__{accounts:2}"),
         (vec!["HSET __{accounts:1} owner a", "HSET __{nobody:1} a b"], "ERR writethrough: no mapping is named \"nobody\" command=2 key=__{nobody:1}"),
-        (vec!["HINCRBYFLOAT __{accounts:1} balance 1", "GET x"], "ERR writethrough: \"GET\" can't be part of another command; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can command=2 key=x"),
+        (vec!["HINCRBYFLOAT __{accounts:1} balance 1", "GET x"], "ERR writethrough: \"GET\" can't be part of a batch or a transaction; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can command=2 key=x"),
         (vec!["HINCRBY __{accounts:1} nick 1"], "ERR writethrough: field \"nick\" is kept in Redis only: what the transaction writes could not be taken back when the server refuses it command=1 key=__{accounts:1}"),
         (vec!["HINCRBY __{accounts:1} balance x"], "ERR value is not an integer or out of range command=1 key=__{accounts:1}"),
-        (vec!["WT.TRANSACTION 1 1 PING"], "ERR writethrough: \"WT.TRANSACTION\" can't be part of another command; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can command=1 key=1"),
+        (vec!["WT.TRANSACTION 1 1 PING"], "ERR writethrough: \"WT.TRANSACTION\" can't be part of a batch or a transaction; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can command=1 key=1"),
     ] {
         assert_eq!(s.cmd(&transaction_of(&lines)), error(problem), "{lines:?}");
         assert_eq!(sum(&s), "200 2", "{lines:?}");

@@ -7,6 +7,13 @@ use redis_module::raw;
 use super::string::bytes;
 use super::Str;
 
+/// The server tells the filter whose command it is (7.2 and later).
+pub fn tells_whose_command() -> bool {
+    // SAFETY: the server has set it, or not, before it calls the module.
+    // SAFETY: the server has set it, or not, before it calls the module.
+    unsafe { raw::RedisModule_CommandFilterGetClientId.is_some_and(|_| true) }
+}
+
 /// A command on its way to be executed, which the filter may rename.
 pub struct Filtered {
     pub(super) raw: *mut raw::RedisModuleCommandFilterCtx,

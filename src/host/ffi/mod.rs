@@ -34,7 +34,7 @@ pub use commands::{
 pub use context::{forget_context, Ctx};
 pub use entry::{unload_stand_ins, Entry};
 pub use events::{Event, Host, KeyChange};
-pub use filter::Filtered;
+pub use filter::{tells_whose_command, Filtered};
 pub use flags::server_flags;
 pub use gate::{Closed, Writable, ASK_AGAIN};
 pub use info::Info;

@@ -74,6 +74,13 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    /// A command of our own, its name first.
+    pub fn of(words: &'a [Str]) -> Args<'a> {
+        // SAFETY: `Str` is a transparent wrapper of a pointer, and each lives as long as the slice.
+        let raw = unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len()) };
+        Args { raw }
+    }
+
     /// The number of arguments, the name included.
     pub fn len(self) -> usize {
         self.raw.len()

@@ -18,7 +18,7 @@ struct Options {
     db: i32,
     prefix: String,
     /// What the server is given to show.
-    texts: [(&'static str, Arc<Str>); 4],
+    texts: [(&'static str, Arc<Str>); 5],
 }
 
 fn options() -> MutexGuard<'static, Option<Options>> {
@@ -43,11 +43,13 @@ pub fn register(
     url: &str,
 ) -> Result<(), ConfigError> {
     let url_file = config.url_file.as_ref().map(|file| file.display().to_string());
+    let switch = |is_on| if is_on { "true" } else { "false" };
     let texts = [
         ("prefix", config.prefix.as_str()),
         ("url", url),
         ("url-file", url_file.as_deref().unwrap_or_default()),
-        ("journal", if config.journal { "true" } else { "false" }),
+        ("journal", switch(config.journal)),
+        ("atomic-multi", switch(config.atomic_multi)),
     ];
     *options() = Some(Options {
         limits: limits.clone(),

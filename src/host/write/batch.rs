@@ -118,14 +118,23 @@ fn run(ctx: &Writable, args: Args) -> Option<Value> {
         Ok(commands) => commands,
         Err(problem) => return Some(refuse(module, &Failure::Input(problem))),
     };
-    let replies = Collected::new(commands.len());
-    let mut rest = VecDeque::new();
-    for (at, range) in commands.into_iter().enumerate() {
+    let (mut rest, mut refused) = (VecDeque::new(), Vec::new());
+    let (mut spans, mut at) = (Vec::with_capacity(commands.len()), 0);
+    for range in commands {
         match part::prepare(ctx, module, args.part(range)) {
-            Ok(write) => rest.push_back(Waiting { at, write }),
-            Err(reply) => replies.reply(at, reply),
+            Ok(writes) => {
+                spans.push(writes.len());
+                rest.extend((at..).zip(writes).map(|(at, write)| Waiting { at, write }));
+            }
+            Err(reply) => {
+                spans.push(1);
+                refused.push((at, reply));
+            }
         }
+        at += spans.last().copied().unwrap_or(0);
     }
+    let replies = Collected::new(spans);
+    refused.into_iter().for_each(|(at, reply)| replies.reply(at, reply));
     if replies.is_complete() {
         return Some(Value::List(replies.take()));
     }

@@ -15,20 +15,24 @@ struct Inner {
     /// `None`: the server waits.
     client: Option<Blocked>,
     replies: Vec<Option<Value>>,
+    /// How many of them each command's reply is made of.
+    spans: Vec<usize>,
     /// Those without a reply.
     left: usize,
     /// Those on their way, where the server waits, each with its place.
     sent: Vec<(JobId, usize)>,
 }
 
-/// A reply for each write, in order.
+/// A reply for each write, in order. That of a command of several writes is the sum of theirs, or the first
+/// error.
 #[derive(Clone)]
 pub struct Collected(Arc<Mutex<Inner>>);
 
 impl Collected {
-    /// There will be so many.
-    pub fn new(count: usize) -> Collected {
-        let inner = Inner { replies: vec![None; count], left: count, ..Inner::default() };
+    /// Each command has so many writes.
+    pub fn new(spans: Vec<usize>) -> Collected {
+        let left = spans.iter().sum();
+        let inner = Inner { replies: vec![None; left], spans, left, ..Inner::default() };
         Collected(Arc::new(Mutex::new(inner)))
     }
 
@@ -68,11 +72,12 @@ impl Collected {
         self.lock().left == 0
     }
 
-    /// All of them.
+    /// All of them, one for each command.
     pub fn take(&self) -> Vec<Value> {
-        let replies = std::mem::take(&mut self.lock().replies).into_iter();
+        let Inner { replies, spans, .. } = &mut *self.lock();
         let lost = || Value::error("ERR writethrough: the reply was lost");
-        replies.map(|reply| reply.unwrap_or_else(lost)).collect()
+        let mut replies = replies.drain(..).map(|reply| reply.unwrap_or_else(lost));
+        spans.drain(..).map(|span| sum(replies.by_ref().take(span))).collect()
     }
 
     /// Answers the client when all are there, with what is made of them.
@@ -115,4 +120,13 @@ impl Collected {
             self.reply(at, reply);
         }
     }
+}
+
+/// The only one; or the first error of several, or their sum.
+fn sum(mut replies: impl Iterator<Item = Value>) -> Value {
+    let first = replies.next().unwrap_or(Value::Integer(0));
+    replies.fold(first, |sum, next| match (sum, next) {
+        (Value::Integer(sum), Value::Integer(next)) => Value::Integer(sum + next),
+        (error @ Value::Error(_), _) | (_, error) => error,
+    })
 }

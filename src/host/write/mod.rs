@@ -2,6 +2,7 @@
 
 pub mod acknowledge;
 pub mod admit;
+pub mod atomic_multi;
 pub mod batch;
 pub mod cache_only;
 pub mod collected;

@@ -3,8 +3,7 @@
 use std::ffi::{c_int, CStr};
 
 use super::admit::{not_ready, refuse};
-use super::part::Prepared;
-use super::transaction::{commands, send, OnceArgs};
+use super::transaction::{commands, send, OnceArgs, Transacted};
 use crate::command::{nested, Named, Reply, Write};
 use crate::config::limits::Limit;
 use crate::engine::{Once, Said};
@@ -83,7 +82,7 @@ fn run(ctx: &Writable, args: Args) -> Option<Value> {
 pub fn of(
     module: &Module,
     args: Args,
-    writes: &[Prepared],
+    prepared: &Transacted,
     once: &OnceArgs,
 ) -> Result<Once, Failure> {
     let mut command = Vec::new();
@@ -91,8 +90,8 @@ pub fn of(
         command.extend((arg.len() as u64).to_be_bytes());
         command.extend(arg);
     }
-    let replies = writes.iter().map(|prepared| said(&prepared.write));
-    let Some(replies) = replies.collect::<Option<Vec<Said>>>() else {
+    let said = prepared.writes.iter().map(|prepared| said(&prepared.write));
+    let Some(replies) = said.collect::<Option<Vec<Said>>>() else {
         let problem = "what changes the cache only can't be done once";
         return Err(Failure::Input(problem.into()));
     };
@@ -101,6 +100,7 @@ pub fn of(
         command,
         is_list: once.is_list,
         replies,
+        spans: prepared.spans.clone(),
         ttl: module.shared.limits.get(Limit::OnceTtl),
     })
 }

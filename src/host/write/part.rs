@@ -1,5 +1,6 @@
 //! A command within another one: WT.BATCH, WT.TRANSACTION, WT.ONCE.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -45,28 +46,26 @@ const PARTS: [(&CStr, Parse); 8] = [
     (c"UNLINK", parse::del),
 ];
 
-/// A command of a transaction. Besides writes it can say what a row has to hold.
+/// A command of a transaction, a write for each of its keys. Besides writes it can say what a row has to hold.
 pub fn prepare_in_transaction(
     ctx: &Writable,
     module: &Module,
     args: Args,
-) -> Result<Prepared, Value> {
-    let refused = |problem: String| refuse(module, &Failure::Input(problem));
+) -> Result<Vec<Prepared>, Value> {
     if args.get(0).eq_ignore_ascii_case(b"WT.EXPECT") {
-        return expect(ctx, module, args);
+        return expect(ctx, module, args).map(|expected| vec![expected]);
     }
-    let prepared = prepare(ctx, module, args)?;
-    match &prepared.write.kept_change {
-        None => Ok(prepared),
-        Some(change) => {
-            unstage(ctx, module, std::slice::from_ref(&prepared.target));
-            Err(refused(format!(
-                "field {} is kept in Redis only: what the transaction writes could not be taken back when \
-                 the server refuses it",
-                Show(&change.field)
-            )))
-        }
-    }
+    let writes = prepare(ctx, module, args)?;
+    let Some(change) = writes.iter().find_map(|write| write.write.kept_change.as_ref()) else {
+        return Ok(writes);
+    };
+    let problem = format!(
+        "field {} is kept in Redis only: what the transaction writes could not be taken back when the server \
+         refuses it",
+        Show(&change.field)
+    );
+    unstage(ctx, module, writes.iter().map(|write| &write.target[..]));
+    Err(refuse(module, &Failure::Input(problem)))
 }
 
 /// `WT.EXPECT key field value [field value …]`
@@ -106,13 +105,33 @@ pub fn push(all: &mut Vec<Prepared>, mut next: Prepared) {
     all.push(next);
 }
 
-/// A command within another one, which nobody has staged; or what its client reads instead.
-pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
+/// A command within another one, which nobody has staged, a write for each of its keys; or what its client
+/// reads instead.
+pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Vec<Prepared>, Value> {
+    let name = args.get(0);
+    let deletes = name.eq_ignore_ascii_case(b"DEL") || name.eq_ignore_ascii_case(b"UNLINK");
+    if !deletes || args.len() <= 2 {
+        return one(ctx, module, args).map(|write| vec![write]);
+    }
+    let (mut writes, mut seen) = (Vec::<Prepared>::new(), HashSet::new());
+    for key in args.from(1).filter(|key| seen.insert(*key)) {
+        match one(ctx, module, Args::of(&[Str::new(name), Str::new(key)])) {
+            Ok(write) => writes.push(write),
+            Err(refusal) => {
+                unstage(ctx, module, writes.iter().map(|write| &write.target[..]));
+                return Err(refusal);
+            }
+        }
+    }
+    Ok(writes)
+}
+
+fn one(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
     let name = args.get(0);
     let is_it = |(plain, _): &&(&CStr, Parse)| plain.to_bytes().eq_ignore_ascii_case(name);
     let refused = |problem: String| refuse(module, &Failure::Input(problem));
     let Some((plain, parse)) = PARTS.iter().find(is_it) else {
-        let problem = format!("{} can't be part of another command", Show(name));
+        let problem = format!("{} can't be part of a batch or a transaction", Show(name));
         return Err(refused(format!(
             "{problem}; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can"
         )));
@@ -120,9 +139,6 @@ pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, 
     let deletes = *plain == c"DEL" || *plain == c"UNLINK";
     if rewrite::rule(name, args.len()).is_none() {
         return Err(wrong_arity(plain));
-    }
-    if deletes && args.len() > 2 {
-        return Err(refused(format!("{} of one key, within another command", Show(name))));
     }
     let written = plain::written(ctx, module, args.get(1));
     if written == Written::Elsewhere {

@@ -47,6 +47,10 @@ pub fn notice(module: &Module, command: &Filtered) {
         }
         return;
     }
+    // What is left of an EXEC that ran nothing: another MULTI has begun.
+    if transactions.get(&client).is_some_and(|transaction| transaction.runs) {
+        transactions.remove(&client);
+    }
     if deletes_one(module, command) {
         let transaction = transactions.entry(client).or_default();
         let deletion = Deletion { key: command.get(1).into(), is_replaced: false };

@@ -153,8 +153,8 @@ pub fn note(ctx: &Writable, module: &Module, target: &[u8], plain: &CStr) {
 }
 
 /// Takes back what was staged for commands of which nothing is sent.
-pub fn unstage(ctx: &Writable, module: &Module, targets: &[Vec<u8>]) {
-    for target in targets.iter().filter(|target| !pending().has(target)) {
+pub fn unstage<'a>(ctx: &Writable, module: &Module, targets: impl Iterator<Item = &'a [u8]>) {
+    for target in targets.filter(|target| !pending().has(target)) {
         module.apply(|| ctx.remove(&staged(module, target)));
     }
 }

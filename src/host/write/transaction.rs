@@ -9,13 +9,14 @@ use super::admit::{self, not_ready, refuse};
 use super::collected::Collected;
 use super::once;
 use super::part::{self, Prepared};
+use super::pending::pending;
 use super::stage::unstage;
 use super::submit::submit_together;
 use super::waiter::{Completed, Waiter};
 use crate::command::nested;
 use crate::config::limits::Limit;
-use crate::engine::{JobId, Transaction};
-use crate::host::ffi::{Args, Command, KeySpec, Run, Value, Writable};
+use crate::engine::{JobId, Once, Transaction};
+use crate::host::ffi::{Args, Blocked, Command, KeySpec, Run, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::failure::Failure;
 use crate::model::key::Bare;
@@ -77,35 +78,26 @@ pub fn send(
     once: Option<OnceArgs>,
 ) -> Option<Value> {
     let is_list = once.as_ref().is_none_or(|once| once.is_list);
-    let prepared = match prepare(ctx, module, args, commands, is_list) {
+    let commands: Vec<Args> = commands.iter().map(|range| args.part(range.clone())).collect();
+    let prepared = match prepare(ctx, module, &commands) {
         Ok(prepared) => prepared,
-        Err(refusal) => return Some(refusal),
+        Err((at, refusal)) if is_list => {
+            let key = commands[at].from(1).next().unwrap_or_default();
+            return Some(named(refusal, at, key));
+        }
+        Err((_, refusal)) => return Some(refusal),
     };
-    let targets: Vec<Vec<u8>> = prepared.iter().map(|write| write.target.clone()).collect();
     let once = match once.map(|of| once::of(module, args, &prepared, &of)).transpose() {
         Ok(once) => once,
         Err(failure) => {
-            unstage(ctx, module, &targets);
+            unstage(ctx, module, prepared.targets());
             return Some(refuse(module, &failure));
         }
     };
     let client = ctx.block();
-    let limit = if client.is_some() { Limit::Timeout } else { Limit::SyncTimeout };
-    let key = |command: &Range<usize>| args.get(command.start + 1).to_vec();
-    let all = Arc::new(All {
-        replies: Collected::new(prepared.len()),
-        keys: commands.iter().map(key).collect(),
-        transaction: Transaction::new(super::pending::pending().next_id(), once),
-        is_list,
-        limit,
-        error: Mutex::default(),
-    });
     let is_blocked = client.is_some();
-    if let Some(client) = client {
-        all.replies.belong_to(client);
-    }
-    let part = |(at, write)| (write, Box::new(Part { all: all.clone(), at }) as Box<dyn Waiter>);
-    submit_together(module, &all.transaction, prepared.into_iter().enumerate().map(part));
+    let targets: Vec<Vec<u8>> = prepared.targets().map(<[u8]>::to_vec).collect();
+    let all = submit(module, prepared, &commands, (is_list, once), client);
     if is_blocked {
         return None;
     }
@@ -113,29 +105,92 @@ pub fn send(
     Some(all.reply(all.replies.take()))
 }
 
-/// All commands, ready to be sent; or what the client reads, and nothing is staged.
+/// Runs the commands as one transaction, while the server waits. Returns the reply of each.
+pub fn run_each(ctx: &Writable, module: &Module, commands: &[Args]) -> Vec<Value> {
+    let prepared = match prepare(ctx, module, commands) {
+        Ok(prepared) => prepared,
+        Err((at, refusal)) => {
+            let mut replies = vec![Value::from(&Failure::Aborted); commands.len()];
+            replies[at] = refusal;
+            return replies;
+        }
+    };
+    let targets: Vec<Vec<u8>> = prepared.targets().map(<[u8]>::to_vec).collect();
+    let all = submit(module, prepared, commands, (true, None), None);
+    all.replies.wait(ctx, module, &targets);
+    all.replies.take()
+}
+
+/// The commands of a transaction, ready to be sent.
+pub struct Transacted {
+    /// The writes of all, in order.
+    pub writes: Vec<Prepared>,
+    /// How many of them are each command's.
+    pub spans: Vec<usize>,
+}
+
+impl Transacted {
+    fn targets(&self) -> impl Iterator<Item = &[u8]> {
+        self.writes.iter().map(|write| &write.target[..])
+    }
+}
+
+/// All commands, ready to be sent; or the one that is refused, and what its client reads: then nothing is
+/// staged.
 fn prepare(
     ctx: &Writable,
     module: &Module,
-    args: Args,
-    commands: &[Range<usize>],
-    is_list: bool,
-) -> Result<Vec<Prepared>, Value> {
-    admit::room_for(module, commands.len()).map_err(|failure| refuse(module, &failure))?;
-    let mut prepared: Vec<Prepared> = Vec::with_capacity(commands.len());
-    for (at, range) in commands.iter().enumerate() {
-        let write = part::prepare_in_transaction(ctx, module, args.part(range.clone()));
-        match write {
-            Ok(write) => part::push(&mut prepared, write),
-            Err(refusal) => {
-                let targets: Vec<_> = prepared.into_iter().map(|write| write.target).collect();
-                unstage(ctx, module, &targets);
-                let key = args.part(range.clone()).from(1).next().unwrap_or_default();
-                return Err(if is_list { named(refusal, at, key) } else { refusal });
+    commands: &[Args],
+) -> Result<Transacted, (usize, Value)> {
+    let mut all = Transacted { writes: Vec::with_capacity(commands.len()), spans: Vec::new() };
+    for (at, command) in commands.iter().enumerate() {
+        let refusal = match part::prepare_in_transaction(ctx, module, *command) {
+            Ok(writes) => {
+                all.spans.push(writes.len());
+                writes.into_iter().for_each(|write| part::push(&mut all.writes, write));
+                continue;
             }
+            Err(refusal) => refusal,
+        };
+        unstage(ctx, module, all.targets());
+        return Err((at, refusal));
+    }
+    match admit::room_for(module, all.writes.len()) {
+        Ok(()) => Ok(all),
+        Err(failure) => {
+            unstage(ctx, module, all.targets());
+            Err((commands.len() - 1, refuse(module, &failure)))
         }
     }
-    Ok(prepared)
+}
+
+fn submit(
+    module: &Module,
+    prepared: Transacted,
+    commands: &[Args],
+    (is_list, once): (bool, Option<Once>),
+    client: Option<Blocked>,
+) -> Arc<All> {
+    let limit = if client.is_some() { Limit::Timeout } else { Limit::SyncTimeout };
+    let Transacted { writes, spans } = prepared;
+    let of = spans.iter().enumerate().flat_map(|(at, span)| {
+        let keys = commands[at].from(1).take(*span);
+        keys.map(move |key| (at, key.to_vec()))
+    });
+    let all = Arc::new(All {
+        of: of.collect(),
+        replies: Collected::new(spans),
+        transaction: Transaction::new(pending().next_id(), once),
+        is_list,
+        limit,
+        error: Mutex::default(),
+    });
+    if let Some(client) = client {
+        all.replies.belong_to(client);
+    }
+    let part = |(at, write)| (write, Box::new(Part { all: all.clone(), at }) as Box<dyn Waiter>);
+    submit_together(module, &all.transaction, writes.into_iter().enumerate().map(part));
+    all
 }
 
 /// An error that says which command it is about.
@@ -152,8 +207,8 @@ fn named(error: Value, at: usize, key: &[u8]) -> Value {
 /// The writes of one command.
 struct All {
     replies: Collected,
-    /// The key of each, as the client has given it.
-    keys: Vec<Vec<u8>>,
+    /// Of which command each is, and its key, as the client has given it.
+    of: Vec<(usize, Vec<u8>)>,
     transaction: Arc<Transaction>,
     is_list: bool,
     limit: Limit,
@@ -178,7 +233,8 @@ impl All {
         let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         match error.first.take() {
             Some((at, value)) if self.is_list && (error.is_of_one || replies.len() == 1) => {
-                named(value, at, &self.keys[at])
+                let (command, key) = &self.of[at];
+                named(value, *command, key)
             }
             Some((_, value)) => value,
             None => match replies.iter().find(|reply| matches!(reply, Value::Error(_))) {
