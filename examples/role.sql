@@ -6,6 +6,7 @@
 -- tables       table or schema.table, separated by commas, as PostgreSQL stores the names
 -- password     optional, and then in the server's log if that logs DDL: better leave it out, and type
 --              \password writethrough in psql afterwards, which sends the hash only
+-- own          optional: 1 gives the role a schema of its own, writethrough, for WT.ONCE and the journal
 -- connections  optional, 8: pool_size + 2 for each server, and some while pool-size changes
 --
 -- Run it again with other tables to add them. It takes no right away that the role has already, nor
@@ -53,6 +54,9 @@ FROM mapped \gexec
 SELECT format('GRANT USAGE ON SEQUENCE %s TO %I', d.objid::regclass, :'role')
 FROM mapped m JOIN pg_depend d ON d.refobjid = m.oid AND d.deptype = 'a'
 JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' AND d.classid = 'pg_class'::regclass \gexec
+\if :{?own}
+CREATE SCHEMA IF NOT EXISTS writethrough AUTHORIZATION :"role";
+\endif
 COMMIT;
 
 \echo :role may read and write :tables

@@ -105,6 +105,22 @@ impl Cluster {
             .unwrap_or_else(|e| panic!("PostgreSQL: {e:?}\n{}", self.supervisor.output()))
     }
 
+    /// So many accounts with enough in each.
+    pub fn fill_accounts(&self, accounts: u64) {
+        let mut client = self.connect();
+        for sql in [
+            "create table if not exists accounts (id int primary key, \
+             balance bigint not null check (balance >= 0))",
+            &format!(
+                "insert into accounts select n, 1000000000 from generate_series(1, {accounts}) n \
+                 on conflict do nothing"
+            ),
+            "vacuum analyze accounts",
+        ] {
+            client.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        }
+    }
+
     /// A table of so many rows, like `users`.
     pub fn fill_items(&self, rows: u64) {
         let sql = format!(

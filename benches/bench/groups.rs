@@ -48,6 +48,7 @@ impl Bench {
         summaries.extend(self.plain_commands(pace));
         summaries.extend(self.reads(pace));
         summaries.extend(self.plain_keys(pace));
+        summaries.extend(self.transfers(pace));
         summaries
     }
 

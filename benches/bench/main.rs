@@ -26,6 +26,7 @@ mod scan;
 mod shapes;
 mod support;
 mod targets;
+mod transfers;
 
 /// A command names the key that it is given.
 const KEYS: support::keys::Keys = support::keys::Keys::Staged;

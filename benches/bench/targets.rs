@@ -18,7 +18,7 @@ const fn target(
     Target { case, of, beside, at_least }
 }
 
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     target("1 client beside pgbench -c 1", "write-through, 1 client", "pgbench -c 1", 0.67),
     target(
         "256 clients on 4 connections beside pgbench -c 4",
@@ -74,6 +74,18 @@ pub const TARGETS: [Target; 17] = [
         "WT.BATCH of 100, 1 client",
         "write-through, 64 clients",
         0.9,
+    ),
+    target(
+        "transfers of 64 clients beside BEGIN … COMMIT on 64 connections",
+        "WT.TRANSACTION, 64",
+        "BEGIN … COMMIT, 64",
+        1.5,
+    ),
+    target(
+        "transfers of 1 client beside BEGIN … COMMIT on a connection",
+        "WT.TRANSACTION, 1",
+        "BEGIN … COMMIT, 1",
+        0.8,
     ),
     target("1% bad rows beside none", "1% bad rows", "write-through, 64 clients", 0.6),
     target(

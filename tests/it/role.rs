@@ -76,6 +76,14 @@ fn the_module_runs_with_the_rights_that_the_script_gives() {
     assert_eq!(replies, [int(3)]);
     s.assert_user_cached(2);
 
+    // A schema of its own for WT.ONCE, where that is asked for.
+    let once = "WT.ONCE t 4 HINCRBY __{line:7:2} n 1";
+    s.assert_line_refused(once, "WTERR 42501 permission denied for database");
+    role_sql(&s.database, &["role=write'through", tables, "own=1"]).expect("the script");
+    for _ in 0..2 {
+        assert_eq!(s.run(once), bulk("1.5"));
+    }
+
     // And no more than that.
     let held = "select rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls
                 from pg_roles where rolname = 'write''through'";

@@ -8,7 +8,7 @@ use postgres::SimpleQueryMessage;
 use super::once;
 use super::returned::{query, Returned};
 use super::steps;
-use super::transaction::{compare, reread};
+use super::transaction::{compare, number, reread};
 use crate::engine::in_doubt::Commit;
 use crate::engine::{
     At, Image, Job, Lost, Once, Outcome, Permit, Row, StoreError, Transacted, Undone, Way,
@@ -22,8 +22,9 @@ use crate::pg::connect::session::Session;
 use crate::pg::error::{explain, is_end, SendError};
 use crate::plan::group::{by_form, Group, Row as AnyRow};
 
-/// Begins, and tells the transaction's number: by it one can ask what became of a lost COMMIT.
-const BEGIN: &str = "BEGIN; SELECT pg_current_xact_id()::text";
+/// Begins, and tells the transaction's number: by it one can ask what became of a lost COMMIT. Some statements
+/// tell it themselves.
+const BEGIN_NUMBERED: &str = "BEGIN; SELECT pg_current_xact_id()::text";
 
 /// Runs the statements in order, and commits.
 pub fn run(
@@ -35,7 +36,8 @@ pub fn run(
 ) -> Result<Transacted, Undone> {
     let backend = session.backend.clone();
     let mut at = At::Start;
-    let done = begin(session).map_err(SendError::from).map_err(|error| error.classify(&backend));
+    let begun = begin(session, groups.iter().any(tells_number));
+    let done = begun.map_err(SendError::from).map_err(|error| error.classify(&backend));
     let done = done.and_then(|xid| {
         let work = work(session, permit, groups, (way, once), &mut at)?;
         Ok((xid, work))
@@ -67,6 +69,9 @@ pub fn run(
         }
     };
     let (at, mut outcomes) = (At::Commit, outcomes);
+    let told = groups.iter().zip(&outcomes).filter(|(group, _)| tells_number(group));
+    let told = told.map(|(group, outcomes)| number(&group.mapping, &group.form, outcomes));
+    let xid = xid.or_else(|| told.flatten().next());
     let result = match session.client.batch_execute("COMMIT") {
         Ok(()) => reread_all(session, groups, &mut outcomes),
         Err(error) if !is_end(&error) => {
@@ -89,8 +94,17 @@ pub fn run(
     }
 }
 
-fn begin(session: &mut Session) -> Result<Option<String>, postgres::Error> {
-    let told = session.client.simple_query(BEGIN)?;
+/// What the statement returns ends with the transaction's number.
+fn tells_number(group: &Group<Job>) -> bool {
+    !group.mapping.watched && group.mapping.needs_transaction(&group.form)
+}
+
+fn begin(session: &mut Session, is_told: bool) -> Result<Option<String>, postgres::Error> {
+    if is_told {
+        session.client.batch_execute("BEGIN")?;
+        return Ok(None);
+    }
+    let told = session.client.simple_query(BEGIN_NUMBERED)?;
     Ok(told.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
         _ => None,

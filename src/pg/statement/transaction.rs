@@ -107,7 +107,7 @@ fn begin(
 }
 
 /// The transaction's number: the last cell of a row that it has changed.
-fn number(mapping: &Mapping, form: &Form, outcomes: &[Outcome]) -> Option<String> {
+pub fn number(mapping: &Mapping, form: &Form, outcomes: &[Outcome]) -> Option<String> {
     let last = mapping.columns.len() + usize::from(matches!(form, Form::Fill(_)));
     let mut done = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()?.as_ref());
     let xid = done.find_map(|image| (last < image.width()).then(|| image.get(last))?)?;
