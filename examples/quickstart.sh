@@ -321,6 +321,19 @@ typed 'WT.BATCH 3 4 HSET users:1 first Jo 4 HSET users:2 username bar 4 HSET use
 same 1
 same 7
 
+step "10. Two rows together, or neither; and once, however often it is sent"
+note "one more table, and its mapping in the document"
+sql -c 'create table accounts (id int primary key, balance int not null check (balance >= 0))'
+sql -c 'insert into accounts values (1, 100), (2, 20)'
+sed -i 's/"mappings": \[/"mappings": [ { "table": "accounts" },/' "$dir/users.json"
+typed 'WT.RELOAD' OK
+typed 'WT.TRANSACTION 2 4 HINCRBY __{accounts:1} balance -10 4 HINCRBY __{accounts:2} balance 10' '1) (integer) 90*2) (integer) 30'
+refused 'WT.TRANSACTION 2 4 HINCRBY __{accounts:1} balance 50 4 HINCRBY __{accounts:2} balance -50' \
+  'WTERR 23514 *constraint=accounts_balance_check command=2 key=__{accounts:2}*'
+typed 'WT.ONCE order-17 4 HINCRBY __{accounts:1} balance -30' '(integer) 60'
+typed 'WT.ONCE order-17 4 HINCRBY __{accounts:1} balance -30' '(integer) 60'
+queried 'select id, balance from accounts order by id' '*1 |      60*2 |      30*'
+
 step "With your own servers"
 cat <<END
   psql example < $repo/examples/users.sql
