@@ -72,7 +72,7 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/sync_timeout_ms", range(1, 3_600_000)),
         ("/properties/connect_timeout_ms", range(1, 3_600_000)),
         ("/properties/negative_max", range(0, 100_000_000)),
-        ("/properties/transaction_max", range(1, 100_000)),
+        ("/properties/transaction_max", range(1, 10_000)),
         ("/properties/once_ttl", range(1, 31_536_000)),
         (
             "/properties/session/properties/DateStyle",

@@ -67,7 +67,7 @@ impl Limit {
             Limit::BatchMax => (1, 10_000),
             Limit::QueueMax => (1, 100_000_000),
             Limit::NegativeMax => (0, 100_000_000),
-            Limit::TransactionMax => (1, 100_000),
+            Limit::TransactionMax => (1, 10_000),
             Limit::OnceTtl => (1, 31_536_000),
             Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
         }

@@ -1,6 +1,8 @@
 //! What is done once, however often it is sent: its token, and the reply that is stored with it.
 
-use super::job::{Image, Job, Row};
+use std::collections::HashMap;
+
+use super::job::{Image, Job};
 use super::Outcome;
 use crate::model::form::Form;
 use crate::plan::group::Group;
@@ -46,32 +48,31 @@ pub enum Said {
 impl Once {
     /// The reply in RESP, when each write has this outcome. `before`: each one's row before the first, where
     /// that matters.
-    pub fn reply(
+    pub fn reply<'a>(
         &self,
-        groups: &[Group<Job>],
-        before: &[Option<Image>],
-        outcomes: &[Vec<Outcome>],
+        groups: &'a [Group<Job>],
+        before: &'a [Option<Image>],
+        outcomes: &'a [Vec<Outcome>],
     ) -> Vec<u8> {
-        let mut rows: Vec<Option<&Image>> = before.iter().map(Option::as_ref).collect();
-        rows.resize(groups.len(), None);
+        let target = |group: &'a Group<Job>| &group.rows[0].change().target[..];
+        let before = before.iter().map(Option::as_ref);
+        let mut rows: HashMap<&[u8], Option<&Image>> =
+            groups.iter().map(target).zip(before).collect();
         let mut reply = Vec::new();
         if self.is_list {
             reply.extend(format!("*{}\r\n", self.spans.len()).bytes());
         }
-        let row_of = |at: usize| {
-            groups.iter().position(|other| is_same(&other.rows[0], &groups[at].rows[0]))
-        };
         let mut at = 0;
         for span in &self.spans {
             let mut sum = None;
             for said in &self.replies[at..at + span] {
-                let first = row_of(at).unwrap_or(at);
+                let row = rows.entry(target(&groups[at])).or_default();
                 let columns = groups[at].mapping.columns.len();
                 let after =
                     outcomes[at].first().and_then(|outcome| outcome.as_ref().ok()?.as_ref());
-                let one = said.answer(rows[first], after, columns);
-                rows[first] = match groups[at].form.only_looks() {
-                    true => rows[first].or(after),
+                let one = said.answer(*row, after, columns);
+                *row = match groups[at].form.only_looks() {
+                    true => row.or(after),
                     false if groups[at].form == Form::Delete => None,
                     false => after,
                 };
@@ -87,10 +88,6 @@ impl Once {
         }
         reply
     }
-}
-
-fn is_same(a: &Row, b: &Row) -> bool {
-    a.change().target == b.change().target
 }
 
 impl Said {

@@ -107,7 +107,7 @@ impl Monitor {
         let (mut watched, mut trimmed) = (Instant::now(), None);
         // The journal_reader's connection: it must not wait for the workers'.
         let mut session = None;
-        let mut tokens_trimmed = Instant::now();
+        let mut tokens_trimmed: Option<Instant> = None;
         while health.wait_to_probe(pause, self.journal_reader.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
                 // First what writes may wait for: a connection of the workers' may be to a process
@@ -120,8 +120,9 @@ impl Monitor {
                     watched = Instant::now();
                     self.watch(&connections);
                 }
-                if tokens_trimmed.elapsed() >= TRIM_PAUSE && self.trim_tokens(&connections) {
-                    tokens_trimmed = Instant::now();
+                let is_due = tokens_trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE);
+                if is_due && self.trim_tokens(&connections) {
+                    tokens_trimmed = Some(Instant::now());
                 }
                 continue;
             }

@@ -23,9 +23,14 @@ pub fn plan<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
     group(entries(jobs), mixed::combine)
 }
 
-/// The same for writes that are one transaction: each group does all that its writes ask for.
+/// The same for writes that are one transaction: each group does all that its writes ask for, and the tables
+/// come in one order, so that two of them lock rows in the same one.
 pub fn plan_whole<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
-    group(entries(jobs), |groups| groups)
+    let in_order = |mut groups: Vec<Group<J>>| {
+        groups.sort_by(|a, b| a.mapping.table.cmp(&b.mapping.table));
+        groups
+    };
+    group(entries(jobs), in_order)
 }
 
 /// Each write as a statement of its own, in order.

@@ -117,7 +117,7 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
         ("url-file /x", "can't set immutable config"),
         ("journal true", "can't set immutable config"),
         ("atomic-multi true", "can't set immutable config"),
-        ("transaction-max 0", "argument must be between 1 and 100000 inclusive"),
+        ("transaction-max 0", "argument must be between 1 and 10000 inclusive"),
         ("once-ttl 0", "argument must be between 1 and 31536000 inclusive"),
         // All of a CONFIG SET, or nothing.
         ("batch-max 3 writethrough.pool-size 0", "argument must be between 1 and 1000"),

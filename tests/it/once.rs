@@ -241,6 +241,15 @@ fn tokens_are_forgotten_when_their_time_is_up() {
     assert_eq!(s.run("CONFIG SET writethrough.once-ttl 3600"), ok());
     assert_eq!(s.cmd(&once("u", "HINCRBY __{accounts:1} balance -10")), int(80));
     assert_eq!(s.one("select until - at from writethrough.once where token = 'u'"), "01:00:00");
+    s.execute(
+        "insert into writethrough.once (token, command, until)
+         select n::text::bytea, 'x', now() - interval '1 s' from generate_series(1, 25000) n",
+    );
+    // The first time soon after the start, then every minute.
+    s.restart_redis("TERM");
+    eventually("they are gone", || s.count("writethrough.once") == 1);
+    assert_eq!(s.cmd(&once("u", "HINCRBY __{accounts:1} balance -10")), int(80));
+    assert_eq!(s.cmd(&command), int(70), "its time was up: it is a new one");
 }
 
 /// A role that may not make the table reads why; one that finds it there needs no more than rows.
@@ -284,4 +293,25 @@ fn in_multi_and_scripts_too() {
         assert_eq!(s.cmd(&["EVAL", script, "1", "__{accounts:1}"]), int(91));
     }
     assert_eq!(balances(&s), "91 110");
+}
+
+/// The table has changed since the command was understood: its client may send it again.
+#[test]
+fn after_ddl_it_is_sent_again() {
+    let s = bank().start();
+    let command = |token: &str| once(token, "HINCRBY __{accounts:1} balance -10");
+    assert_eq!(s.cmd(&command("a")), int(90));
+    s.execute("alter table accounts drop owner; alter table accounts add note text default 'n'");
+    let mut reply = None;
+    eventually("it is answered", || {
+        let got = s.cmd(&command("b"));
+        match got.is_error() {
+            true => drop(got.assert_error("WTDOWN the table's definition has changed meanwhile")),
+            false => reply = Some(got),
+        }
+        reply.is_some()
+    });
+    assert_eq!(reply, Some(int(80)));
+    assert_eq!(s.cmd(&command("b")), int(80));
+    assert_eq!(balances(&s), "80 100");
 }

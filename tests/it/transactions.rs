@@ -488,3 +488,96 @@ fn one_unit_in_the_stream_of_changes() {
         s.assert_row_cached("accounts", id);
     }
 }
+
+/// The server itself waits for a write behind a transaction, which waits for a write of another key.
+#[test]
+fn what_the_server_waits_for_may_be_behind_other_keys() {
+    let s = bank().start();
+    with_two(&s);
+    let lock = s.database.hold("select from accounts where id = 1 for update");
+    let mut before = s.send("HINCRBY __{accounts:1} balance 1");
+    s.wait_for_blocked(1);
+    let mut conn = s.conn();
+    conn.send(&transaction_of(&TRANSFER));
+    s.wait_for_blocked(2);
+    let mut multi = s.conn();
+    multi.run("MULTI");
+    multi.run("HINCRBY __{accounts:2} balance 100");
+    multi.send(&["EXEC"]);
+    // It waits now, and so does the whole server.
+    s.database.wait_for_lock_waiters(1);
+    lock.rollback();
+    assert_eq!(multi.receive(), Reply::Array(vec![int(210)]));
+    assert_eq!(before.receive(), int(101));
+    assert_eq!(conn.receive(), Reply::Array(vec![int(91), int(110)]));
+    s.assert_row_cached("accounts", 2);
+}
+
+/// Two servers, whose clients go both ways between the same rows: of a table whose writes share statements,
+/// and of one whose commands go in order.
+#[test]
+fn two_servers_do_not_lock_each_other_out() {
+    let s = bank().start();
+    s.execute("insert into accounts select n, 'o', 1000 from generate_series(1, 4) n; insert into notes values ('a'), ('b'), ('c')");
+    let other = Stack::new()
+        .option("url", s.database.url())
+        .mapping(json!({ "table": "accounts" }))
+        .mapping(json!({ "table": "notes" }))
+        .start();
+    std::thread::scope(|scope| {
+        for (number, server) in [&s, &other, &s, &other, &s, &other].into_iter().enumerate() {
+            scope.spawn(move || {
+                let (mut conn, mut random) = (server.conn(), Lcg::new(number as u64));
+                for _ in 0..30 {
+                    let (from, to) = (1 + random.below(4), 1 + random.below(4));
+                    let [first, second] = if number % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
+                    for lines in [
+                        [
+                            format!("HINCRBY __{{accounts:{from}}} balance -1"),
+                            format!("HINCRBY __{{accounts:{to}}} balance 1"),
+                        ],
+                        [
+                            format!("HSET __{{notes:{first}}} body x{number}"),
+                            format!("HSET __{{notes:{second}}} body x{number}"),
+                        ],
+                    ] {
+                        let reply = conn.cmd(&transaction_of(&lines));
+                        assert!(reply.array().iter().all(Reply::is_int), "{reply:?}");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(sum(&s), "4000 4");
+    assert_eq!(s.one("select count(distinct body) from notes where id in ('a', 'b')"), "1");
+}
+
+/// The table is another one when the transaction runs.
+#[test]
+fn after_ddl_it_is_for_the_table_as_it_is() {
+    let s = bank().start();
+    with_two(&s);
+    let lines = ["HSET __{accounts:1} owner x", "HINCRBY __{accounts:2} balance 1"];
+    assert_eq!(s.cmd(&transaction_of(&lines)), Reply::Array(vec![int(0), int(101)]));
+    s.execute("alter table accounts alter balance type numeric(12,2)");
+    assert_eq!(s.cmd(&transaction_of(&lines)), Reply::Array(vec![int(0), bulk("102.00")]));
+    s.execute("alter table accounts rename owner to holder");
+    let reply = s
+        .cmd(&transaction_of(&["HINCRBY __{accounts:2} balance 1", "HSET __{accounts:1} owner x"]));
+    let text = reply.assert_error("ERR writethrough: mapping \"accounts\" has no ");
+    assert!(text.ends_with(" command=2 key=__{accounts:1}"), "{text}");
+    assert_eq!(s.one("select balance from accounts where id = 2"), "102.00");
+}
+
+#[test]
+fn in_a_cluster_all_keys_are_in_one_slot() {
+    let s = bank().redis_conf("cluster-enabled yes").start();
+    s.run("CLUSTER ADDSLOTSRANGE 0 16383");
+    eventually("the cluster is up", || s.run("CLUSTER INFO").text().contains("cluster_state:ok"));
+    eventually("it can be written", || s.run("HSET __{accounts:1} owner x balance 5").is_int());
+    s.cmd(&transaction_of(&["HSET __{accounts:1} owner y", "HSET __{accounts:2} owner y"]))
+        .assert_error("CROSSSLOT ");
+    let lines = ["HSET __{accounts:1} owner y", "HINCRBY __{accounts:1} balance 2"];
+    assert_eq!(s.cmd(&transaction_of(&lines)), Reply::Array(vec![int(0), int(7)]));
+    assert_eq!(s.run("KEYS *"), Reply::Array(vec![bulk("accounts:1")]));
+}

@@ -15,6 +15,9 @@ use crate::model::failure::Failure;
 use crate::model::mapping::Mappings;
 use crate::plan::group::Group;
 
+/// A token may be sent again.
+const CHANGED: &str = "the table's definition has changed meanwhile; nothing was written";
+
 impl Worker {
     /// What is to be run in place of transactions that did nothing, or may have.
     pub(super) fn undone(
@@ -146,6 +149,11 @@ impl Worker {
     fn adopt_together(&mut self, transactions: Vec<Vec<Job>>, mappings: &Mappings) -> Vec<Unit> {
         let mut units = Vec::new();
         for mut jobs in transactions {
+            // Its reply is by the columns as they were.
+            if is_once(&jobs[0]) {
+                self.fail(jobs, &Failure::Down(CHANGED.into()));
+                continue;
+            }
             let adopt = |job: &mut Job| {
                 let mapping = mappings.get(job.change.mapping.name.as_bytes());
                 mapping.map_or(Ok(()), |mapping| job.change.adopt(mapping))

@@ -1,6 +1,7 @@
 //! A transaction in its keys' lines: it goes when nothing else of all these keys is on its way.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use super::pending::{Line, PendingWrites};
 use crate::engine::{Job, JobId};
@@ -12,11 +13,14 @@ pub(super) struct Gathering {
     missing: usize,
     /// The others.
     jobs: Vec<Job>,
+    /// The keys of all.
+    targets: Vec<Arc<[u8]>>,
 }
 
 impl PendingWrites {
     /// Puts the writes of a transaction in their keys' lines. Returns them when they may go at once.
     pub fn line_up_together(&mut self, transaction: JobId, jobs: Vec<Job>) -> VecDeque<Job> {
+        let targets = jobs.iter().map(|job| job.change.target.clone()).collect();
         let is_free = |job: &Job| !self.lines.contains_key(&job.change.target);
         let free: Vec<bool> = jobs.iter().map(is_free).collect();
         let (mut missing, mut first) = (0, Vec::new());
@@ -36,7 +40,7 @@ impl PendingWrites {
             }
         }
         let missing = missing + first.len();
-        self.gathering.insert(transaction, Gathering { missing, jobs: Vec::new() });
+        self.gathering.insert(transaction, Gathering { missing, jobs: Vec::new(), targets });
         self.gather(transaction, first.into())
     }
 
@@ -51,5 +55,31 @@ impl PendingWrites {
         let mut jobs = self.gathering.remove(&transaction).unwrap_or_default().jobs;
         jobs.sort_by_key(Job::id);
         jobs.into()
+    }
+
+    /// The other keys whose writes these keys' may wait for: a transaction in their lines waits for all of its own.
+    pub fn waited_for(&self, targets: &[&[u8]]) -> Vec<Arc<[u8]>> {
+        let mut others = Vec::new();
+        let mut known: HashSet<&[u8]> = HashSet::new();
+        let mut left: Vec<&Gathering> = self.gathering.values().collect();
+        if !left.is_empty() {
+            known.extend(targets);
+        }
+        loop {
+            let is_among = |gathering: &&&Gathering| {
+                gathering.targets.iter().any(|target| known.contains(&target[..]))
+            };
+            let (next, rest): (Vec<&Gathering>, Vec<&Gathering>) =
+                left.iter().partition(|gathering| is_among(gathering));
+            if next.is_empty() {
+                return others;
+            }
+            for target in next.iter().flat_map(|gathering| &gathering.targets) {
+                if known.insert(target) {
+                    others.push(target.clone());
+                }
+            }
+            left = rest;
+        }
     }
 }

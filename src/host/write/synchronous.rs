@@ -109,7 +109,7 @@ pub fn serve_until<T>(
     done: impl Fn() -> Option<T>,
 ) -> Option<T> {
     let apply = |arrived| {
-        let mine = completion::take_of(arrived, targets);
+        let mine = with_waited_for(targets, |targets| completion::take_of(arrived, targets));
         module
             .apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, Some(ctx), module, s)));
     };
@@ -129,7 +129,18 @@ pub fn serve_loads_until<T>(
         let loads = completion::take_loads(arrived, |key| targets.contains(&key));
         loads.into_iter().for_each(|settled| completion::apply(ctx, None, module, settled));
     };
-    serve(module, until, apply, || completion::has_any(targets), done)
+    serve(module, until, apply, || with_waited_for(targets, completion::has_any), done)
+}
+
+/// With these keys, and those whose writes they may wait for.
+fn with_waited_for<T>(targets: &[&[u8]], then: impl FnOnce(&[&[u8]]) -> T) -> T {
+    let others = pending().waited_for(targets);
+    if others.is_empty() {
+        return then(targets);
+    }
+    let all: Vec<&[u8]> =
+        targets.iter().copied().chain(others.iter().map(|key| &key[..])).collect();
+    then(&all)
 }
 
 /// Applies what arrives until `done` has something, until there is no use in waiting, or until that
