@@ -107,13 +107,13 @@ pub fn node() -> Command {
     node
 }
 
-/// False, with a line that says so, where a client library is not installed.
-fn is_installed(package: &str, mut probe: Command) -> bool {
+/// False, with a line that says so, where a package is not installed.
+pub fn is_installed(package: &str, mut probe: Command) -> bool {
     let status = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
     let is_there = status.is_ok_and(|status| status.success());
     if !is_there {
         // Past the test runner, which would keep it to itself.
-        let line = format!("skipped: {package} is not installed; scripts/deps does it\n");
+        let line = format!("skipped: {package} is not installed\n");
         io::stderr().write_all(line.as_bytes()).expect("stderr");
     }
     is_there
@@ -122,13 +122,13 @@ fn is_installed(package: &str, mut probe: Command) -> bool {
 pub fn python_is_installed() -> bool {
     let mut probe = python();
     probe.args(["-c", "import redis"]);
-    is_installed("python3-redis", probe)
+    is_installed("python3-redis, which scripts/deps installs,", probe)
 }
 
 pub fn node_is_installed() -> bool {
     let mut probe = node();
     probe.args(["-e", "require('redis')"]);
-    is_installed("node-redis", probe)
+    is_installed("node-redis, which scripts/deps installs,", probe)
 }
 
 pub fn shop() -> Builder {

@@ -18,7 +18,9 @@ macro_rules! of_the_staged_key {
 }
 
 mod clients;
+mod clients_compiled;
 mod clients_give_up;
+mod clients_once;
 mod clients_page;
 mod harness;
 mod pages;

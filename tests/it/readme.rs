@@ -50,11 +50,12 @@ struct Step {
     expected: Vec<String>,
 }
 
-/// A fenced block: where it begins, its language, its lines without their indentation, and the
-/// number of the `##` section it is in.
+/// A fenced block: where it begins, its language, its lines without their indentation, the heading
+/// that it stands under, and the number of the `##` section it is in.
 pub struct Block {
     pub line: usize,
     section: usize,
+    pub heading: String,
     pub language: String,
     pub lines: Vec<String>,
 }
@@ -62,7 +63,7 @@ pub struct Block {
 pub fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut open: Option<usize> = None; // the fence's indentation
-    let mut section = 0;
+    let (mut section, mut heading) = (0, "");
     for (number, line) in text.lines().enumerate() {
         let content = line.trim_start();
         let indent = line.len() - content.len();
@@ -74,10 +75,19 @@ pub fn blocks(text: &str) -> Vec<Block> {
             }
             (None, Some(language)) => {
                 open = Some(indent);
-                let language = language.trim().to_owned();
-                blocks.push(Block { line: number + 1, section, language, lines: Vec::new() });
+                blocks.push(Block {
+                    line: number + 1,
+                    section,
+                    heading: heading.to_owned(),
+                    language: language.trim().to_owned(),
+                    lines: Vec::new(),
+                });
             }
-            (None, None) => section += usize::from(line.starts_with("## ")),
+            (None, None) if line.starts_with('#') => {
+                section += usize::from(line.starts_with("## "));
+                heading = line;
+            }
+            (None, None) => {}
         }
     }
     blocks
@@ -150,7 +160,7 @@ fn answer(stack: &Stack, step: &Step) -> String {
 }
 
 /// True when `got` is `shown`, in which each `…` stands for any text.
-fn fits(shown: &str, got: &str) -> bool {
+pub fn fits(shown: &str, got: &str) -> bool {
     let Some((first, rest)) = shown.split_once('…') else { return shown == got };
     let Some(mut got) = got.strip_prefix(first) else { return false };
     let mut pieces: Vec<&str> = rest.split('…').collect();
