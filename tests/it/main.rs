@@ -70,6 +70,7 @@ mod rgsync;
 mod sync_commands;
 mod transactions;
 mod transactions_lost;
+mod transactions_tables;
 
 // What the database makes of a write.
 mod database_decides;
