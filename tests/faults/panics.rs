@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::load::Load;
 use crate::scene::{fault, patient_builder, verdict, SQL};
-use crate::support::int;
+use crate::support::{int, transaction_of};
 
 pub fn scene(seed: usize) {
     let s = patient_builder().sql(SQL).env("WRITETHROUGH_FAILPOINTS", "on").start();
@@ -19,6 +19,16 @@ pub fn scene(seed: usize) {
         s.run(&format!("HSET __{{items:{id}}} w {moment}")).assert_error("WTTIMEOUT ");
         let row = s.row(&format!("select w from items where id = {id}"));
         assert_eq!(row.contains_key("w"), moment == "panic-after");
+        // All of a transaction or nothing, whenever its worker panics.
+        let both = [
+            format!("HSET __{{items:{id}}} v {moment}"),
+            format!("HINCRBY __{{counted:{id}}} n 1"),
+        ];
+        s.cmd(&transaction_of(&both)).assert_error("WTTIMEOUT ");
+        let v = &s.row(&format!("select v from items where id = {id}"))["v"];
+        assert_eq!(v == moment, moment == "panic-after");
+        let counted = s.one(&format!("select count(*) from counted where id = {id}"));
+        assert_eq!(counted == "1", moment == "panic-after");
         fault();
         load.wait_for_writes(1);
     }

@@ -7,7 +7,7 @@ use crate::model::failure::{Failure, Refusal};
 use crate::plan::merge::increment;
 
 /// The client's time was up before it was known.
-const UNKNOWN: &str = "the connection was lost; the write may or may not be committed";
+pub const UNKNOWN: &str = "the connection was lost; the write may or may not be committed";
 
 /// What became of the writes of one row. `answer` is given each one's place. Of a write that became a read
 /// while its outcome is not known, the row is known now, and no more.

@@ -12,6 +12,8 @@ use std::time::Instant;
 use super::answers::done;
 use super::parts::{jobs_of, members};
 use super::Worker;
+#[cfg(debug_assertions)]
+use crate::engine::failpoint;
 use crate::engine::{Job, Outcome, Settled, Stage, Transacted, Transaction, Way};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
@@ -112,9 +114,13 @@ impl Worker {
         };
         let began = Instant::now();
         groups.iter().flat_map(jobs_of).for_each(|job| job.progress.sent());
+        #[cfg(debug_assertions)]
+        groups.iter().for_each(|group| failpoint::hit(&group.rows, "panic-before"));
         let permit = self.shared.terms.permit(self.term);
         let undone = match self.store.transact(&permit, &groups, way, once) {
             Ok(Transacted::Now(outcomes, reply)) => {
+                #[cfg(debug_assertions)]
+                groups.iter().for_each(|group| failpoint::hit(&group.rows, "panic-after"));
                 let (now, rows) =
                     (Instant::now(), groups.iter().map(|group| group.rows.len()).sum());
                 self.shared.stats.committed(rows, now, now.duration_since(began));

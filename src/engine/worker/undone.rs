@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::errors::{pause, TRIES_AT_ONCE};
 use super::in_doubt::mark;
-use super::outcome::describe;
+use super::outcome::{describe, UNKNOWN};
 use super::parts::{jobs_of, members};
 use super::transactions::{apart, in_order, is_once, stands_alone, ungroup, Unit};
 use super::Worker;
@@ -46,7 +46,6 @@ impl Worker {
             return self.lost_together(groups, lost, way);
         }
         let transactions = ungroup(groups);
-        let again = |transactions| vec![Unit { transactions, way }];
         match error {
             StoreError::Refused(_)
             | StoreError::Unfit(_)
@@ -106,8 +105,11 @@ impl Worker {
                 }
             }
             StoreError::Stale(mappings) => self.adopt_together(transactions, &mappings),
-            StoreError::GivenUp => again(transactions),
-            StoreError::Apart | StoreError::Lost(_) => again(transactions),
+            StoreError::GivenUp => vec![Unit { transactions, way }],
+            // Of single rows there is no such thing, and what is lost is dealt with above.
+            StoreError::Apart | StoreError::Lost(_) => {
+                self.refuse(transactions, At::Commit, |_| Failure::TimedOut(UNKNOWN.into()))
+            }
         }
     }
 
