@@ -12,7 +12,7 @@ fn numbers() -> impl Iterator<Item = &'static str> {
 }
 
 /// Options that are `true` or `false`.
-const SWITCHES: &[&str] = &["journal", "atomic_multi"];
+const SWITCHES: &[&str] = &["journal", "follow", "atomic_multi"];
 
 /// Options that hold one text.
 const TEXTS: &[&str] = &["url", "url_file", "prefix"];

@@ -38,6 +38,9 @@ pub struct Config {
     /// Note changed keys in a table of the module's own, `writethrough.journal`.
     #[serde(default)]
     pub journal: bool,
+    /// What other programs write is followed: the module makes triggers on the tables, and keeps the journal.
+    #[serde(default)]
+    pub follow: bool,
     /// The writes of one MULTI/EXEC are one transaction in PostgreSQL. Redis 7.2 and later, and Valkey.
     #[serde(default)]
     pub atomic_multi: bool,
@@ -72,6 +75,9 @@ pub struct Config {
     /// How long a token of `WT.ONCE` is kept, in seconds.
     #[serde(default = "default_once_ttl")]
     pub once_ttl: u64,
+    /// With `follow`: how often the journal is read, in milliseconds.
+    #[serde(default = "default_follow_interval")]
+    pub follow_interval_ms: u64,
 }
 
 fn default_prefix() -> String {
@@ -104,6 +110,9 @@ fn default_transaction_max() -> u64 {
 fn default_once_ttl() -> u64 {
     86_400
 }
+fn default_follow_interval() -> u64 {
+    100
+}
 
 impl Config {
     /// Reads a document with the load arguments' scalar options laid over it.
@@ -114,7 +123,7 @@ impl Config {
             return Err(ConfigError::at("document", "expected a JSON object"));
         };
         object.extend(overrides);
-        let config: Config = serde_path_to_error::deserialize(value).map_err(|e| {
+        let mut config: Config = serde_path_to_error::deserialize(value).map_err(|e| {
             let path = match e.path().to_string() {
                 root if root == "." => "document".to_string(),
                 path => path,
@@ -122,6 +131,8 @@ impl Config {
             ConfigError::at(path, e.into_inner().to_string())
         })?;
         config.validate()?;
+        // What is followed is noted there.
+        config.journal |= config.follow;
         Ok(config)
     }
 
@@ -173,6 +184,7 @@ impl Config {
             Limit::NegativeMax => self.negative_max,
             Limit::TransactionMax => self.transaction_max,
             Limit::OnceTtl => self.once_ttl,
+            Limit::FollowInterval => self.follow_interval_ms,
         }
     }
 }

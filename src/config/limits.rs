@@ -24,11 +24,13 @@ pub enum Limit {
     TransactionMax,
     /// How long a token of `WT.ONCE` is kept, in seconds.
     OnceTtl,
+    /// How often the journal is read, where other programs are followed, in milliseconds.
+    FollowInterval,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 9] = [
+    pub const ALL: [Limit; 10] = [
         Limit::PoolSize,
         Limit::BatchMax,
         Limit::QueueMax,
@@ -38,6 +40,7 @@ impl Limit {
         Limit::NegativeMax,
         Limit::TransactionMax,
         Limit::OnceTtl,
+        Limit::FollowInterval,
     ];
 
     /// Its name in the document.
@@ -52,6 +55,7 @@ impl Limit {
             Limit::NegativeMax => "negative_max",
             Limit::TransactionMax => "transaction_max",
             Limit::OnceTtl => "once_ttl",
+            Limit::FollowInterval => "follow_interval_ms",
         }
     }
 
@@ -69,6 +73,7 @@ impl Limit {
             Limit::NegativeMax => (0, 100_000_000),
             Limit::TransactionMax => (1, 10_000),
             Limit::OnceTtl => (1, 31_536_000),
+            Limit::FollowInterval => (10, 60_000),
             Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
         }
     }

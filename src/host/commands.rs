@@ -7,7 +7,7 @@ use super::ffi::Run::{self, Read, Write};
 use super::ffi::{
     Command, KeySpec, OnLoad, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
 };
-use super::operator::{refresh, reload, report};
+use super::operator::{refresh, reload, report, triggers};
 use super::read;
 use super::write::batch::Batch;
 use super::write::once::WtOnce;
@@ -147,6 +147,9 @@ commands! {
     Load c"wt.load", ADMIN, -2, &[],
         c"Loads the rows of a mapping into their keys, in the foreground or the background",
         Read(load_all::run);
+    Triggers c"wt.triggers", ADMIN, -1, &[],
+        c"The triggers by which other programs' writes are followed: what is there, what is missing",
+        Read(triggers::run);
     Reload c"wt.reload", ADMIN, 1, &[],
         c"Reads the document and the tables' definitions again, all of it or nothing",
         Read(reload::run);

@@ -82,7 +82,12 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         limits: limits.clone(),
     });
     let catalog = Arc::new(Catalog::new(config.mappings.clone(), in_sync::reshaped));
-    let journal_reader = Arc::new(JournalReader::new(config.journal, terms, in_sync::news_arrived));
+    let journal_reader = Arc::new(JournalReader::new(
+        config.journal,
+        config.follow.then(|| limits.clone()),
+        terms,
+        in_sync::news_arrived,
+    ));
     let monitor = Monitor {
         manager: manager.clone(),
         catalog: catalog.clone(),
@@ -90,6 +95,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         journal_reader: journal_reader.clone(),
         log: |line| log(Level::Warning, line),
         outages: Throttle::default(),
+        untold: Mutex::default(),
     };
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod connect;
 pub mod error;
+pub mod follow;
 pub mod journal;
 pub mod monitor;
 pub mod statement;

@@ -1,7 +1,8 @@
 //! The thread that finds the way to the database: it reads the catalog when that could not be done
 //! at load, and probes while the database is away.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, CatalogError};
@@ -9,14 +10,14 @@ use super::connect::connect_error::ConnectError;
 use super::connect::connections::Connections;
 use super::connect::pool::Manager;
 use super::connect::session::Session;
-use super::error::explain;
 use super::journal;
 use super::journal::reader::JournalReader;
-use super::statement::once;
 use crate::config::ConfigError;
 use crate::engine::throttle::{more_since, Throttle};
 use crate::engine::Shared;
 use crate::model::failure::Outage;
+
+mod upkeep;
 
 /// The pause between two probes.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
@@ -48,7 +49,12 @@ pub struct Monitor {
     pub log: fn(&str),
     /// Seldom enough.
     pub outages: Throttle,
+    /// Mappings whose triggers are missing, and why, as the log says.
+    pub untold: Mutex<BTreeMap<String, String>>,
 }
+
+/// How often the triggers are looked at.
+const TRIGGERS_PAUSE: Duration = Duration::from_secs(5);
 
 impl Monitor {
     /// One attempt: connects, and reads the catalog where that was not done. `Err` when the
@@ -75,7 +81,7 @@ impl Monitor {
         };
         if self.catalog.mappings().is_err() {
             let ready = match self.journal_reader.has_journal() {
-                true => journal::create(&mut session.client),
+                true => journal::create(&mut session.client).map(|made| self.doubt_journal(made)),
                 false => Ok(()),
             };
             match ready.and_then(|()| self.catalog.read(&mut session.client)) {
@@ -87,6 +93,7 @@ impl Monitor {
                 }
             }
         }
+        self.make_triggers(&mut session);
         Ok(true)
     }
 
@@ -108,6 +115,7 @@ impl Monitor {
         // The journal_reader's connection: it must not wait for the workers'.
         let mut session = None;
         let mut tokens_trimmed: Option<Instant> = None;
+        let mut triggers_looked_at = Instant::now();
         while health.wait_to_probe(pause, self.journal_reader.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
                 // First what writes may wait for: a connection of the workers' may be to a process
@@ -119,6 +127,12 @@ impl Monitor {
                 if watched.elapsed() >= WATCH_PAUSE {
                     watched = Instant::now();
                     self.watch(&connections);
+                }
+                if triggers_looked_at.elapsed() >= TRIGGERS_PAUSE && self.journal_reader.follows() {
+                    triggers_looked_at = Instant::now();
+                    if let Ok(mut session) = connections.get(WATCH_TIMEOUT) {
+                        self.make_triggers(&mut session);
+                    }
                 }
                 let is_due = tokens_trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE);
                 if is_due && self.trim_tokens(&connections) {
@@ -176,6 +190,7 @@ impl Monitor {
             // Somebody may have dropped the journal, or restored a database without it.
             if self.journal_reader.has_journal() {
                 let _ = journal::create(&mut session.client);
+                self.doubt_journal(true);
             }
             return None;
         }
@@ -213,22 +228,6 @@ impl Monitor {
              {} ms{more}",
             pause.as_millis(),
         ));
-    }
-
-    /// Deletes tokens of WT.ONCE whose time is up. False when there may be more, or it could not be done.
-    fn trim_tokens(&self, connections: &Connections) -> bool {
-        if !self.shared.terms.is_master() {
-            return true;
-        }
-        let Ok(mut session) = connections.get(WATCH_TIMEOUT) else { return false };
-        match once::trim(&mut session) {
-            Ok(has_more) => !has_more,
-            Err(error) => {
-                self.shared.stats.set_last_error(explain(&error));
-                session.retire();
-                true
-            }
-        }
     }
 
     /// A table whose statements still work may have changed all the same: a trigger, a constraint.

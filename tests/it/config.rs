@@ -52,6 +52,8 @@ fn all_options_are_shown_with_their_defaults() {
         ("atomic-multi", "false"),
         ("transaction-max", "1000"),
         ("once-ttl", "86400"),
+        ("follow", "false"),
+        ("follow-interval-ms", "100"),
     ];
     for (option, value) in expected {
         assert_eq!(shown[option], value, "{option}");

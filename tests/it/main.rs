@@ -110,6 +110,7 @@ mod consistency;
 mod demotion;
 mod disturbed;
 mod failover;
+mod follow;
 mod following;
 mod host;
 mod in_flight;

@@ -7,20 +7,21 @@
 //! have another text without a write (DDL, another document) is looked at as a whole.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::leftovers;
 use super::position;
 use super::sessions;
 use crate::engine::{JobId, Tag};
-use crate::host::ffi::{self, Closed, Ctx, Kind, Str, ASK_AGAIN};
-use crate::host::module::{module, negative, MainThread, Module};
+use crate::host::ffi::{self, Closed, Ctx, ASK_AGAIN};
+use crate::host::module::{module, MainThread, Module};
 use crate::host::write::pending::pending;
-use crate::pg::journal::reader::News;
 use crate::pg::journal::Position;
 
+mod news;
 mod steps;
 
+use news::news;
 pub use steps::read;
 use steps::step_after;
 
@@ -45,9 +46,9 @@ struct Sync {
     is_beginning: bool,
     /// A position, and the last write that was sent before it was known: when all up to it are
     /// settled, the data set is there.
-    reached: Option<(Position, JobId)>,
-    /// The position that the data set holds.
-    stored: Option<Position>,
+    reached: Option<(Position, JobId, Instant)>,
+    /// The position that the data set holds, and since when.
+    stored: Option<(Position, Instant)>,
     /// The journal is followed.
     is_following: bool,
     /// Whose sessions have to be gone before anything is known.
@@ -100,6 +101,12 @@ pub fn is_in_sync(module: &Module) -> bool {
         && module.shared.health.is_up()
         && module.shared.stats.unsettled.get() == 0
         && !ffi::server_flags().is_following()
+}
+
+/// Keys that are still to be read.
+pub fn waiting() -> usize {
+    let sync = SYNC.get();
+    sync.keys.len() + sync.outstanding
 }
 
 /// For INFO and WT.STATUS.
@@ -179,15 +186,7 @@ fn look_at_reshaped() {
     if names.is_empty() {
         return;
     }
-    let only = match sync.scan.take() {
-        None => Some(names),
-        Some(scan) => scan.only.map(|only| &only | &names),
-    };
-    sync.scan = Some(Scan::of(only));
-    if sync.phase == Phase::Done {
-        sync.phase = Phase::Running;
-        (sync.checked, sync.repaired) = (0, 0);
-    }
+    sync.scan_again(names);
     // Before anything is known of the time before, nothing is read: an earlier statement may not have
     // ended.
     let is_waiting = sync.phase == Phase::Waiting;
@@ -241,60 +240,24 @@ fn begin(ctx: &Ctx) {
     module.shared.health.nudge();
 }
 
-/// A timer: takes the monitor's news.
-fn news(ctx: &Ctx) {
-    let Some(module) = module() else { return };
-    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
-        return;
-    }
-    let Some(news) = module.journal_reader.take() else { return };
-    let gone = std::mem::take(&mut SYNC.get().earlier);
-    if !gone.is_empty() {
-        sessions::are_gone(gone);
-    }
-    match news {
-        News::Changed(mut keys, position) => {
-            {
-                // What is being read of them may be older; and there may be a row now.
-                let mut pending = pending();
-                keys.iter().for_each(|key| {
-                    negative::end(key);
-                    pending.evicted(key);
-                });
-            }
-            keys.retain(|key| ctx.open(&Str::new(key)).kind() == Kind::Hash);
-            let mut sync = SYNC.get();
-            sync.keys.append(&mut keys);
-            sync.reach(position);
-            if sync.phase == Phase::Waiting {
-                sync.phase = Phase::Running;
-            }
-        }
-        News::Unknown(position) => {
-            let mut sync = SYNC.get();
-            // It was followed, and the journal has been cut off or replaced.
-            if sync.is_following {
-                drop(sync);
-                return check_all();
-            }
-            if let Some(position) = position {
-                sync.reach(position);
-            }
-            if sync.phase == Phase::Waiting {
-                sync.phase = Phase::Running;
-                sync.scan = Some(Scan::of(None));
-            }
-        }
-    }
-    SYNC.get().is_following = true;
-    step_after(Duration::ZERO);
-}
-
 impl Sync {
     /// The data set is at this position once the writes that are on their way now are settled. An
     /// earlier one goes first.
-    fn reach(&mut self, position: Position) {
+    fn reach(&mut self, position: Position, asked: Instant) {
         let last = pending().last_id();
-        self.reached.get_or_insert((position, last));
+        self.reached.get_or_insert((position, last, asked));
+    }
+
+    /// The cached keys of these mappings are read again, from the first one on.
+    fn scan_again(&mut self, names: HashSet<Vec<u8>>) {
+        let only = match self.scan.take() {
+            None => Some(names),
+            Some(scan) => scan.only.map(|only| &only | &names),
+        };
+        self.scan = Some(Scan::of(only));
+        if self.phase == Phase::Done {
+            self.phase = Phase::Running;
+            (self.checked, self.repaired) = (0, 0);
+        }
     }
 }

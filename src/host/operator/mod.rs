@@ -6,3 +6,4 @@ pub mod refresh;
 pub mod refresh_many;
 pub mod reload;
 pub mod report;
+pub mod triggers;

@@ -18,7 +18,7 @@ struct Options {
     db: i32,
     prefix: String,
     /// What the server is given to show.
-    texts: [(&'static str, Arc<Str>); 5],
+    texts: [(&'static str, Arc<Str>); 6],
 }
 
 fn options() -> MutexGuard<'static, Option<Options>> {
@@ -49,6 +49,7 @@ pub fn register(
         ("url", url),
         ("url-file", url_file.as_deref().unwrap_or_default()),
         ("journal", switch(config.journal)),
+        ("follow", switch(config.follow)),
         ("atomic-multi", switch(config.atomic_multi)),
     ];
     *options() = Some(Options {

@@ -70,6 +70,7 @@ fn must_not_differ(old: &Config, new: &Config) -> Result<(), Failure> {
         ("prefix", old.prefix != new.prefix),
         ("db", old.db != new.db),
         ("journal", old.journal != new.journal),
+        ("follow", old.follow != new.follow),
         ("atomic_multi", old.atomic_multi != new.atomic_multi),
         ("session", old.session != new.session),
     ];

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::limits::Limit;
 use crate::engine::percentiles::{Percentiles, Summary};
-use crate::host::cache::{in_sync, load_all, verify};
+use crate::host::cache::{follow, in_sync, load_all, verify};
 use crate::host::ffi::{Info, Value};
 use crate::host::module::{module, negative, Module};
 use crate::host::write::admit::not_ready;
@@ -37,7 +37,7 @@ fn summary(name: &str, percentiles: &Percentiles, now: Instant) -> [(String, Sho
 }
 
 /// What INFO and WT.STATUS show, in the order in which one wants to know it.
-fn sections(module: &Module) -> [Section; 8] {
+fn sections(module: &Module) -> [Section; 9] {
     let now = Instant::now();
     [
         ("state", state(module)),
@@ -46,6 +46,7 @@ fn sections(module: &Module) -> [Section; 8] {
         ("writes", writes(module)),
         ("reads", reads(module)),
         ("load", load()),
+        ("follow", follows(module)),
         ("statements", statements(module, now)),
         ("errors", errors(module)),
     ]
@@ -102,6 +103,17 @@ fn reads(module: &Module) -> Vec<(String, Shown)> {
         number("load_errors", stats.load_errors.get()),
         number("negative_hits", stats.negative_hits.get()),
         number("negative_entries", negative::count() as u64),
+    ]
+}
+
+fn follows(module: &Module) -> Vec<(String, Shown)> {
+    let (entries, rows, behind) = follow::numbers();
+    let behind = if module.config.journal { behind } else { 0 };
+    vec![
+        number("follow_entries", entries),
+        number("follow_rows", rows),
+        number("follow_waiting", in_sync::waiting() as u64),
+        number("follow_lag_ms", behind),
     ]
 }
 

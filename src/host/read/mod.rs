@@ -3,4 +3,4 @@
 pub mod command;
 pub mod filter;
 mod load;
-mod memory;
+pub mod memory;

@@ -213,7 +213,11 @@ fn set(
 ) -> Result<(), ConnectError> {
     // Twice, where another session was the first meanwhile.
     for _ in 0..2 {
-        let sql = format!("{}; {}", time_limits(timeout), settings.sql());
+        let sql = format!(
+            "{}; SET writethrough.origin = '{tag}'; {}",
+            time_limits(timeout),
+            settings.sql()
+        );
         let told = match client.simple_query(&format!("{sql}; {}", lock(tag))) {
             // A role, or a service, without such locks does without.
             Err(error) if is_missing(&error) => client.simple_query(&sql),

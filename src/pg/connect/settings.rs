@@ -44,6 +44,12 @@ impl SessionSettings {
         *self.found.get_or_init(|| found.clone()) == found
     }
 
+    /// What they are. None while there was no session.
+    pub fn all(&self) -> impl Iterator<Item = (Setting, &str)> {
+        let found = self.found.get().into_iter();
+        found.flat_map(|found| Setting::ALL.into_iter().zip(found.iter().map(String::as_str)))
+    }
+
     /// What they are, as one text. Empty while there was no session.
     pub fn text(&self) -> String {
         self.found.get().map(|found| found.join("\n")).unwrap_or_default()

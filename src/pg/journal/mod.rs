@@ -34,7 +34,7 @@ const KEYS_MAX: usize = 100_000;
 const CREATE: &str = "
     BEGIN;
     SELECT pg_advisory_xact_lock(8319104478);
-    CREATE SCHEMA IF NOT EXISTS writethrough;
+    DO $$ BEGIN IF to_regnamespace('writethrough') IS NULL THEN CREATE SCHEMA writethrough; END IF; END $$;
     CREATE TABLE IF NOT EXISTS writethrough.journal (
         xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
         at timestamptz NOT NULL DEFAULT now(),
@@ -44,7 +44,7 @@ const CREATE: &str = "
     CREATE INDEX IF NOT EXISTS journal_xid ON writethrough.journal (xid);
     ALTER TABLE writethrough.journal REPLICA IDENTITY FULL;
     CREATE TABLE IF NOT EXISTS writethrough.trimmed (below bigint NOT NULL);
-    INSERT INTO writethrough.trimmed SELECT pg_current_xact_id()::text::bigint
+    INSERT INTO writethrough.trimmed SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
         WHERE NOT EXISTS (SELECT FROM writethrough.trimmed);
     COMMIT";
 
@@ -77,27 +77,36 @@ impl Position {
     }
 }
 
+/// What others have changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// These final keys.
+    pub keys: Vec<Vec<u8>>,
+    /// All keys of the mappings of these names: their tables were emptied.
+    pub emptied: Vec<String>,
+}
+
 /// What the journal says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entries {
-    /// These final keys were changed by others since the position that was given.
-    Changed(Vec<Vec<u8>>),
+    /// This was changed by others since the position that was given.
+    Changed(Changes),
     /// It does not reach back to that position.
     Unknown,
 }
 
-/// Makes the tables where they are missing.
-pub fn create(client: &mut Client) -> Result<(), CatalogError> {
+/// Makes the tables where they are missing. True when they were: what has changed before is not in them.
+pub fn create(client: &mut Client) -> Result<bool, CatalogError> {
     let exists = "SELECT to_regclass('writethrough.journal') IS NOT NULL \
                   AND to_regclass('writethrough.trimmed') IS NOT NULL";
     let made = client.query_one(exists, &[]).and_then(|row| match row.get(0) {
-        true => Ok(()),
-        false => client.batch_execute(CREATE),
+        true => Ok(false),
+        false => client.batch_execute(CREATE).map(|()| true),
     });
-    let usable = made.and_then(|()| client.query_one(USABLE, &[])).map(|row| row.get(0));
+    let usable = made.and_then(|made| Ok((made, client.query_one(USABLE, &[])?.get(0))));
     match usable {
-        Ok(true) => Ok(()),
-        Ok(false) => {
+        Ok((made, true)) => Ok(made),
+        Ok((_, false)) => {
             let problem = "the role needs SELECT, INSERT and DELETE on writethrough.journal, and \
                            SELECT and UPDATE on writethrough.trimmed";
             Err(ConfigError::at("journal", problem).into())
@@ -146,11 +155,19 @@ pub fn read(
     if !reaches_back || !is_same || rows.len() > KEYS_MAX {
         return Ok(Some((Entries::Unknown, position)));
     }
-    let keys = rows.iter().filter_map(|row| {
-        let (name, key): (Option<String>, Option<String>) = (row.get(3), row.get(4));
-        final_key(mappings, &name?, &key?)
-    });
-    Ok(Some((Entries::Changed(keys.collect()), position)))
+    let mut changes = Changes::default();
+    for row in &rows {
+        let (Some(name), Some(key)) =
+            (row.get::<_, Option<String>>(3), row.get::<_, Option<String>>(4))
+        else {
+            continue;
+        };
+        match key.is_empty() {
+            true => changes.emptied.push(name),
+            false => changes.keys.extend(final_key(mappings, &name, &key)),
+        }
+    }
+    Ok(Some((Entries::Changed(changes), position)))
 }
 
 /// The final key that an entry names; `None` for one of a table that is not mapped here.

@@ -1,17 +1,19 @@
 //! From the monitor to the main thread: which keys the database may hold in another state than the
 //! data set.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::config::limits::{Limit, Limits};
 use crate::engine::{Tag, Term, Terms};
 use crate::model::mapping::Mappings;
 use crate::pg::catalog::shape;
 use crate::pg::connect::earlier_sessions::Earlier;
 use crate::pg::connect::session::Session;
-use crate::pg::journal::{self, Entries, Position};
+use crate::pg::journal::{self, Changes, Entries, Position};
 
-/// How often the journal is read.
+/// How often the journal is read, where other programs aren't followed.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often it is asked whether the statements and sessions of others have ended.
@@ -23,8 +25,8 @@ const NOBODY: i64 = i64::MIN;
 /// What the main thread reads.
 #[derive(Debug)]
 pub enum News {
-    /// These final keys were changed by others; then this is the data set's position.
-    Changed(Vec<Vec<u8>>, Position),
+    /// This was changed by others; then this is the data set's position, which was asked for at that time.
+    Changed(Changes, Position, Instant),
     /// Any key may have changed. Without a journal there is no position.
     Unknown(Option<Position>),
 }
@@ -32,9 +34,13 @@ pub enum News {
 /// The exchange. The main thread starts it, the monitor serves it.
 pub struct JournalReader {
     has_journal: bool,
+    /// Other programs are followed: how often the journal is read.
+    follows: Option<Arc<Limits>>,
     /// What this process signs its entries in the journal with.
     terms: Arc<Terms>,
     notify: fn(),
+    /// Something may have been written that is not in the journal: no position is believed.
+    is_incomplete: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -67,8 +73,26 @@ enum Before {
 
 impl JournalReader {
     /// `notify` is called, by the monitor, when there are news.
-    pub fn new(has_journal: bool, terms: Arc<Terms>, notify: fn()) -> JournalReader {
-        JournalReader { has_journal, terms, notify, inner: Mutex::default() }
+    /// `follows`: other programs, too.
+    pub fn new(
+        has_journal: bool,
+        follows: Option<Arc<Limits>>,
+        terms: Arc<Terms>,
+        notify: fn(),
+    ) -> JournalReader {
+        let (is_incomplete, inner) = Default::default();
+        JournalReader { has_journal, follows, terms, notify, is_incomplete, inner }
+    }
+
+    /// Other programs are followed.
+    pub fn follows(&self) -> bool {
+        self.follows.is_some()
+    }
+
+    /// Something may have been written that is not in the journal: the next look at all keys believes no
+    /// position.
+    pub fn is_incomplete(&self) {
+        self.is_incomplete.store(true, Ordering::Release);
     }
 
     /// True when there is a journal.
@@ -107,7 +131,10 @@ impl JournalReader {
         match self.lock().asked {
             Asked::Nothing => None,
             Asked::Since(..) => Some(SETTLE_PAUSE),
-            Asked::Following(_) => Some(FOLLOW_PAUSE),
+            Asked::Following(_) => {
+                let interval = |limits: &Arc<Limits>| limits.time(Limit::FollowInterval);
+                Some(self.follows.as_ref().map_or(FOLLOW_PAUSE, interval))
+            }
         }
     }
 
@@ -139,20 +166,22 @@ impl JournalReader {
                 }
                 // What is cached may have other texts than rows have now.
                 let shape = shape::of_all(mappings, &session.settings);
-                (from.filter(|from| from.shape == shape), NOBODY)
+                let is_complete = !self.is_incomplete.swap(false, Ordering::AcqRel);
+                (from.filter(|from| from.shape == shape && is_complete), NOBODY)
             }
         };
         if !self.has_journal() {
             self.answer(start, Asked::Nothing, Some(News::Unknown(None)));
             return Ok(());
         }
+        let began = Instant::now();
         let Some((entries, position)) = journal::read(session, except, from.as_ref(), mappings)?
         else {
             return Ok(());
         };
         let following = Asked::Following(position.clone());
         let news = match entries {
-            Entries::Changed(keys) => News::Changed(keys, position),
+            Entries::Changed(changes) => News::Changed(changes, position, began),
             Entries::Unknown => News::Unknown(Some(position)),
         };
         self.answer(start, following, Some(news));

@@ -1,11 +1,11 @@
 //! Keys in doubt are read, some at a time, until none is left.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Phase, Scan, PAUSE, SYNC};
 use crate::command::{Reply, Write};
-use crate::host::cache::{leftovers, position};
+use crate::host::cache::{follow, leftovers, position};
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, Writable, ASK_AGAIN};
 use crate::host::module::{module, Module};
 use crate::host::write::pending::pending;
@@ -14,6 +14,10 @@ use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::failure::Failure;
 use crate::model::id;
 use crate::model::mapping::{Mapping, Mappings};
+use crate::pg::journal::Position;
+
+/// The position is stored no sooner than so long after the last one.
+const STORED_AFTER: Duration = Duration::from_millis(900);
 
 /// Keys looked at in one turn.
 const TURN: usize = 500;
@@ -81,18 +85,25 @@ fn is_wanted(mappings: &Mappings, scan: &Scan, key: &[u8]) -> bool {
 fn read_cached(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
     let Some(colon) = key.iter().position(|&b| b == b':') else { return };
     let Some(mapping) = mappings.get(&key[..colon]) else { return };
-    if ctx.open(&Str::new(key)).kind() != Kind::Hash
-        || !id::is_cached_row(mapping, &key[colon + 1..])
-    {
+    if !id::is_cached_row(mapping, &key[colon + 1..]) {
         return;
     }
-    read(module, mapping, key);
+    match ctx.open(&Str::new(key)).kind() {
+        Kind::Hash => read(module, mapping, key),
+        Kind::Empty if follow::wants(ctx, module, mapping) => send(module, mapping, key, true),
+        Kind::Empty | Kind::Other => {}
+    }
 }
 
 /// Reads a row, in order with the writes of its key; the cached hash becomes it.
 pub fn read(module: &Module, mapping: &Arc<Mapping>, key: &[u8]) {
+    send(module, mapping, key, false);
+}
+
+fn send(module: &Module, mapping: &Arc<Mapping>, key: &[u8], is_new: bool) {
     SYNC.get().outstanding += 1;
-    submit(module, mapping, key, Write::read(Reply::Done), Box::new(Row), None);
+    follow::reads_one();
+    submit(module, mapping, key, Write::read(Reply::Done), Box::new(Row { is_new }), None);
 }
 
 /// Nothing is on its way: more follows, or all is done.
@@ -119,13 +130,17 @@ fn rest(ctx: &Ctx, module: &Module) {
     if sync.reshapings != module.catalog.reshapings() {
         return;
     }
-    let Some((position, last)) = &sync.reached else { return };
+    let Some((position, last, asked)) = &sync.reached else { return };
     // What these writes have committed is part of the position.
     if pending().jobs.keys().any(|id| id <= last) {
         drop(sync);
         return step_after(PAUSE);
     }
-    if sync.stored.as_ref() == Some(position) || ctx.flags().is_cluster() {
+    follow::reached(*asked);
+    // It is a write, for replicas and the append-only file, too.
+    let is_enough =
+        |(stored, at): &(Position, Instant)| stored == position || at.elapsed() < STORED_AFTER;
+    if sync.stored.as_ref().is_some_and(is_enough) || ctx.flags().is_cluster() {
         sync.reached = None;
         return;
     }
@@ -139,17 +154,20 @@ fn rest(ctx: &Ctx, module: &Module) {
     };
     let position = position.clone();
     sync.reached = None;
-    sync.stored = Some(position.clone());
+    sync.stored = Some((position.clone(), Instant::now()));
     drop(sync);
     position::store(&ctx, module, &position);
 }
 
 /// A row is waited for.
-struct Row;
+struct Row {
+    /// It is not cached, and is to be.
+    is_new: bool,
+}
 
 impl Waiter for Row {
     fn compares(&self) -> bool {
-        true
+        !self.is_new
     }
 
     fn differs(&self, _: &[u8]) -> bool {

@@ -1,0 +1,86 @@
+//! The monitor tells which rows may be others than the cached ones.
+
+use std::time::{Duration, Instant};
+
+use super::{check_all, step_after, Phase, Scan, SYNC};
+use crate::host::cache::{follow, preload, sessions};
+use crate::host::ffi::{self, Ctx, Kind, Str};
+use crate::host::module::{module, negative, Module};
+use crate::host::write::pending::pending;
+use crate::pg::journal::reader::News;
+use crate::pg::journal::Changes;
+
+/// A timer: takes the monitor's news.
+pub(super) fn news(ctx: &Ctx) {
+    let Some(module) = module() else { return };
+    if ffi::server_flags().is_following() || !ctx.select(module.config.db) {
+        return;
+    }
+    let Some(news) = module.journal_reader.take() else { return };
+    let gone = std::mem::take(&mut SYNC.get().earlier);
+    if !gone.is_empty() {
+        sessions::are_gone(gone);
+    }
+    match news {
+        News::Changed(Changes { mut keys, emptied }, position, asked) => {
+            follow::named(keys.len() + emptied.len());
+            {
+                // What is being read of them may be older; and there may be a row now.
+                let mut pending = pending();
+                keys.iter().for_each(|key| {
+                    negative::end(key);
+                    pending.evicted(key);
+                });
+                if !emptied.is_empty() {
+                    pending.all_evicted();
+                    negative::end_all();
+                }
+            }
+            keys.retain(|key| is_to_be_read(ctx, module, key));
+            let mut sync = SYNC.get();
+            sync.keys.append(&mut keys);
+            if !emptied.is_empty() {
+                sync.scan_again(emptied.into_iter().map(String::into_bytes).collect());
+            }
+            sync.reach(position, asked);
+            if sync.phase == Phase::Waiting {
+                sync.phase = Phase::Running;
+            }
+        }
+        News::Unknown(position) => {
+            // Any row may be another one, or there now.
+            pending().all_evicted();
+            negative::end_all();
+            let mut sync = SYNC.get();
+            // It was followed, and the journal has been cut off or replaced.
+            if sync.is_following {
+                drop(sync);
+                // Rows that are new are not among the cached keys.
+                preload::when_in_sync();
+                return check_all();
+            }
+            if let Some(position) = position {
+                sync.reach(position, Instant::now());
+            }
+            if sync.phase == Phase::Waiting {
+                sync.phase = Phase::Running;
+                sync.scan = Some(Scan::of(None));
+            }
+        }
+    }
+    SYNC.get().is_following = true;
+    step_after(Duration::ZERO);
+}
+
+/// It is cached, or the cache is to be the whole table.
+fn is_to_be_read(ctx: &Ctx, module: &Module, key: &[u8]) -> bool {
+    match ctx.open(&Str::new(key)).kind() {
+        Kind::Hash => true,
+        Kind::Empty => {
+            let name = key.split(|&b| b == b':').next().unwrap_or_default();
+            let mapping = module.catalog.mappings().ok().and_then(|all| all.get(name).cloned());
+            mapping.is_some_and(|mapping| follow::wants(ctx, module, &mapping))
+        }
+        Kind::Other => false,
+    }
+}

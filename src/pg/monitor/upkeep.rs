@@ -1,0 +1,65 @@
+//! What the module keeps in the database: triggers, and tokens of WT.ONCE.
+
+use std::sync::PoisonError;
+
+use super::{Monitor, WATCH_TIMEOUT};
+use crate::pg::connect::connections::Connections;
+use crate::pg::connect::session::Session;
+use crate::pg::error::explain;
+use crate::pg::follow;
+use crate::pg::statement::once;
+
+impl Monitor {
+    /// What has changed before it was made is not in it.
+    pub(super) fn doubt_journal(&self, is_new: bool) {
+        if is_new {
+            self.journal_reader.is_incomplete();
+        }
+    }
+
+    /// Makes the triggers by which other programs' writes are noted, where they are missing. What can't be made
+    /// is told once.
+    pub(super) fn make_triggers(&self, session: &mut Session) {
+        let Ok(mappings) = self.catalog.mappings() else { return };
+        if !self.journal_reader.follows() || !self.shared.terms.is_master() {
+            return;
+        }
+        for mapping in mappings.iter() {
+            let mut told = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+            let problem = match follow::make(session, mapping) {
+                Ok(is_new) => {
+                    if told.remove(&mapping.name).is_some() || is_new {
+                        // What was written before was not noted.
+                        self.journal_reader.is_incomplete();
+                        self.catalog.doubt(mapping);
+                    }
+                    continue;
+                }
+                Err(error) => explain(&error),
+            };
+            if told.insert(mapping.name.clone(), problem.clone()).is_none() {
+                (self.log)(&format!(
+                    "the triggers that follow {:?} can't be made: {problem}; other programs' writes aren't \
+                     noticed until somebody makes them: WT.TRIGGERS prints the SQL",
+                    mapping.name
+                ));
+            }
+        }
+    }
+
+    /// Deletes tokens of WT.ONCE whose time is up. False when there may be more, or it could not be done.
+    pub(super) fn trim_tokens(&self, connections: &Connections) -> bool {
+        if !self.shared.terms.is_master() {
+            return true;
+        }
+        let Ok(mut session) = connections.get(WATCH_TIMEOUT) else { return false };
+        match once::trim(&mut session) {
+            Ok(has_more) => !has_more,
+            Err(error) => {
+                self.shared.stats.set_last_error(explain(&error));
+                session.retire();
+                true
+            }
+        }
+    }
+}
