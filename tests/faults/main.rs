@@ -13,6 +13,7 @@ const KEYS: support::Keys = support::Keys::Staged;
 
 mod cluster;
 mod database;
+mod foreign;
 mod growth;
 mod history;
 mod load;
@@ -41,6 +42,7 @@ const SCENES: &[Scene] = &[
     }),
     ("database", database::scene),
     ("network", network::scene),
+    ("foreign", foreign::scene),
     ("panics", panics::scene),
     ("server", server::scene),
     ("restart-aof-always", |seed| restarts::scene(restarts::Kept::Always, seed)),
