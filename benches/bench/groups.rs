@@ -49,6 +49,7 @@ impl Bench {
         summaries.extend(self.reads(pace));
         summaries.extend(self.plain_keys(pace));
         summaries.extend(self.transfers(pace));
+        summaries.extend(self.follow(pace));
         summaries
     }
 

@@ -10,6 +10,7 @@ mod cluster;
 mod contestants;
 mod cpu;
 mod drive;
+mod follow;
 mod groups;
 mod growth;
 mod node;

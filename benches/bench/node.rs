@@ -32,6 +32,12 @@ impl Node {
         Node::loaded(&find::module(), postgres_port, mappings, &[])
     }
 
+    /// With these mappings, following what others write.
+    pub fn following(postgres_port: u16, mappings: &[Value]) -> Node {
+        let args = ["FOLLOW", "true"];
+        Node::empty(&[Node::line(&find::module(), postgres_port, mappings, &args)])
+    }
+
     /// With the users, whose plain keys are written through.
     pub fn through(postgres_port: u16) -> Node {
         let mapping = json!({ "table": "users", "plain_writes": "through" });

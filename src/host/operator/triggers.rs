@@ -61,7 +61,7 @@ fn look_or_drop(module: &Module, words: &[Vec<u8>]) -> Result<Value, Failure> {
             ("name".into(), Value::text(&*mapping.name)),
             ("present".into(), list(state.present.clone())),
             ("missing".into(), list(state.missing().collect())),
-            ("sql".into(), Value::text(state.sql(&session))),
+            ("sql".into(), Value::text(state.sql())),
         ]));
     }
     Ok(Value::List(shown))

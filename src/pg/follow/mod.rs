@@ -1,8 +1,8 @@
 //! The triggers by which other programs' writes are noted in the journal: made where they are missing, and
 //! taken away.
 //!
-//! They fire once a statement, with all its rows, and call one function of the schema `writethrough`. What the
-//! module itself writes is left out (its sessions say so), but for what follows from it: cascades, and
+//! They fire once a statement, with all its rows, and call a function of the schema `writethrough`, one for each
+//! mapping: its statements are planned once a session. What the module itself writes is left out (its sessions say so), but for what follows from it: cascades, and
 //! triggers of the table's own.
 
 mod sql;
@@ -13,7 +13,7 @@ use postgres::Client;
 
 use super::connect::session::Session;
 use crate::model::mapping::{Mapping, Mappings};
-use sql::{body, create_function, Trigger, DROP_FUNCTION, FUNCTION, RELATIONS, TRIGGERS};
+use sql::{Function, Trigger, FUNCTION, RELATIONS, TRIGGERS};
 
 /// What there is of one mapping's triggers.
 #[derive(Debug, Default)]
@@ -24,30 +24,26 @@ pub struct State {
     missing: Vec<Trigger>,
     /// Of its name, as they are and as somebody has left them.
     found: Vec<(String, String)>,
-    /// The function is not as it has to be.
-    needs_function: bool,
+    /// Makes the function, where it is not as it has to be.
+    function: Option<String>,
 }
 
 impl State {
     /// Nothing is missing.
     pub fn is_complete(&self) -> bool {
-        self.missing.is_empty() && !self.needs_function
+        self.missing.is_empty() && self.function.is_none()
     }
 
     /// What is missing: table and event.
     pub fn missing(&self) -> impl Iterator<Item = String> + '_ {
-        let function = self.needs_function.then(|| "the function writethrough.follow()".into());
+        let function = self.function.as_ref().map(|_| "the function".to_string());
         function.into_iter().chain(self.missing.iter().map(Trigger::shown))
     }
 
     /// What makes it, for somebody who may.
-    pub fn sql(&self, session: &Session) -> String {
-        let mut statements = Vec::new();
-        if self.needs_function {
-            statements.push(create_function(&session.settings));
-        }
-        statements.extend(self.missing.iter().map(Trigger::create));
-        statements.join("\n")
+    pub fn sql(&self) -> String {
+        let triggers = self.missing.iter().map(Trigger::create);
+        self.function.clone().into_iter().chain(triggers).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -57,30 +53,26 @@ pub fn state(session: &mut Session, mapping: &Mapping) -> Result<State, postgres
     if !mapping.has_arbiter {
         return Ok(state);
     }
-    let source: Option<String> =
-        session.client.query_opt(FUNCTION, &[])?.and_then(|row| row.get(0));
-    state.needs_function = source.as_deref() != Some(&body(&session.settings));
-    let found: BTreeSet<(String, String, Vec<u8>)> = session
-        .client
-        .query(TRIGGERS, &[&mapping.relation])?
-        .iter()
-        .map(|row| (row.get(0), row.get(1), row.get(2)))
-        .collect();
+    let settings = session.settings.clone();
+    let function = Function::of(mapping, &settings);
+    let source = session.client.query_opt(FUNCTION, &[&function.name()])?;
+    let source: Option<String> = source.and_then(|row| row.get(0));
+    if source.as_deref() != Some(&function.body()) {
+        state.function = Some(function.create());
+    }
+    let found = session.client.query(TRIGGERS, &[&mapping.relation, &function.name()])?;
+    let found: BTreeSet<(String, String)> =
+        found.iter().map(|row| (row.get(0), row.get(1))).collect();
     for row in session.client.query(RELATIONS, &[&mapping.relation])? {
         let table: String = row.get(0);
-        for trigger in Trigger::all(mapping, &table) {
-            let is_it = |(table, name, args): &(String, String, Vec<u8>)| {
-                *table == trigger.table && *name == trigger.name() && *args == trigger.args()
-            };
-            match found.iter().any(is_it) {
+        for trigger in Trigger::all(&function, &table) {
+            match found.contains(&(table.clone(), trigger.name())) {
                 true => state.present.push(trigger.shown()),
                 false => state.missing.push(trigger),
             }
         }
     }
-    let own = Trigger::all(mapping, "").map(|trigger| trigger.name());
-    state.found = found.into_iter().map(|(table, name, _)| (table, name)).collect();
-    state.found.retain(|(_, name)| own.contains(name));
+    state.found = found.into_iter().collect();
     Ok(state)
 }
 
@@ -93,29 +85,26 @@ pub fn make(session: &mut Session, mapping: &Mapping) -> Result<bool, postgres::
     }
     // One server after the other, so that none makes what another one has just made.
     let lock = "SELECT pg_advisory_xact_lock(8319104480);";
-    let sql = format!("BEGIN; {lock} {} COMMIT", state.sql(session));
+    let sql = format!("BEGIN; {lock} {} COMMIT", state.sql());
     run(&mut session.client, &sql)?;
     Ok(true)
 }
 
-/// Takes the triggers of these mappings away, and the function where no trigger calls it any more. Returns
-/// how many there were.
+/// Takes the triggers of these mappings away, and their functions. Returns how many triggers there were.
 pub fn drop(
     session: &mut Session,
     mappings: &Mappings,
     name: Option<&str>,
 ) -> Result<usize, postgres::Error> {
-    let mut statements = Vec::new();
+    let (mut statements, mut count) = (Vec::new(), 0);
     for mapping in mappings.iter().filter(|mapping| name.is_none_or(|name| mapping.name == name)) {
-        let found = state(session, mapping)?.found.into_iter();
-        statements.extend(
-            found.map(|(table, name)| {
-                format!("DROP TRIGGER {} ON {table};", crate::sql::quote(&name))
-            }),
-        );
+        for (table, name) in state(session, mapping)?.found {
+            statements.push(format!("DROP TRIGGER {} ON {table};", crate::sql::quote(&name)));
+            count += 1;
+        }
+        statements.push(Function::of(mapping, &session.settings).drop());
     }
-    let count = statements.len();
-    run(&mut session.client, &format!("BEGIN; {} {DROP_FUNCTION} COMMIT", statements.join(" ")))?;
+    run(&mut session.client, &format!("BEGIN; {} COMMIT", statements.join(" ")))?;
     Ok(count)
 }
 

@@ -41,7 +41,8 @@ fn step(ctx: &Ctx) {
         Ok(mappings) if module.shared.health.is_up() => mappings,
         _ => return step_after(PAUSE),
     };
-    if SYNC.get().outstanding > 0 {
+    // The workers have something to do while the next ones are sent.
+    if SYNC.get().outstanding > TURN / 2 {
         return;
     }
     SYNC.get().keys.extend(module.stale_keys.take());
@@ -187,7 +188,7 @@ impl Waiter for Row {
             }
             sync.outstanding
         };
-        if left == 0 {
+        if left == 0 || left == TURN / 2 {
             step_after(if failed { PAUSE } else { Duration::ZERO });
         }
     }
