@@ -19,7 +19,7 @@ const ACCOUNTS: u64 = 100_000;
 const RATE: u64 = 1000;
 
 /// Rows of one UPDATE, and keys of one WT.REFRESH.
-const ROWS: u64 = 20_000;
+const ROWS: u64 = 80_000;
 const KEYS: u64 = 1000;
 
 impl Bench {

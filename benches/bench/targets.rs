@@ -89,7 +89,7 @@ pub const TARGETS: [Target; 20] = [
     ),
     target(
         "rows of others that are followed beside WT.REFRESH",
-        "rows of an UPDATE of 20000, followed",
+        "rows of an UPDATE of 80000, followed",
         "WT.REFRESH, 1000 keys a call",
         0.5,
     ),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::config::limits::Limit;
 use crate::engine::percentiles::{Percentiles, Summary};
 use crate::host::cache::{follow, in_sync, load_all, verify};
-use crate::host::ffi::{Info, Value};
+use crate::host::ffi::{self, Info, Value};
 use crate::host::module::{module, negative, Module};
 use crate::host::write::admit::not_ready;
 use crate::host::write::pending::pending;
@@ -108,7 +108,9 @@ fn reads(module: &Module) -> Vec<(String, Shown)> {
 
 fn follows(module: &Module) -> Vec<(String, Shown)> {
     let (entries, rows, behind) = follow::numbers();
-    let behind = if module.config.journal { behind } else { 0 };
+    // Another server's keys come from there.
+    let looks = module.config.journal && !ffi::server_flags().is_following();
+    let behind = if looks { behind } else { 0 };
     vec![
         number("follow_entries", entries),
         number("follow_rows", rows),
