@@ -289,3 +289,36 @@ fn somebody_else_makes_them() {
     s.database.execute("update items set n = 3");
     eventually("it arrives", || s.run("HGET items:1 n") == bulk("3"));
 }
+
+/// Each node follows the rows of its own slots.
+#[test]
+fn in_a_cluster_each_node_follows_its_slots() {
+    let with = |builder: Builder| {
+        let items = json!({ "table": "items", "preload": true });
+        builder.option("follow", true).mapping(items).patient()
+    };
+    let first =
+        cluster_node(with(Stack::new().sql("create table items (id int primary key, n int)")))
+            .start();
+    let second = with(Stack::new()).option("url", first.database.url());
+    let nodes = vec![first, cluster_node(second).start()];
+    make_cluster(&nodes, 2);
+    nodes.iter().for_each(Stack::wait_until_in_sync);
+    let database = &nodes[0].database;
+    database.execute("insert into items select n, n from generate_series(1, 300) n");
+    let size = |node: &Stack| node.run("KEYS items:*").array().len();
+    eventually("each has its own", || size(&nodes[0]) + size(&nodes[1]) == 300);
+    assert!(size(&nodes[0]) > 50 && size(&nodes[1]) > 50);
+    database.execute("update items set n = n + 1000; delete from items where id > 200");
+    let value = |id: usize| {
+        let replies = nodes.iter().map(|node| node.run(&format!("HGET items:{id} n")));
+        replies
+            .filter(|reply| matches!(reply, Reply::Bulk(_)))
+            .map(|reply| reply.text())
+            .collect::<String>()
+    };
+    eventually("changes arrive", || {
+        size(&nodes[0]) + size(&nodes[1]) == 200
+            && (1..=200).step_by(7).all(|id| value(id) == (id + 1000).to_string())
+    });
+}

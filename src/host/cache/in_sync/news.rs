@@ -79,7 +79,7 @@ fn is_to_be_read(ctx: &Ctx, module: &Module, key: &[u8]) -> bool {
         Kind::Empty => {
             let name = key.split(|&b| b == b':').next().unwrap_or_default();
             let mapping = module.catalog.mappings().ok().and_then(|all| all.get(name).cloned());
-            mapping.is_some_and(|mapping| follow::wants(ctx, module, &mapping))
+            mapping.is_some_and(|mapping| follow::wants(ctx, module, &mapping, key))
         }
         Kind::Other => false,
     }

@@ -91,7 +91,7 @@ fn read_cached(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
     }
     match ctx.open(&Str::new(key)).kind() {
         Kind::Hash => read(module, mapping, key),
-        Kind::Empty if follow::wants(ctx, module, mapping) => send(module, mapping, key, true),
+        Kind::Empty if follow::wants(ctx, module, mapping, key) => send(module, mapping, key, true),
         Kind::Empty | Kind::Other => {}
     }
 }
