@@ -2,8 +2,8 @@
 //! taken away.
 //!
 //! They fire once a statement, with all its rows, and call a function of the schema `writethrough`, one for each
-//! mapping: its statements are planned once a session. What the module itself writes is left out (its sessions say so), but for what follows from it: cascades, and
-//! triggers of the table's own.
+//! mapping: its statements are planned once a session. What the module itself writes is left out (its
+//! sessions say so), but for what follows from it: cascades, and triggers of the table's own.
 
 mod sql;
 
