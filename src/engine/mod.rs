@@ -145,6 +145,16 @@ pub enum StoreError {
     Lost(Lost),
 }
 
+impl StoreError {
+    /// The same error where COMMIT has not been sent, or was refused: what is lost was not committed.
+    pub fn uncommitted(self) -> StoreError {
+        match self {
+            StoreError::Lost(lost) => StoreError::Retry(lost.reason),
+            error => error,
+        }
+    }
+}
+
 /// What the workers share.
 pub struct Shared {
     /// Whether the database can be reached.

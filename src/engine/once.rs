@@ -14,7 +14,7 @@ pub struct Once {
     pub token: Vec<u8>,
     /// All of the command, to tell it from another one with the same token.
     pub command: Vec<u8>,
-    /// The reply is an array: one element a write.
+    /// The reply is an array: one element a command.
     pub is_list: bool,
     /// How each of its writes is answered, in order.
     pub replies: Vec<Said>,

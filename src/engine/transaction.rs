@@ -9,7 +9,7 @@ use super::once::Once;
 /// the key is on its way; when all are, they go to a worker together.
 #[derive(Debug)]
 pub struct Transaction {
-    /// The number of its first write.
+    /// Its number. Its writes have later ones.
     pub id: JobId,
     /// It is done once, however often it is sent.
     pub once: Option<Once>,
@@ -17,7 +17,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// The transaction whose first write has this number.
+    /// The transaction with this number.
     pub fn new(id: JobId, once: Option<Once>) -> Arc<Transaction> {
         Arc::new(Transaction { id, once, reply: OnceLock::new() })
     }
@@ -27,8 +27,8 @@ impl Transaction {
         self.reply.get().map(Vec::as_slice)
     }
 
-    /// It is done, and this is its reply.
-    pub(super) fn is_done(&self, reply: Vec<u8>) {
+    /// Keeps the reply, now that the transaction is done.
+    pub(super) fn keep_reply(&self, reply: Vec<u8>) {
         // A second try finds what the first one has stored.
         let _ = self.reply.set(reply);
     }

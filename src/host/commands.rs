@@ -5,14 +5,20 @@ use std::ffi::{c_int, CStr};
 use super::cache::{load_all, verify};
 use super::ffi::Run::{self, Read, Write};
 use super::ffi::{
-    Command, KeySpec, OnLoad, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
+    Args, Command, KeySpec, OnLoad, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
 };
 use super::operator::{refresh, reload, report, triggers};
 use super::read;
-use super::write::batch::Batch;
-use super::write::once::WtOnce;
-use super::write::transaction::WtTransaction;
-use super::write::{atomic_multi, command, deletion, migrate, parse, refusal, transfer};
+use super::write::{
+    atomic_multi, batch, command, deletion, migrate, once, parse, refusal, transaction, transfer,
+};
+use crate::command::nested;
+
+/// Where the keys of commands within a command are.
+fn nested_keys(args: Args) -> Vec<usize> {
+    let commands = nested::ranges(args.len(), 1, |at| args.get(at)).unwrap_or_default();
+    nested::keys(&commands)
+}
 
 /// One key argument.
 const fn key(at: c_int, flags: u32) -> KeySpec {
@@ -36,9 +42,20 @@ const ADMIN: (&CStr, &CStr) = (c"admin", c"admin dangerous");
 /// is shown nowhere. What it calls is in MONITOR, without the passwords.
 const MIGRATE: (&CStr, &CStr) = (c"write no-monitor no-slowlog", c"keyspace write slow dangerous");
 
-/// Declares a command: its name; its flags and ACL categories; its arity; its keys; what it does.
+/// Commands within a command: `getkeys-api` asks where their keys are.
+const NESTED: (&CStr, &CStr) = (c"write deny-oom getkeys-api", c"write hash slow");
+
+/// A write that a MULTI collects where `atomic_multi` is on: `run(ctx, args, …)`.
+macro_rules! in_multi {
+    ($run:expr $(, $more:expr)*) => {
+        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| $run(ctx, args $(, $more)*)))
+    };
+}
+
+/// Declares a command: its name; its flags and ACL categories; its arity; its keys, or what finds them; what
+/// it does.
 macro_rules! commands {
-    ($($command:ident $name:literal, $kind:expr, $arity:expr, $keys:expr, $summary:literal, $run:expr;)*) => {
+    ($($command:ident $name:literal, $kind:expr, $arity:expr, $keys:expr $(, finds $find:expr)?, $summary:literal, $run:expr;)*) => {
         $(
             struct $command;
 
@@ -49,14 +66,14 @@ macro_rules! commands {
                 const CATEGORIES: &'static CStr = $kind.1;
                 const ARITY: c_int = $arity;
                 const KEYS: &'static [KeySpec] = $keys;
+                $(const FIND_KEYS: Option<fn(Args) -> Vec<usize>> = Some($find);)?
                 const RUN: Run = $run;
             }
         )*
 
         /// Registers them all. False when the server will not have one.
         pub fn register(ctx: &OnLoad) -> bool {
-            $(ctx.register::<$command>())&&* && ctx.register::<Batch>()
-                && ctx.register::<WtTransaction>() && ctx.register::<WtOnce>()
+            $(ctx.register::<$command>())&&*
         }
     };
 }
@@ -64,47 +81,47 @@ macro_rules! commands {
 commands! {
     Hset c"wt.hset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HSET on a staged key: sets columns of its row in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::hset(ctx, args, c"HSET")));
+        in_multi!(command::hset, c"HSET");
     Hmset c"wt.hmset", SET, -4, &[key(1, KEY_UPDATE)],
         c"HMSET on a staged key: sets columns of its row in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::hset(ctx, args, c"HMSET")));
+        in_multi!(command::hset, c"HMSET");
     HsetNx c"wt.hsetnx", SET, 4, &[key(1, KEY_UPDATE)],
         c"HSETNX on a staged key: sets the column where it is NULL or the row is missing",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HSETNX", parse::hsetnx)));
+        in_multi!(command::run, c"HSETNX", parse::hsetnx);
     HincrBy c"wt.hincrby", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBY on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HINCRBY", parse::hincrby)));
+        in_multi!(command::run, c"HINCRBY", parse::hincrby);
     HincrByFloat c"wt.hincrbyfloat", SET, 4, &[key(1, KEY_UPDATE)],
         c"HINCRBYFLOAT on a staged key: adds to the column in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HINCRBYFLOAT", parse::hincrbyfloat)));
+        in_multi!(command::run, c"HINCRBYFLOAT", parse::hincrbyfloat);
     Hdel c"wt.hdel", (c"write fast", c"write hash fast"), -3, &[key(1, KEY_UPDATE)],
         c"HDEL on a staged key: sets columns of its row in PostgreSQL to NULL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| command::run(ctx, args, c"HDEL", parse::hdel)));
+        in_multi!(command::run, c"HDEL", parse::hdel);
     Del c"wt.del", (c"write", c"keyspace write slow"), -2, &[keys(KEY_UPDATE)],
         c"DEL with staged keys: deletes their rows in PostgreSQL and the cached keys",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| deletion::run(ctx, args, c"DEL")));
+        in_multi!(deletion::run, c"DEL");
     Unlink c"wt.unlink", (c"write fast", c"keyspace write fast"), -2, &[keys(KEY_UPDATE)],
         c"UNLINK with staged keys: deletes their rows in PostgreSQL and the cached keys",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| deletion::run(ctx, args, c"UNLINK")));
+        in_multi!(deletion::run, c"UNLINK");
     Rename c"wt.rename", (c"write", c"keyspace write slow"), 3,
         &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
         c"RENAME onto a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"RENAME", 2, transfer::undo_rename)));
+        in_multi!(transfer::run, c"RENAME", 2, transfer::undo_rename);
     RenameNx c"wt.renamenx", (c"write fast", c"keyspace write fast"), 3,
         &[key(1, KEY_MOVE), key(2, KEY_OVERWRITE)],
         c"RENAMENX onto a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"RENAMENX", 2, transfer::undo_rename)));
+        in_multi!(transfer::run, c"RENAMENX", 2, transfer::undo_rename);
     Copy c"wt.copy", (c"write deny-oom", c"keyspace write slow"), -3,
         &[key(1, KEY_READ), key(2, KEY_OVERWRITE)],
         c"COPY onto a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"COPY", 2, transfer::undo_copy)));
+        in_multi!(transfer::run, c"COPY", 2, transfer::undo_copy);
     Restore c"wt.restore", (c"write deny-oom", c"keyspace write slow dangerous"), -4,
         &[key(1, KEY_OVERWRITE)],
         c"RESTORE of a staged key: the whole hash becomes its row in PostgreSQL",
-        Write(|ctx, args| atomic_multi::run(ctx, args, |ctx, args| transfer::run(ctx, args, c"RESTORE", 1, transfer::undo_restore)));
+        in_multi!(transfer::run, c"RESTORE", 1, transfer::undo_restore);
     Migrate c"wt.migrate", MIGRATE, -6, &[],
         c"MIGRATE, once the writes on their way to its keys are settled",
-        Write(|ctx, args| atomic_multi::run(ctx, args, migrate::run));
+        in_multi!(migrate::run);
     Hget c"wt.hget", READ_FAST, 3, &[key(1, KEY_READ)],
         c"HGET of a row that may not be cached", Read(read::command::one);
     Hmget c"wt.hmget", READ_FAST, -3, &[key(1, KEY_READ)],
@@ -131,7 +148,7 @@ commands! {
         c"TYPE of a row that may not be cached", Read(read::command::one);
     Refuse c"wt.refuse", (c"write fast", c"fast"), -2, &[],
         c"What a command that can't be written through becomes on a row's key: an error",
-        Write(|ctx, args| atomic_multi::run(ctx, args, refusal::run));
+        in_multi!(refusal::run);
     Status c"wt.status", ADMIN, 1, &[],
         c"What the module is doing: the database, its queues, its counters",
         Read(|_, _| Some(report::status()));
@@ -153,4 +170,10 @@ commands! {
     Reload c"wt.reload", ADMIN, 1, &[],
         c"Reads the document and the tables' definitions again, all of it or nothing",
         Read(reload::run);
+    Batch c"wt.batch", NESTED, -4, &[], finds nested_keys,
+        c"Writes of many rows in one command, each for itself", Write(batch::run);
+    Transaction c"wt.transaction", NESTED, -4, &[], finds nested_keys,
+        c"Writes of several rows that are one transaction in PostgreSQL", Write(transaction::run);
+    Once c"wt.once", NESTED, -4, &[], finds once::keys,
+        c"A write, or a WT.TRANSACTION, that is done once, however often it is sent", Write(once::run);
 }

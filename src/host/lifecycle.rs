@@ -95,7 +95,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         journal_reader: journal_reader.clone(),
         log: |line| log(Level::Warning, line),
         outages: Throttle::default(),
-        untold: Mutex::default(),
+        triggers_missing: Mutex::default(),
     };
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;

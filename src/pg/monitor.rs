@@ -1,7 +1,7 @@
 //! The thread that finds the way to the database: it reads the catalog when that could not be done
 //! at load, and probes while the database is away.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,10 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// How often the journal and the tokens of WT.ONCE are trimmed.
 const TRIM_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long that waits for a connection that the workers leave.
+/// How often the triggers are looked at.
+const TRIGGERS_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long these wait for a connection that the workers leave.
 const WATCH_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Finds the way to the database.
@@ -49,12 +52,9 @@ pub struct Monitor {
     pub log: fn(&str),
     /// Seldom enough.
     pub outages: Throttle,
-    /// Mappings whose triggers are missing, and why, as the log says.
-    pub untold: Mutex<BTreeMap<String, String>>,
+    /// Mappings whose triggers are missing and can't be made, as the log says.
+    pub triggers_missing: Mutex<BTreeSet<String>>,
 }
-
-/// How often the triggers are looked at.
-const TRIGGERS_PAUSE: Duration = Duration::from_secs(5);
 
 impl Monitor {
     /// One attempt: connects, and reads the catalog where that was not done. `Err` when the

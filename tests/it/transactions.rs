@@ -237,16 +237,22 @@ fn a_plain_key_is_replaced() {
     assert_eq!(s.hgetall("notes:a"), hash(&[("id", "a"), ("body", "y")]));
 }
 
-#[test]
-fn behind_what_is_on_its_way_and_before_what_comes_later() {
-    let s = bank().start();
-    with_two(&s);
+/// A transfer that waits for a write, which waits for the lock: the lock, the write's client, the transfer's.
+fn behind_a_write(s: &Stack) -> (OpenTransaction, Conn, Conn) {
     let lock = s.database.hold("select from accounts where id = 1 for update");
-    let mut before = s.send("HINCRBY __{accounts:1} balance 1");
+    let before = s.send("HINCRBY __{accounts:1} balance 1");
     s.wait_for_blocked(1);
     let mut conn = s.conn();
     conn.send(&transaction_of(&TRANSFER));
     s.wait_for_blocked(2);
+    (lock, before, conn)
+}
+
+#[test]
+fn behind_what_is_on_its_way_and_before_what_comes_later() {
+    let s = bank().start();
+    with_two(&s);
+    let (lock, mut before, mut conn) = behind_a_write(&s);
     // The transaction waits for the first account; the second one's write waits for the transaction.
     let mut after = s.send("HINCRBY __{accounts:2} balance 100");
     s.wait_for_blocked(3);
@@ -494,12 +500,7 @@ fn one_unit_in_the_stream_of_changes() {
 fn what_the_server_waits_for_may_be_behind_other_keys() {
     let s = bank().start();
     with_two(&s);
-    let lock = s.database.hold("select from accounts where id = 1 for update");
-    let mut before = s.send("HINCRBY __{accounts:1} balance 1");
-    s.wait_for_blocked(1);
-    let mut conn = s.conn();
-    conn.send(&transaction_of(&TRANSFER));
-    s.wait_for_blocked(2);
+    let (lock, mut before, mut conn) = behind_a_write(&s);
     let mut multi = s.conn();
     multi.run("MULTI");
     multi.run("HINCRBY __{accounts:2} balance 100");

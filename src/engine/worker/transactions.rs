@@ -126,14 +126,14 @@ impl Worker {
                 self.shared.stats.committed(rows, now, now.duration_since(began));
                 self.shared.stats.transactions.add(count);
                 if let (Some(of), Some(reply)) = (&of, reply) {
-                    of.is_done(reply);
+                    of.keep_reply(reply);
                 }
                 self.settle_together(groups, outcomes.into_iter().flatten());
                 return Vec::new();
             }
             Ok(Transacted::Before(reply)) => {
                 if let Some(of) = &of {
-                    of.is_done(reply);
+                    of.keep_reply(reply);
                 }
                 let jobs = groups.into_iter().flat_map(members).collect();
                 left.extend(into_reads(jobs));

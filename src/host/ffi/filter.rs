@@ -9,8 +9,7 @@ use super::Str;
 
 /// The server tells the filter whose command it is (7.2 and later).
 pub fn tells_whose_command() -> bool {
-    // SAFETY: the server has set it, or not, before it calls the module.
-    // SAFETY: the server has set it, or not, before it calls the module.
+    // SAFETY: the server has set it, or not, before it calls the module. It is copied, not borrowed.
     unsafe { raw::RedisModule_CommandFilterGetClientId.is_some_and(|_| true) }
 }
 

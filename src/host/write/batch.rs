@@ -2,7 +2,6 @@
 //! and the reply has one element for each.
 
 use std::collections::VecDeque;
-use std::ffi::{c_int, CStr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::admit::{self, not_ready, refuse};
@@ -13,32 +12,12 @@ use super::waiter::{Completed, Waiter};
 use crate::command::nested;
 use crate::config::limits::Limit;
 use crate::engine::JobId;
-use crate::host::ffi::{Args, Command, KeySpec, Run, Value, Writable};
+use crate::host::ffi::{Args, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::failure::Failure;
 
 /// Writes of one command that are on their way at once, at most: others are not held up by the rest.
 const AT_ONCE: usize = 2048;
-
-/// The command.
-pub struct Batch;
-
-impl Command for Batch {
-    const NAME: &'static CStr = c"wt.batch";
-    const SUMMARY: &'static CStr = c"Writes of many rows in one command, each for itself";
-    const FLAGS: &'static CStr = c"write deny-oom getkeys-api";
-    const CATEGORIES: &'static CStr = c"write hash slow";
-    const ARITY: c_int = -4;
-    const KEYS: &'static [KeySpec] = &[];
-    const FIND_KEYS: Option<fn(Args) -> Vec<usize>> = Some(keys);
-    const RUN: Run = Run::Write(run);
-}
-
-/// Where the keys of the commands are.
-fn keys(args: Args) -> Vec<usize> {
-    let commands = nested::ranges(args.len(), 1, |at| args.get(at)).unwrap_or_default();
-    nested::keys(&commands)
-}
 
 /// A write that is not sent yet, and its place in the reply.
 struct Waiting {
@@ -112,7 +91,8 @@ impl Writes {
     }
 }
 
-fn run(ctx: &Writable, args: Args) -> Option<Value> {
+/// Runs the command. `None`: the client is blocked.
+pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     let commands = match nested::ranges(args.len(), 1, |at| args.get(at)) {
         Ok(commands) => commands,

@@ -9,9 +9,9 @@ use crate::engine::{Job, JobId};
 /// A transaction that is not on its way yet.
 #[derive(Default)]
 pub(super) struct Gathering {
-    /// How many of its writes are behind others of their keys.
+    /// How many of its writes are not gathered yet.
     missing: usize,
-    /// The others.
+    /// Those that are.
     jobs: Vec<Job>,
     /// The keys of all.
     targets: Vec<Arc<[u8]>>,
@@ -23,7 +23,7 @@ impl PendingWrites {
         let targets = jobs.iter().map(|job| job.change.target.clone()).collect();
         let is_free = |job: &Job| !self.lines.contains_key(&job.change.target);
         let free: Vec<bool> = jobs.iter().map(is_free).collect();
-        let (mut missing, mut first) = (0, Vec::new());
+        let (missing, mut first) = (jobs.len(), Vec::new());
         for (job, is_free) in jobs.into_iter().zip(free) {
             let progress = job.progress.clone();
             let new = || Line { progress, ..Line::default() };
@@ -33,13 +33,9 @@ impl PendingWrites {
                     line.sent += 1;
                     first.push(job);
                 }
-                false => {
-                    line.behind.push_back(job);
-                    missing += 1;
-                }
+                false => line.behind.push_back(job),
             }
         }
-        let missing = missing + first.len();
         self.gathering.insert(transaction, Gathering { missing, jobs: Vec::new(), targets });
         self.gather(transaction, first.into())
     }

@@ -1,34 +1,17 @@
 //! WT.ONCE: the token, the command that it stands for, and the stored reply.
 
-use std::ffi::{c_int, CStr};
-
 use super::admit::{not_ready, refuse};
 use super::transaction::{commands, send, OnceArgs, Transacted};
 use crate::command::{nested, Named, Reply, Write};
 use crate::config::limits::Limit;
 use crate::engine::{Once, Said};
-use crate::host::ffi::{Args, Command, KeySpec, Run, Value, Writable};
+use crate::host::ffi::{Args, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
 use crate::model::failure::Failure;
 
 /// A token's bytes, at most: it is a key of an index.
 const TOKEN_MAX: usize = 256;
-
-/// The command.
-pub struct WtOnce;
-
-impl Command for WtOnce {
-    const NAME: &'static CStr = c"wt.once";
-    const SUMMARY: &'static CStr =
-        c"A write, or a WT.TRANSACTION, that is done once, however often it is sent";
-    const FLAGS: &'static CStr = c"write deny-oom getkeys-api";
-    const CATEGORIES: &'static CStr = c"write hash slow";
-    const ARITY: c_int = -4;
-    const KEYS: &'static [KeySpec] = &[];
-    const FIND_KEYS: Option<fn(Args) -> Vec<usize>> = Some(keys);
-    const RUN: Run = Run::Write(run);
-}
 
 /// Where the one command is: `WT.ONCE token argc command …`.
 fn only(args: Args) -> Result<std::ops::Range<usize>, String> {
@@ -46,7 +29,8 @@ fn is_transaction(args: Args, only: &std::ops::Range<usize>) -> bool {
     args.get(only.start).eq_ignore_ascii_case(b"WT.TRANSACTION")
 }
 
-fn keys(args: Args) -> Vec<usize> {
+/// Where the keys are of what is done once.
+pub fn keys(args: Args) -> Vec<usize> {
     match only(args) {
         Ok(only) if is_transaction(args, &only) => {
             let commands = nested::ranges(args.len(), only.start + 1, |at| args.get(at));
@@ -57,7 +41,8 @@ fn keys(args: Args) -> Vec<usize> {
     }
 }
 
-fn run(ctx: &Writable, args: Args) -> Option<Value> {
+/// Runs the command. `None`: the client is blocked.
+pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     let found = only(args).map_err(Failure::Input).and_then(|only| {
         let token = args.get(1);

@@ -1,7 +1,6 @@
 //! WT.TRANSACTION: several writes that are one transaction of the database's. WT.ONCE: one of these, or a
 //! single write, that is done once, however often it is sent.
 
-use std::ffi::{c_int, CStr};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,31 +15,13 @@ use super::waiter::{Completed, Waiter};
 use crate::command::nested;
 use crate::config::limits::Limit;
 use crate::engine::{JobId, Once, Transaction};
-use crate::host::ffi::{Args, Blocked, Command, KeySpec, Run, Value, Writable};
+use crate::host::ffi::{Args, Blocked, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::failure::Failure;
 use crate::model::key::Bare;
 
-/// The command.
-pub struct WtTransaction;
-
-impl Command for WtTransaction {
-    const NAME: &'static CStr = c"wt.transaction";
-    const SUMMARY: &'static CStr = c"Writes of several rows that are one transaction in PostgreSQL";
-    const FLAGS: &'static CStr = c"write deny-oom getkeys-api";
-    const CATEGORIES: &'static CStr = c"write hash slow";
-    const ARITY: c_int = -4;
-    const KEYS: &'static [KeySpec] = &[];
-    const FIND_KEYS: Option<fn(Args) -> Vec<usize>> = Some(keys);
-    const RUN: Run = Run::Write(run);
-}
-
-fn keys(args: Args) -> Vec<usize> {
-    let commands = nested::ranges(args.len(), 1, |at| args.get(at)).unwrap_or_default();
-    nested::keys(&commands)
-}
-
-fn run(ctx: &Writable, args: Args) -> Option<Value> {
+/// Runs the command. `None`: the client is blocked.
+pub fn run(ctx: &Writable, args: Args) -> Option<Value> {
     let Some(module) = module() else { return Some(not_ready()) };
     match commands(module, args, 1) {
         Ok(commands) => send(ctx, module, args, &commands, None),

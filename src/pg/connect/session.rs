@@ -156,6 +156,13 @@ impl Session {
         self.spent = true;
     }
 
+    /// Ends a transaction that is not to be committed; where that can't be said, the connection.
+    pub fn roll_back(&mut self) {
+        if self.client.batch_execute("ROLLBACK").is_err() {
+            self.retire();
+        }
+    }
+
     /// Takes over a time limit that has changed since the last statement.
     pub fn follow(&mut self) -> Result<(), postgres::Error> {
         let timeout = self.limits.get(Limit::Timeout);

@@ -91,7 +91,7 @@ impl JournalReader {
 
     /// Something may have been written that is not in the journal: the next look at all keys believes no
     /// position.
-    pub fn is_incomplete(&self) {
+    pub fn doubt(&self) {
         self.is_incomplete.store(true, Ordering::Release);
     }
 

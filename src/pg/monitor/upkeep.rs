@@ -13,7 +13,7 @@ impl Monitor {
     /// What has changed before it was made is not in it.
     pub(super) fn doubt_journal(&self, is_new: bool) {
         if is_new {
-            self.journal_reader.is_incomplete();
+            self.journal_reader.doubt();
         }
     }
 
@@ -25,19 +25,19 @@ impl Monitor {
             return;
         }
         for mapping in mappings.iter() {
-            let mut told = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut missing = self.triggers_missing.lock().unwrap_or_else(PoisonError::into_inner);
             let problem = match follow::make(session, mapping) {
                 Ok(is_new) => {
-                    if told.remove(&mapping.name).is_some() || is_new {
+                    if missing.remove(&mapping.name) || is_new {
                         // What was written before was not noted.
-                        self.journal_reader.is_incomplete();
+                        self.journal_reader.doubt();
                         self.catalog.doubt(mapping);
                     }
                     continue;
                 }
                 Err(error) => explain(&error),
             };
-            if told.insert(mapping.name.clone(), problem.clone()).is_none() {
+            if missing.insert(mapping.name.clone()) {
                 (self.log)(&format!(
                     "the triggers that follow {:?} can't be made: {problem}; other programs' writes aren't \
                      noticed until somebody makes them: WT.TRIGGERS prints the SQL",

@@ -45,11 +45,11 @@ pub fn run(
     let (xid, outcomes, reply) = match done {
         Ok((xid, Work::Done(outcomes, reply))) => (xid, outcomes, reply),
         Ok((_, Work::DoneBefore(reply))) => {
-            roll_back(session);
+            session.roll_back();
             return Ok(Transacted::Before(reply));
         }
         Ok((_, Work::NoTable)) => {
-            roll_back(session);
+            session.roll_back();
             return match once::create(session) {
                 Ok(()) => run(session, permit, groups, way, once),
                 Err(error) => {
@@ -59,13 +59,8 @@ pub fn run(
             };
         }
         Err(error) => {
-            roll_back(session);
-            // What was lost before the COMMIT is not committed.
-            let error = match error {
-                StoreError::Lost(lost) => StoreError::Retry(lost.reason),
-                error => error,
-            };
-            return Err(Undone { at, error: error.into() });
+            session.roll_back();
+            return Err(Undone { at, error: error.uncommitted().into() });
         }
     };
     let (at, mut outcomes) = (At::Commit, outcomes);
@@ -75,10 +70,7 @@ pub fn run(
     let result = match session.client.batch_execute("COMMIT") {
         Ok(()) => reread_all(session, groups, &mut outcomes),
         Err(error) if !is_end(&error) => {
-            let error = match SendError::from(error).classify(&backend) {
-                StoreError::Lost(lost) => StoreError::Retry(lost.reason),
-                error => error,
-            };
+            let error = SendError::from(error).classify(&backend).uncommitted();
             return Err(Undone { at, error: error.into() });
         }
         Err(error) => Err(error),
@@ -109,12 +101,6 @@ fn begin(session: &mut Session, is_told: bool) -> Result<Option<String>, postgre
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
         _ => None,
     }))
-}
-
-fn roll_back(session: &mut Session) {
-    if session.client.batch_execute("ROLLBACK").is_err() {
-        session.retire();
-    }
 }
 
 /// What was done before the COMMIT.

@@ -56,10 +56,7 @@ fn known(
     rows: &[Row],
 ) -> Result<Vec<Outcome>, StoreError> {
     let backend = session.backend.clone();
-    let not_committed = |error: SendError| match error.classify(&backend) {
-        StoreError::Lost(lost) => StoreError::Retry(lost.reason),
-        trouble => trouble,
-    };
+    let not_committed = |error: SendError| error.classify(&backend).uncommitted();
     let returned = match mapping.watched {
         true => steps::run(session, permit, mapping, form, rows),
         false => begin(session, permit, mapping, form, rows),
@@ -73,9 +70,7 @@ fn known(
     let mut outcomes = match compared {
         Ok(outcomes) => outcomes,
         Err(trouble) => {
-            if session.client.batch_execute("ROLLBACK").is_err() {
-                session.retire();
-            }
+            session.roll_back();
             return Err(trouble);
         }
     };
