@@ -14,6 +14,7 @@ use crate::sql::quote;
 
 mod queries;
 
+pub(crate) use queries::tree;
 pub use queries::FINGERPRINT;
 use queries::{CALLS_FUNCTIONS, COLUMNS, CONSTRAINTS, INDEXES, RELATION};
 

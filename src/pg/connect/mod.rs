@@ -5,6 +5,7 @@ pub mod connections;
 pub mod dsn;
 pub mod earlier_sessions;
 pub mod greeting;
+pub mod own_schema;
 pub mod parameters;
 pub mod pool;
 pub mod pooler;

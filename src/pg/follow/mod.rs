@@ -9,8 +9,7 @@ mod sql;
 
 use std::collections::BTreeSet;
 
-use postgres::Client;
-
+use super::connect::own_schema::{self, Kept};
 use super::connect::session::Session;
 use crate::model::mapping::{Mapping, Mappings};
 use sql::{Function, Trigger, FUNCTION, RELATIONS, TRIGGERS};
@@ -83,10 +82,7 @@ pub fn make(session: &mut Session, mapping: &Mapping) -> Result<bool, postgres::
     if state.is_complete() {
         return Ok(false);
     }
-    // One server after the other, so that none makes what another one has just made.
-    let lock = "SELECT pg_advisory_xact_lock(8319104480);";
-    let sql = format!("BEGIN; {lock} {} COMMIT", state.sql());
-    run(&mut session.client, &sql)?;
+    own_schema::change(&mut session.client, Kept::Triggers, &state.sql())?;
     Ok(true)
 }
 
@@ -104,15 +100,6 @@ pub fn drop(
         }
         statements.push(Function::of(mapping, &session.settings).drop());
     }
-    run(&mut session.client, &format!("BEGIN; {} COMMIT", statements.join(" ")))?;
+    own_schema::change(&mut session.client, Kept::Triggers, &statements.join(" "))?;
     Ok(count)
-}
-
-fn run(client: &mut Client, sql: &str) -> Result<(), postgres::Error> {
-    let done = client.batch_execute(sql);
-    if done.is_err() {
-        // A transaction that failed half-way must not stay open; the error is what counts.
-        let _ = client.batch_execute("ROLLBACK");
-    }
-    done
 }

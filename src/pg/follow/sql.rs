@@ -2,6 +2,7 @@
 
 use crate::config::settings::Setting;
 use crate::model::mapping::{Column, Mapping};
+use crate::pg::catalog::describe::tree;
 use crate::pg::connect::settings::SessionSettings;
 use crate::sql::quote;
 
@@ -11,26 +12,26 @@ pub const FUNCTION: &str = "
     WHERE s.nspname = 'writethrough' AND p.proname = $1";
 
 /// The table, and its partitions at every level, quoted. Foreign tables have no such triggers.
-pub const RELATIONS: &str = "
-    WITH RECURSIVE tree AS (
-        SELECT to_regclass($1)::oid AS oid
-        UNION SELECT i.inhrelid FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p'
-        JOIN pg_inherits i ON i.inhparent = t.oid)
+pub const RELATIONS: &str = concat!(
+    "WITH RECURSIVE ",
+    tree!("to_regclass($1)::oid"),
+    "
     SELECT format('%I.%I', s.nspname, c.relname)
     FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace s ON s.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p')";
+    WHERE c.relkind IN ('r', 'p')"
+);
 
 /// Their triggers that call this function: table, name.
-pub const TRIGGERS: &str = "
-    WITH RECURSIVE tree AS (
-        SELECT to_regclass($1)::oid AS oid
-        UNION SELECT i.inhrelid FROM tree t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p'
-        JOIN pg_inherits i ON i.inhparent = t.oid)
+pub const TRIGGERS: &str = concat!(
+    "WITH RECURSIVE ",
+    tree!("to_regclass($1)::oid"),
+    "
     SELECT format('%I.%I', s.nspname, c.relname), g.tgname::text
     FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace s ON s.oid = c.relnamespace
     JOIN pg_trigger g ON g.tgrelid = c.oid JOIN pg_proc p ON p.oid = g.tgfoid
     JOIN pg_namespace o ON o.oid = p.pronamespace
-    WHERE o.nspname = 'writethrough' AND p.proname = $2 AND g.tgenabled <> 'D'";
+    WHERE o.nspname = 'writethrough' AND p.proname = $2 AND g.tgenabled <> 'D'"
+);
 
 /// The function that notes the keys of a mapping.
 pub struct Function<'a> {

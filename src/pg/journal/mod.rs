@@ -12,6 +12,7 @@ use postgres::Client;
 
 use super::catalog::shape;
 use super::catalog::CatalogError;
+use super::connect::own_schema::{self, Kept};
 use super::connect::session::Session;
 use super::connect::timeline;
 use super::error::explain;
@@ -32,9 +33,6 @@ const KEYS_MAX: usize = 100_000;
 
 /// The defaults are for the triggers of other programs' writes. REPLICA IDENTITY lets entries be deleted where everything is published.
 const CREATE: &str = "
-    BEGIN;
-    SELECT pg_advisory_xact_lock(8319104478);
-    DO $$ BEGIN IF to_regnamespace('writethrough') IS NULL THEN CREATE SCHEMA writethrough; END IF; END $$;
     CREATE TABLE IF NOT EXISTS writethrough.journal (
         xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
         at timestamptz NOT NULL DEFAULT now(),
@@ -45,8 +43,7 @@ const CREATE: &str = "
     ALTER TABLE writethrough.journal REPLICA IDENTITY FULL;
     CREATE TABLE IF NOT EXISTS writethrough.trimmed (below bigint NOT NULL);
     INSERT INTO writethrough.trimmed SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-        WHERE NOT EXISTS (SELECT FROM writethrough.trimmed);
-    COMMIT";
+        WHERE NOT EXISTS (SELECT FROM writethrough.trimmed);";
 
 const USABLE: &str = "
     SELECT has_table_privilege('writethrough.journal', 'SELECT')
@@ -101,7 +98,7 @@ pub fn create(client: &mut Client) -> Result<bool, CatalogError> {
                   AND to_regclass('writethrough.trimmed') IS NOT NULL";
     let made = client.query_one(exists, &[]).and_then(|row| match row.get(0) {
         true => Ok(false),
-        false => client.batch_execute(CREATE).map(|()| true),
+        false => own_schema::create(client, Kept::Journal, CREATE).map(|()| true),
     });
     let usable = made.and_then(|made| Ok((made, client.query_one(USABLE, &[])?.get(0))));
     match usable {
@@ -111,14 +108,10 @@ pub fn create(client: &mut Client) -> Result<bool, CatalogError> {
                            SELECT and UPDATE on writethrough.trimmed";
             Err(ConfigError::at("journal", problem).into())
         }
-        Err(error) => {
-            // A transaction that failed half-way must not stay open; the error is what counts.
-            let _ = client.batch_execute("ROLLBACK");
-            match error.as_db_error() {
-                Some(_) => Err(ConfigError::at("journal", explain(&error)).into()),
-                None => Err(error.into()),
-            }
-        }
+        Err(error) => match error.as_db_error() {
+            Some(_) => Err(ConfigError::at("journal", explain(&error)).into()),
+            None => Err(error.into()),
+        },
     }
 }
 

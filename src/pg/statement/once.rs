@@ -5,22 +5,18 @@ use postgres::types::Type;
 
 use crate::engine::Once;
 use crate::model::key::Show;
+use crate::pg::connect::own_schema::{self, Kept};
 use crate::pg::connect::session::Session;
 
-/// Like the journal's tables: made where it is missing, by whoever may. A role that may make tables in the
-/// schema need not be allowed to make the schema.
+/// Like the journal's tables: made where it is missing, by whoever may.
 const CREATE: &str = "
-    BEGIN;
-    SELECT pg_advisory_xact_lock(8319104479);
-    DO $$ BEGIN IF to_regnamespace('writethrough') IS NULL THEN CREATE SCHEMA writethrough; END IF; END $$;
     CREATE TABLE IF NOT EXISTS writethrough.once (
         token bytea PRIMARY KEY,
         command bytea NOT NULL,
         at timestamptz NOT NULL DEFAULT now(),
         until timestamptz NOT NULL,
         reply bytea);
-    CREATE INDEX IF NOT EXISTS once_until ON writethrough.once (until);
-    COMMIT";
+    CREATE INDEX IF NOT EXISTS once_until ON writethrough.once (until);";
 
 const INSERT: &str = "
     INSERT INTO writethrough.once (token, command, until)
@@ -73,11 +69,7 @@ pub fn begin(session: &mut Session, once: &Once) -> Result<Begun, postgres::Erro
 
 /// Makes the table.
 pub fn create(session: &mut Session) -> Result<(), postgres::Error> {
-    let created = session.client.batch_execute(CREATE);
-    if created.is_err() {
-        session.client.batch_execute("ROLLBACK")?;
-    }
-    created
+    own_schema::create(&mut session.client, Kept::Tokens, CREATE)
 }
 
 fn insert(session: &mut Session, once: &Once) -> Result<u64, postgres::Error> {

@@ -14,6 +14,7 @@ macro_rules! tree {
         )
     };
 }
+pub(crate) use tree;
 
 /// What kind of relation it is, and what is special about it. Triggers whose function is in the schema `writethrough` note changes in the journal, and make
 /// nothing of a write.
