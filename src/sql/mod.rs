@@ -28,6 +28,10 @@ pub enum Shape {
     One,
     /// All of it for any number of rows: its parameters are arrays.
     Many,
+    /// The same for one row, where it is there.
+    OneFound,
+    /// The same for those of the rows that are there.
+    ManyFound,
     /// A step of it, for one row.
     Step(Step),
 }
@@ -64,6 +68,9 @@ pub fn statement(mapping: &Mapping, form: &Form, shape: Shape, origin: Option<i6
         Form::Replace(columns) => upsert::replace(&names, columns),
         Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
+        Form::Add(column) if matches!(shape, Shape::OneFound | Shape::ManyFound) => {
+            upsert::add_found(&names, *column)
+        }
         Form::Add(column) => upsert::add(&names, *column),
         Form::Fill(column) => upsert::fill(&names, *column),
         Form::Delete => Text::of(format!(
@@ -101,7 +108,7 @@ pub fn statement(mapping: &Mapping, form: &Form, shape: Shape, origin: Option<i6
 struct Text {
     /// Common table expressions, or nothing.
     with: String,
-    /// What returns the rows.
+    /// What returns the rows. Where nothing is before it, it ends with the list of what it returns.
     rows: String,
 }
 
@@ -125,7 +132,10 @@ impl Text {
 
     /// The same, with the transaction's number as the last cell.
     fn numbered(self) -> Text {
-        self.named("x", "SELECT x.*, pg_current_xact_id()::text FROM x".into())
+        match self.with.as_str() {
+            "" => Text::of(self.rows + ", pg_current_xact_id()::text"),
+            _ => self.named("x", "SELECT x.*, pg_current_xact_id()::text FROM x".into()),
+        }
     }
 
     /// The same, with an entry in the journal for each row that it returns.
@@ -224,9 +234,24 @@ mod tests {
         let mut table = users();
         assert!(!sql(&table, Form::Delete).contains("xact"));
         table.columns[0].is_identity = false;
+        let delete = sql(&table, Form::Delete);
+        assert!(delete.ends_with("AS r3, pg_current_xact_id()::text"), "{delete}");
+        let partial = sql(&table, Form::Upsert(vec![1]));
+        assert!(partial.ends_with("SELECT x.*, pg_current_xact_id()::text FROM x"), "{partial}");
+    }
+
+    #[test]
+    fn the_rows_that_are_there_are_added_to_by_a_plain_update() {
+        let mapping = resolve(r#"{"table":"users"}"#, &users()).unwrap();
+        let sql = |origin| statement(&mapping, &Form::Add(3), Shape::ManyFound, origin);
         assert!(
-            sql(&table, Form::Delete).ends_with("SELECT x.*, pg_current_xact_id()::text FROM x")
+            sql(None).starts_with("UPDATE ONLY \"public\".\"users\" AS t SET"),
+            "{}",
+            sql(None)
         );
+        assert!(!sql(None).contains("INSERT"), "{}", sql(None));
+        assert!(sql(Some(1)).starts_with("WITH w AS (UPDATE"), "{}", sql(Some(1)));
+        assert!(sql(Some(1)).ends_with("pg_current_xact_id()::text FROM x"), "{}", sql(Some(1)));
     }
 
     #[test]

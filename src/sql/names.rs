@@ -73,13 +73,13 @@ impl Names<'_> {
         let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
         let kind = |c: &usize| if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
         let source = match self.shape {
-            Shape::One | Shape::Step(_) => format!(
+            Shape::One | Shape::OneFound | Shape::Step(_) => format!(
                 "(SELECT {}) AS u",
                 join(all.iter().enumerate(), ", ", |(n, c)| {
                     format!("${}::{} AS c{c}", n + 1, kind(c))
                 })
             ),
-            Shape::Many => format!(
+            Shape::Many | Shape::ManyFound => format!(
                 "unnest({}{mask}) AS u({}{})",
                 join(all.iter().enumerate(), ", ", |(n, c)| format!("${}::{}[]", n + 1, kind(c))),
                 join(all.iter(), ", ", |c| format!("c{c}")),
@@ -131,10 +131,10 @@ impl Names<'_> {
     /// Rows are locked in the order of their keys.
     pub fn in_order_of_keys(&self) -> String {
         match self.shape {
-            Shape::Many => {
+            Shape::Many | Shape::ManyFound => {
                 format!(" ORDER BY {}", join(self.key(), ", ", |c| format!("i.c{c}")))
             }
-            Shape::One | Shape::Step(_) => String::new(),
+            Shape::One | Shape::OneFound | Shape::Step(_) => String::new(),
         }
     }
 

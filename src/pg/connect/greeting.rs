@@ -49,7 +49,7 @@ impl Greeting {
 }
 
 /// The kind of the message at the start, and its length without the kind.
-fn message(bytes: &[u8]) -> Option<(u8, usize)> {
+pub fn message(bytes: &[u8]) -> Option<(u8, usize)> {
     let length = bytes.get(1..)?.first_chunk()?;
     Some((bytes[0], u32::from_be_bytes(*length) as usize))
 }

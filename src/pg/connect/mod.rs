@@ -1,5 +1,6 @@
 //! The way to the database: the URL, TLS, sockets, sessions and the pool.
 
+pub mod begin;
 pub mod connect_error;
 pub mod connections;
 pub mod dsn;
@@ -17,4 +18,5 @@ pub mod socket;
 pub mod timeline;
 pub mod tls;
 pub mod tls_error;
+pub mod transport;
 pub mod verifier;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage, Statement};
 
+use super::begin::Begin;
 use super::connect_error::ConnectError;
 use super::read_only;
 use super::settings::SessionSettings;
@@ -55,6 +56,7 @@ pub struct Session {
     /// The time limit of its statements, in milliseconds.
     timeout: u64,
     read_timeout: Arc<ReadTimeout>,
+    begin: Begin,
     /// The server's process that serves it.
     pub backend: Arc<Backend>,
     /// What gives its values their text.
@@ -74,6 +76,7 @@ impl Session {
         mut client: Client,
         limits: &Arc<Limits>,
         read_timeout: Arc<ReadTimeout>,
+        begin: Begin,
         settings: &Arc<SessionSettings>,
         mark: Mark,
     ) -> Result<Session, ConnectError> {
@@ -98,6 +101,7 @@ impl Session {
             limits: limits.clone(),
             timeout,
             read_timeout,
+            begin,
             backend,
             settings: settings.clone(),
             mark,
@@ -154,6 +158,14 @@ impl Session {
     /// The connection is not used again.
     pub fn retire(&mut self) {
         self.spent = true;
+    }
+
+    /// Begins a transaction: with the next statement, in one message where that can be.
+    pub fn begin(&mut self) -> Result<(), postgres::Error> {
+        if self.begin.with_next() {
+            return Ok(());
+        }
+        self.client.batch_execute("BEGIN")
     }
 
     /// Ends a transaction that is not to be committed; where that can't be said, the connection.

@@ -1,4 +1,4 @@
-//! The stream of bytes to the database: with TLS or without, and with a read timeout.
+//! The connection's bytes, and how long the database may say nothing.
 //!
 //! `postgres` waits for ever, and for any amount, once a connection is made. So all its bytes go
 //! through [`Watched`], which gives the connection up when the database says nothing.
@@ -11,13 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use postgres::Socket;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{sleep, Instant, Sleep};
-use tokio_postgres_rustls::MakeRustlsConnect;
-
-use super::greeting::{Greeting, Told};
 
 /// What a server may say before a connection is set up, in bytes. Its parameters take about 500.
 const START_MAX: u64 = 1 << 20;
@@ -63,88 +59,6 @@ impl ReadTimeout {
     }
 }
 
-/// Makes links. To `postgres` it is TLS that is there from the first byte on, so that the stream is
-/// ours in either case.
-#[derive(Clone)]
-pub struct Dial {
-    /// Without: no TLS.
-    pub tls: Option<MakeRustlsConnect>,
-    /// A server without TLS is taken, too.
-    pub is_optional: bool,
-    /// `sslnegotiation=direct`: the server isn't asked for TLS first.
-    pub is_direct: bool,
-    /// How long it waits.
-    pub read_timeout: Arc<ReadTimeout>,
-    /// Where it says what the server has told of itself.
-    pub told: Told,
-}
-
-/// One attempt of a [`Dial`].
-pub struct Attempt {
-    dial: Dial,
-    host: String,
-}
-
-type Tls = <MakeRustlsConnect as MakeTlsConnect<Watched>>::Stream;
-
-/// A stream that `postgres` reads and writes.
-pub struct Transport {
-    stream: Stream,
-    greeting: Greeting,
-}
-
-enum Stream {
-    /// Without TLS.
-    Plain(Watched),
-    /// With TLS.
-    Tls(Box<Tls>),
-}
-
-impl MakeTlsConnect<Socket> for Dial {
-    type Stream = Transport;
-    type TlsConnect = Attempt;
-    type Error = io::Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> io::Result<Attempt> {
-        let (tls, read_timeout) = (self.tls.clone(), self.read_timeout.clone());
-        let (is_optional, is_direct) = (self.is_optional, self.is_direct);
-        let dial = Dial { tls, read_timeout, is_optional, is_direct, told: self.told.clone() };
-        Ok(Attempt { dial, host: host.to_string() })
-    }
-}
-
-impl TlsConnect<Socket> for Attempt {
-    type Stream = Transport;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Transport>> + Send>>;
-
-    fn connect(self, socket: Socket) -> Self::Future {
-        let Attempt { dial, host } = self;
-        Box::pin(async move {
-            let mut stream = Watched::new(socket, dial.read_timeout);
-            let greeting = Greeting::new(dial.told);
-            let Some(mut tls) = dial.tls else {
-                return Ok(Transport { stream: Stream::Plain(stream), greeting });
-            };
-            if !dial.is_direct {
-                // SSLRequest: its length and its code.
-                stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await?;
-                match stream.read_u8().await? {
-                    b'S' => {}
-                    b'N' if dial.is_optional => {
-                        return Ok(Transport { stream: Stream::Plain(stream), greeting });
-                    }
-                    b'N' => return Err(io::Error::other("server does not support TLS")),
-                    _ => return Err(io::Error::other("no PostgreSQL server answers there")),
-                }
-            }
-            let Ok(attempt) = MakeTlsConnect::<Watched>::make_tls_connect(&mut tls, &host);
-            let stream = Stream::Tls(Box::new(attempt.connect(stream).await?));
-            Ok(Transport { stream, greeting })
-        })
-    }
-}
-
 /// A socket whose other end has to say something while it is waited for.
 pub struct Watched {
     socket: Socket,
@@ -158,7 +72,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    fn new(socket: Socket, read_timeout: Arc<ReadTimeout>) -> Watched {
+    /// A socket that says something in time.
+    pub fn new(socket: Socket, read_timeout: Arc<ReadTimeout>) -> Watched {
         let step = Box::pin(sleep(read_timeout.limit() / STEPS));
         Watched { socket, read_timeout, starting: true, step, silent: 0, read: 0 }
     }
@@ -238,55 +153,5 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-/// The same call on whatever the transport is.
-macro_rules! pass {
-    ($stream:expr, $call:ident $(, $argument:expr)*) => {
-        match &mut $stream.stream {
-            Stream::Plain(stream) => Pin::new(stream).$call($($argument),*),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).$call($($argument),*),
-        }
-    };
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context,
-        buf: &mut ReadBuf,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let poll = pass!(self, poll_read, cx, buf);
-        self.greeting.read(&buf.filled()[before..]);
-        poll
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        pass!(self, poll_write, cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
-        pass!(self, poll_flush, cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
-        pass!(self, poll_shutdown, cx)
-    }
-}
-
-impl TlsStream for Transport {
-    fn channel_binding(&self) -> ChannelBinding {
-        match &self.stream {
-            Stream::Plain(_) => ChannelBinding::none(),
-            Stream::Tls(stream) => stream.channel_binding(),
-        }
     }
 }

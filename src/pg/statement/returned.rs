@@ -46,8 +46,48 @@ pub fn query<J: AsRef<Change>>(
     form: &Form,
     rows: &[Row<J>],
 ) -> Result<Returned, SendError> {
+    match form {
+        Form::Add(_) => add(session, permit, mapping, form, rows),
+        _ => all(session, permit, mapping, form, [Shape::One, Shape::Many], rows),
+    }
+}
+
+/// Adds to the rows that are there, most of them as a rule, and then to the others. It is part of a transaction.
+fn add<J: AsRef<Change>>(
+    session: &mut Session,
+    permit: &Permit,
+    mapping: &Mapping,
+    form: &Form,
+    rows: &[Row<J>],
+) -> Result<Returned, SendError> {
+    let found = [Shape::OneFound, Shape::ManyFound];
+    let mut returned = all(session, permit, mapping, form, found, rows)?;
+    let missing = |n: &usize| returned.images[*n].is_none();
+    let missing: Vec<usize> = (0..rows.len()).filter(missing).collect();
+    if missing.is_empty() {
+        return Ok(returned);
+    }
+    let change = |row: &Row<J>| Change { action: row.action().clone(), ..row.change().clone() };
+    let others: Vec<Row<Change>> = missing.iter().map(|&n| Row::of(change(&rows[n]))).collect();
+    let added = all(session, permit, mapping, form, [Shape::One, Shape::Many], &others)?;
+    for (n, image) in missing.into_iter().zip(added.images) {
+        returned.images[n] = image;
+    }
+    returned.strangers.extend(added.strangers);
+    Ok(returned)
+}
+
+/// Runs it in the shape for one row, or for several.
+fn all<J: AsRef<Change>>(
+    session: &mut Session,
+    permit: &Permit,
+    mapping: &Mapping,
+    form: &Form,
+    [for_one, for_many]: [Shape; 2],
+    rows: &[Row<J>],
+) -> Result<Returned, SendError> {
     if let ([_], true) = (rows, *form != Form::Mixed) {
-        return one(session, permit, mapping, form, Shape::One, rows);
+        return one(session, permit, mapping, form, for_one, rows);
     }
     let arrays = arrays(mapping, form, rows);
     let masks: Vec<i64> = match form {
@@ -58,7 +98,7 @@ pub fn query<J: AsRef<Change>>(
     if *form == Form::Mixed {
         params.push(&masks);
     }
-    send(session, permit, mapping, form, Shape::Many, rows, &params)
+    send(session, permit, mapping, form, for_many, rows, &params)
 }
 
 /// Runs a step of a form for the only row.

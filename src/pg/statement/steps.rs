@@ -16,7 +16,7 @@ pub fn run(
     form: &Form,
     rows: &[Row],
 ) -> Result<Returned, SendError> {
-    session.client.batch_execute("BEGIN")?;
+    session.begin()?;
     run_again(session, permit, mapping, form, rows, "ROLLBACK; BEGIN")
 }
 

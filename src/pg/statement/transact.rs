@@ -22,9 +22,9 @@ use crate::pg::connect::session::Session;
 use crate::pg::error::{explain, is_end, SendError};
 use crate::plan::group::{by_form, Group, Row as AnyRow};
 
-/// Begins, and tells the transaction's number: by it one can ask what became of a lost COMMIT. Some statements
-/// tell it themselves.
-const BEGIN_NUMBERED: &str = "BEGIN; SELECT pg_current_xact_id()::text";
+/// The transaction's number: by it one can ask what became of a lost COMMIT. Some statements tell it
+/// themselves.
+const NUMBER: &str = "SELECT pg_current_xact_id()::text";
 
 /// Runs the statements in order, and commits.
 pub fn run(
@@ -92,11 +92,11 @@ fn tells_number(group: &Group<Job>) -> bool {
 }
 
 fn begin(session: &mut Session, is_told: bool) -> Result<Option<String>, postgres::Error> {
+    session.begin()?;
     if is_told {
-        session.client.batch_execute("BEGIN")?;
         return Ok(None);
     }
-    let told = session.client.simple_query(BEGIN_NUMBERED)?;
+    let told = session.client.simple_query(NUMBER)?;
     Ok(told.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_string),
         _ => None,

@@ -97,7 +97,7 @@ fn begin(
     form: &Form,
     rows: &[Row],
 ) -> Result<Returned, SendError> {
-    session.client.batch_execute("BEGIN")?;
+    session.begin()?;
     query(session, permit, mapping, form, rows)
 }
 

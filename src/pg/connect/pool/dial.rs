@@ -9,14 +9,14 @@ use r2d2_postgres::PostgresConnectionManager;
 
 use super::Manager;
 use crate::pg::connect::connect_error::ConnectError;
-use crate::pg::connect::greeting::Told;
 use crate::pg::connect::pooler::{self, Nature};
 use crate::pg::connect::read_only;
 use crate::pg::connect::servers::{in_order, without_hosts, Address, Failures};
 use crate::pg::connect::session::{Mark, Session};
-use crate::pg::connect::socket::{Dial, ReadTimeout};
+use crate::pg::connect::socket::ReadTimeout;
 use crate::pg::connect::tls::Mode;
 use crate::pg::connect::tls_error::{explain_tls, is_about_tls};
+use crate::pg::connect::transport::{Dial, Talk};
 use crate::pg::error::explain;
 
 impl Manager {
@@ -51,15 +51,16 @@ impl Manager {
             Some(nature) => nature,
             None => {
                 let config = self.config_for(address);
-                let nature = pooler::look(|| self.dial(&config, &read_timeout))?;
+                let dial = || self.dial(&config, &read_timeout);
+                let nature = pooler::look(|| dial().map(|(client, talk)| (client, talk.told)))?;
                 self.known.learn(&name, nature);
                 nature
             }
         };
-        let (mut client, told) =
+        let (mut client, talk) =
             self.dial(&self.set_in(self.config_for(address)), &read_timeout)?;
         let is_direct = nature == Nature::Direct;
-        if is_direct && !pooler::is_direct(&told, pooler::process(&mut client)?) {
+        if is_direct && !pooler::is_direct(&talk.told, pooler::process(&mut client)?) {
             self.known.forget();
             let text = format!("another server than before answers at {name}");
             return Err(ConnectError::Away(text));
@@ -68,7 +69,7 @@ impl Manager {
             return Err(ConnectError::ReadOnly(read_only::text(&name, &why)));
         }
         let mut session =
-            Session::set_up(client, &self.limits, read_timeout, &self.settings, mark)?;
+            Session::set_up(client, &self.limits, read_timeout, talk.begin, &self.settings, mark)?;
         session.is_direct = is_direct;
         self.timeline.note(&session.backend.timeline);
         Ok(session)
@@ -78,23 +79,23 @@ impl Manager {
         &self,
         config: &postgres::Config,
         read_timeout: &Arc<ReadTimeout>,
-    ) -> Result<(Client, Told), ConnectError> {
-        let told = Told::default();
-        self.client(config, read_timeout, &told).map(|client| (client, told))
+    ) -> Result<(Client, Talk), ConnectError> {
+        let talk = Talk::default();
+        self.client(config, read_timeout, &talk).map(|client| (client, talk))
     }
 
     fn client(
         &self,
         config: &postgres::Config,
         read_timeout: &Arc<ReadTimeout>,
-        told: &Told,
+        talk: &Talk,
     ) -> Result<Client, ConnectError> {
         if self.is_local {
             return Ok(PostgresConnectionManager::new(config.clone(), NoTls).connect()?);
         }
         let dial = |tls, is_optional| {
             let (is_direct, read_timeout) = (self.is_direct, read_timeout.clone());
-            let dial = Dial { tls, is_optional, is_direct, read_timeout, told: told.clone() };
+            let dial = Dial { tls, is_optional, is_direct, read_timeout, talk: talk.clone() };
             PostgresConnectionManager::new(config.clone(), dial).connect()
         };
         let Some(tls) = &self.tls else { return Ok(dial(None, true)?) };
