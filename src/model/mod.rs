@@ -14,4 +14,5 @@ pub mod key;
 pub mod mapping;
 pub mod range;
 pub mod shape;
+pub mod slot;
 pub mod table;

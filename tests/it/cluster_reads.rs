@@ -80,3 +80,24 @@ fn a_load_that_a_move_overtakes() {
         }
     }
 }
+
+/// A key whose braces are no tag. Its row is answered by a name in the key's own slot.
+#[test]
+fn a_row_that_cannot_be_cached_is_answered_whatever_its_key() {
+    let sql = "create table texts (id text primary key, name text);
+               insert into texts select n || '}b', 'n' || n from generate_series(1, 100) n";
+    let mapping = json!({ "table": "texts", "read_through": true });
+    let (from, _to) = nodes(|builder| builder.sql(sql).mapping(mapping.clone()));
+    assert_eq!(from.run("CONFIG SET maxmemory 1"), ok());
+    let slot = |key: &str| from.run(&format!("CLUSTER KEYSLOT {key}")).int();
+    let is_here = |key: &str| (slot(key) < 8192) == (slot("users:1") < 8192);
+    // Only the whole key is of this node, not what is before its brace.
+    let elsewhere = |n: &i32| is_here(&format!("texts:{n}}}b")) && !is_here(&format!("texts:{n}"));
+    let found: Vec<i32> = (1..=100).filter(elsewhere).collect();
+    assert!(!found.is_empty());
+    for n in found {
+        let key = format!("texts:{n}}}b");
+        assert_eq!(from.run(&format!("HGET {key} name")), bulk(&format!("n{n}")), "{key}");
+    }
+    assert_eq!(from.run("DBSIZE"), int(0));
+}

@@ -18,6 +18,7 @@ use super::context::DETACHED;
 use super::key::signal_modified;
 use super::string::bytes;
 use super::{Args, Ctx, Filtered, Kind, OnLoad, Str, Writable};
+use crate::model::slot::name_beside;
 
 /// What the names of our commands begin with.
 const PREFIX: &str = "wt.";
@@ -161,7 +162,7 @@ impl Ctx {
             key.kind() == Kind::Empty || key.kind() == Kind::Hash && !key.lives_for(SOON_MS)
         };
         for row in rows.iter().filter(may_be_missing) {
-            let name = Str::new(&stand_in(row.0.as_bytes()));
+            let name = Str::new(&name_beside(row.0.as_bytes(), STAND_IN));
             // SAFETY: as in `fill`; nothing is replicated, and the hash is gone again below. A hash
             // without a field is no key.
             unsafe {
@@ -218,19 +219,8 @@ impl Ctx {
     }
 }
 
-/// The name of a hash that stands in for a key, in the key's slot of a cluster.
-fn stand_in(key: &[u8]) -> Vec<u8> {
-    const NAME: &[u8] = b":writethrough:row that is not cached";
-    let open = key.iter().position(|&b| b == b'{');
-    let has_tag = open.is_some_and(|open| {
-        let close = key[open + 1..].iter().position(|&b| b == b'}');
-        close.is_some_and(|length| length > 0)
-    });
-    match has_tag {
-        true => [key, NAME].concat(),
-        false => [b"{", key, b"}", NAME].concat(),
-    }
-}
+/// Behind the name of a key whose row stands in for it.
+const STAND_IN: &[u8] = b":writethrough:row that is not cached";
 
 /// # Safety
 /// The context and the key are valid; what is returned is closed.
