@@ -192,18 +192,18 @@ fn first_cells(text: &str, section: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_has_every_key_of_the_document_and_its_default() {
+fn the_page_of_options_has_every_key_of_the_document_and_its_default() {
     let schema: Value =
         serde_json::from_str(&read("examples/writethrough.schema.json")).expect("JSON");
     let keys = |place: &str| schema.pointer(place).and_then(Value::as_object).expect("an object");
     let options = keys("/properties");
     let of_mappings = keys("/properties/mappings/items/properties");
     let all = options.keys().chain(of_mappings.keys()).filter(|key| *key != "$schema");
-    let readme = read("README.md");
-    assert_eq!(first_cells(&readme, "Configuration"), all.cloned().collect());
+    let page = read("docs/options.md");
+    assert_eq!(first_cells(&page, "Configuration"), all.cloned().collect());
     for (key, option) in options.iter().filter(|(_, option)| option["default"].is_number()) {
         let row = format!("| `{key}` | {} |", option["default"]);
-        assert!(readme.contains(&row), "README.md: {row}");
+        assert!(page.contains(&row), "docs/options.md: {row}");
     }
 }
 
