@@ -20,13 +20,13 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// README.md and the pages in `docs/`.
+/// README.md, the other pages beside it, and those in `docs/`.
 pub fn pages() -> Vec<String> {
     let docs = std::fs::read_dir(repository("docs")).into_iter().flatten();
     let names = docs.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
     let mut pages: Vec<String> =
         names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
-    pages.push("README.md".into());
+    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(String::from));
     pages.sort();
     pages
 }
