@@ -140,7 +140,7 @@ fn the_compose_project_has_a_name_of_its_own() {
     }
     let link =
         "<http://localhost:8080/?pgsql=postgres&username=app&db=example&ns=public&select=users>";
-    for page in ["README.md", "docs/containers.md"] {
+    for page in ["README.md", "docs/containers.md", "docs/tutorial.md"] {
         assert!(read(page).contains(link), "{page} lacks the link to the table");
         let password = read("docker/password.txt");
         assert!(read(page).contains(&format!("`{}`", password.trim())), "{page}: the password");
