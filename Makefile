@@ -28,9 +28,9 @@ test-docker: ## the image on each server with each PostgreSQL, and docker/compos
 matrix: deps ## the tests on Redis 7.0 and 8.0, Valkey 8.1 and 9.1, PostgreSQL 15, 17 and 18
 	bash scripts/matrix
 
-test-monitoring: deps ## the alerts, and a real Prometheus that watches a real run
+test-monitoring: deps ## the alerts, the dashboard, and a real Prometheus that watches a real run
 	@bash scripts/monitoring
-	cargo test --test it -- monitoring:: --include-ignored
+	cargo test --test it -- monitoring:: dashboard:: --include-ignored
 
 soak: deps ## random tables, then the fault tests, each for SOAK=10 minutes with other choices; a leak test
 	SOAK=$(or $(SOAK),10) SEED=$$(date +%s) cargo test --test it -- like_psql

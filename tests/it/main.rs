@@ -86,6 +86,7 @@ mod swallowed;
 
 // Administration.
 mod config;
+mod dashboard;
 mod document_reload;
 mod documented;
 mod load_all;

@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use crate::support::*;
 
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/prometheus").join(name)
 }
 
-fn text(name: &str) -> String {
+pub fn text(name: &str) -> String {
     std::fs::read_to_string(example(name)).expect("an example")
 }
 
 /// INFO's numbers, as the script is to show them.
-fn numbers(s: &Stack) -> Hash {
+pub fn numbers(s: &Stack) -> Hash {
     let mut info = s.info();
     info.remove("writethrough_last_error");
     let database = info.remove("writethrough_database").expect("the database");
@@ -51,7 +51,7 @@ fn the_script_shows_nothing_without_the_module() {
 }
 
 /// Names after `writethrough_` in a text.
-fn named(text: &str) -> BTreeSet<String> {
+pub fn named(text: &str) -> BTreeSet<String> {
     let names = text.split("writethrough_").skip(1).map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         format!("writethrough_{}", &rest[..end])
@@ -93,7 +93,7 @@ fn the_page_lists_every_field_event_and_alert() {
 }
 
 /// The body of a page.
-fn get(port: u16, path: &str) -> Option<String> {
+pub fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
@@ -102,20 +102,36 @@ fn get(port: u16, path: &str) -> Option<String> {
     head.contains(" 200 ").then(|| body.to_owned())
 }
 
-fn start(argv: &[String]) -> Supervisor {
+pub fn start(argv: &[String]) -> Supervisor {
     let supervisor = Supervisor::new(server_dir("wt-monitoring-", None), "KILL", None, argv);
     supervisor.start();
     supervisor
 }
 
 /// The exporter beside a redis-server, and its port.
-fn exporter(s: &Stack) -> (Supervisor, u16) {
+pub fn exporter(s: &Stack) -> (Supervisor, u16) {
     let port = free_port();
     let argv = [
         monitoring_program("prometheus-redis-exporter").display().to_string(),
         format!("-web.listen-address=127.0.0.1:{port}"),
         format!("-redis.addr=redis://127.0.0.1:{}", s.redis.port()),
         format!("-script={}", example("writethrough.lua").display()),
+    ];
+    (start(&argv), port)
+}
+
+/// A Prometheus that scrapes that exporter five times a second, and its port.
+pub fn prometheus(s: &Stack, exporter_port: u16) -> (Supervisor, u16) {
+    let config = text("prometheus.yml")
+        .replace(": 15s", ": 200ms")
+        .replace("alerts.yml", &example("alerts.yml").display().to_string())
+        .replace("127.0.0.1:9121", &format!("127.0.0.1:{exporter_port}"));
+    let (config, data, port) = (s.file("prometheus.yml", &config), s.file("none", ""), free_port());
+    let argv = [
+        monitoring_program("prometheus").display().to_string(),
+        format!("--config.file={config}"),
+        format!("--storage.tsdb.path={data}.data"),
+        format!("--web.listen-address=127.0.0.1:{port}"),
     ];
     (start(&argv), port)
 }
@@ -172,17 +188,7 @@ fn prometheus_raises_the_alarm_when_the_database_is_away() {
     let s = Stack::users().told_soon_of_outages().postgres(&server).start();
     s.add_user(1);
     let (_exporter, exporter_port) = exporter(&s);
-    let config = text("prometheus.yml")
-        .replace(": 15s", ": 200ms")
-        .replace("alerts.yml", &example("alerts.yml").display().to_string())
-        .replace("127.0.0.1:9121", &format!("127.0.0.1:{exporter_port}"));
-    let (config, data, port) = (s.file("prometheus.yml", &config), s.file("none", ""), free_port());
-    let _prometheus = start(&[
-        monitoring_program("prometheus").display().to_string(),
-        format!("--config.file={config}"),
-        format!("--storage.tsdb.path={data}.data"),
-        format!("--web.listen-address=127.0.0.1:{port}"),
-    ]);
+    let (_prometheus, port) = prometheus(&s, exporter_port);
     let ask = |path: &str| -> Option<Value> { serde_json::from_str(&get(port, path)?).ok() };
     let query = "/api/v1/query?query=redis_script_values%7Bkey%3D%22writethrough_up%22%7D";
     let value = |answer: &Value| {
