@@ -68,7 +68,7 @@ pub fn redis_om() -> Option<&'static Path> {
 }
 
 /// The interpreter of an environment with this package, made once and kept between runs.
-fn environment(name: &str, package: &str, module: &str) -> Option<PathBuf> {
+pub fn environment(name: &str, package: &str, module: &str) -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = venv.join("bin/python");
     let quiet = |command: &mut Command| {

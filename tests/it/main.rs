@@ -131,6 +131,12 @@ mod replication;
 mod retry;
 mod sessions;
 
+// Where it runs: docs/deployment.md and its files.
+mod cluster_of_six;
+mod deployment;
+mod kubernetes;
+mod sentinel;
+
 // Safety: the way to the database, secrets, what comes from outside.
 mod hostile_client;
 mod hostile_database;

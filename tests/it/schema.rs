@@ -11,7 +11,7 @@ fn json(name: &str, text: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_valid(name: &str, document: &Value) {
+pub fn assert_valid(name: &str, document: &Value) {
     let schema = json("the schema", &read("examples/writethrough.schema.json"));
     let validator = jsonschema::validator_for(&schema).expect("a JSON Schema");
     let errors: Vec<String> =

@@ -197,6 +197,11 @@ impl Stack {
     /// Starts redis-server again, with the redis.conf that is there.
     pub fn start_again(&self) {
         self.redis.start_again();
+        self.connect_again();
+    }
+
+    /// The stack's own connection anew: Sentinel closes those of a server whose role it changes.
+    pub fn connect_again(&self) {
         *self.own_conn() = self.redis.connect();
     }
 
