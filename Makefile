@@ -51,7 +51,7 @@ build: deps ## the module, for use: target/release/libwritethrough.so
 schema: ## write examples/writethrough.schema.json, which a test holds against src/config.rs
 	WRITE_SCHEMA=1 cargo test --no-default-features --lib config::document::schema
 
-dist: build ## a release in dist/: a tarball, a Debian package, checksums; both tried
+dist: build ## a release in dist/: a tarball, a Debian package, a bill of materials, checksums; tried
 	MODULE=$(MODULE) bash scripts/dist
 	bash scripts/dist-check
 

@@ -23,6 +23,7 @@ mod clients_give_up;
 mod clients_once;
 mod clients_page;
 mod harness;
+mod packaging;
 mod pages;
 mod readme;
 mod rooms;
