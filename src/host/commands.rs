@@ -7,7 +7,7 @@ use super::ffi::Run::{self, Read, Write};
 use super::ffi::{
     Args, Command, KeySpec, OnLoad, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
 };
-use super::operator::{refresh, reload, report, triggers};
+use super::operator::{help, refresh, reload, report, triggers};
 use super::read;
 use super::write::{
     atomic_multi, batch, command, deletion, migrate, once, parse, refusal, transaction, transfer,
@@ -170,6 +170,8 @@ commands! {
     Reload c"wt.reload", ADMIN, 1, &[],
         c"Reads the document and the tables' definitions again, all of it or nothing",
         Read(reload::run);
+    Help c"wt.help", (c"fast", c"fast"), 1, &[],
+        c"What there is to type, and what it does", Read(|_, _| Some(help::help()));
     Batch c"wt.batch", NESTED, -4, &[], finds nested_keys,
         c"Writes of many rows in one command, each for itself", Write(batch::run);
     Transaction c"wt.transaction", NESTED, -4, &[], finds nested_keys,

@@ -73,6 +73,28 @@ fn arity_and_key_positions_are_the_plain_commands() {
     }
 }
 
+/// What is typed; the others are what a plain command becomes.
+#[test]
+fn the_help_names_every_command() {
+    let s = Stack::users().start();
+    let reply = s.run("WT.HELP");
+    let lines: Vec<String> = reply.array().iter().map(Reply::text).collect();
+    let named = |name: &str| {
+        let mut words = lines.iter().flat_map(|line| line.split([' ', '|', ',']));
+        words.any(|word| word == name)
+    };
+    for name in commands(&s).iter().map(|name| name.to_uppercase()) {
+        let plain = name.strip_prefix("WT.").expect("the prefix");
+        let is_read_or_refused = plain == "REFUSE" || plain == "MIGRATE";
+        match s.knows(plain) {
+            true if PLAIN.contains(&&*plain.to_lowercase()) => assert!(named(plain), "{plain}"),
+            false if !is_read_or_refused => assert!(named(&name), "{name}"),
+            _ => {}
+        }
+    }
+    assert!(lines.iter().all(|line| line.len() < 116), "{lines:?}");
+}
+
 #[test]
 fn every_command_has_its_categories() {
     let s = Stack::users().start();
@@ -185,7 +207,9 @@ fn a_wrong_number_of_arguments_gets_redis_own_words() {
             assert_eq!(text, words, "{command} {tail}");
         }
     }
-    for line in ["WT.STATUS x", "WT.MAPPINGS x", "WT.REFRESH", "WT.VERIFY", "WT.RELOAD x"] {
+    for line in
+        ["WT.STATUS x", "WT.MAPPINGS x", "WT.REFRESH", "WT.VERIFY", "WT.RELOAD x", "WT.HELP x"]
+    {
         let name = line.split(' ').next().unwrap().to_lowercase();
         let words = format!("ERR wrong number of arguments for '{name}' command");
         assert_eq!(s.assert_line_refused(line, "ERR "), words);

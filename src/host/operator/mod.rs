@@ -1,5 +1,6 @@
 //! What an operator sees and says: WT.* commands, INFO, options.
 
+pub mod help;
 pub mod loaded_twice;
 pub mod options;
 pub mod refresh;
