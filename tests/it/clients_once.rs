@@ -7,7 +7,9 @@ use std::thread;
 use crate::clients::{current_python, node_is_installed, python_is_installed, shop};
 use crate::clients_compiled::{go_is_installed, in_go, in_java, in_rust, java_is_installed};
 use crate::clients_page::{in_current_python, in_node, in_python, Code, Run};
-use crate::clients_page::{GO_BOXES, JAVA_BOXES, NODE_BOXES, PYTHON_BOXES, RUST_BOXES};
+use crate::clients_page::{
+    ASYNCIO_BOXES, GO_BOXES, JAVA_BOXES, NODE_BOXES, PYTHON_BOXES, RUST_BOXES,
+};
 use crate::support::*;
 
 /// The client whose WT.ONCE waits, as CLIENT LIST shows it.
@@ -63,6 +65,20 @@ fn the_python_code_sends_again() {
 fn the_python_code_sends_again_with_the_current_redis_py() {
     if current_python().is_some() {
         sends_again(PYTHON_BOXES, in_current_python);
+    }
+}
+
+#[test]
+fn the_asyncio_code_sends_again() {
+    if python_is_installed() {
+        sends_again(ASYNCIO_BOXES, in_python);
+    }
+}
+
+#[test]
+fn the_asyncio_code_sends_again_with_the_current_redis_py() {
+    if current_python().is_some() {
+        sends_again(ASYNCIO_BOXES, in_current_python);
     }
 }
 

@@ -53,14 +53,24 @@ const fn in_boxes(heading: &'static str, language: &'static str) -> Code {
 }
 
 pub const PYTHON_BOXES: Code = in_boxes("### Python", "python");
+pub const ASYNCIO_BOXES: Code = in_boxes("### Python, asyncio", "python");
 pub const NODE_BOXES: Code = in_boxes("### Node.js", "js");
 pub const RUST_BOXES: Code = in_boxes("### Rust", "rust");
 pub const GO_BOXES: Code = in_boxes("### Go", "go");
 pub const JAVA_BOXES: Code = in_boxes("### Java", "java");
 
 /// All of them: a test below runs each.
-const ALL: [Code; 8] =
-    [PYTHON, ASYNCIO, NODE, PYTHON_BOXES, NODE_BOXES, RUST_BOXES, GO_BOXES, JAVA_BOXES];
+const ALL: [Code; 9] = [
+    PYTHON,
+    ASYNCIO,
+    NODE,
+    PYTHON_BOXES,
+    ASYNCIO_BOXES,
+    NODE_BOXES,
+    RUST_BOXES,
+    GO_BOXES,
+    JAVA_BOXES,
+];
 
 impl Code {
     fn is(&self, block: &Block) -> bool {
@@ -129,6 +139,7 @@ fn the_python_code_runs_with_debians_redis_py() {
     if python_is_installed() {
         prints_what_it_says(PYTHON, in_python);
         prints_what_it_says(PYTHON_BOXES, in_python);
+        prints_what_it_says(ASYNCIO_BOXES, in_python);
     }
 }
 
@@ -138,6 +149,7 @@ fn the_python_code_runs_with_the_current_redis_py() {
         prints_what_it_says(PYTHON, in_current_python);
         prints_what_it_says(ASYNCIO, in_current_python);
         prints_what_it_says(PYTHON_BOXES, in_current_python);
+        prints_what_it_says(ASYNCIO_BOXES, in_current_python);
     }
 }
 
