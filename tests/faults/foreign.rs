@@ -184,7 +184,7 @@ pub fn scene(seed: usize) {
         programs.into_iter().for_each(Program::finish);
         // What was written while a trigger was missing is read when it is there again.
         eventually("the triggers are there", || {
-            s.one("select count(*) from pg_trigger where tgname like 'writethrough%'") == "16"
+            s.one("select count(*) from pg_trigger where tgname like 'writethrough%'") == "19"
         });
         let mut wrong = Vec::new();
         eventually("it is quiet", || {

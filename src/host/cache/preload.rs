@@ -33,6 +33,15 @@ pub fn when_in_sync() {
     ask_soon();
 }
 
+/// Rows of these mappings may be new: those that are loaded by themselves are loaded again.
+pub fn again(names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    WANTED.get().names.extend(names.iter().cloned());
+    ask_soon();
+}
+
 /// The document was read again: the rows of mappings that are new in it, or changed, are loaded.
 pub fn ask_soon() {
     if !std::mem::replace(&mut WANTED.get().is_asking, true) {

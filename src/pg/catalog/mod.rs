@@ -157,13 +157,6 @@ impl Catalog {
         mappings
     }
 
-    /// Rows of this mapping may have been written unnoticed: what is cached of it is in doubt.
-    pub fn doubt(&self, mapping: &Mapping) {
-        self.state().reshaped.insert(mapping.name.clone().into_bytes());
-        self.reshapings.fetch_add(1, Ordering::AcqRel);
-        (self.notify)();
-    }
-
     /// How often values got another text without a write, so that what is cached of them is in doubt.
     pub fn reshapings(&self) -> u64 {
         self.reshapings.load(Ordering::Acquire)

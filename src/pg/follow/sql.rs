@@ -11,27 +11,41 @@ pub const FUNCTION: &str = "
     SELECT p.prosrc FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace
     WHERE s.nspname = 'writethrough' AND p.proname = $1";
 
-/// The table, and its partitions at every level, quoted. Foreign tables have no such triggers.
-pub const RELATIONS: &str = concat!(
-    "WITH RECURSIVE ",
-    tree!("to_regclass($1)::oid"),
-    "
-    SELECT format('%I.%I', s.nspname, c.relname)
-    FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace s ON s.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p')"
-);
-
-/// Their triggers that call this function: table, name.
+/// The table, and its partitions at every level: quoted, whether it has rows of its own, whether this role may
+/// change its triggers; and the triggers on it that call this function: name, when it fires, and which transaction
+/// wrote it last. Foreign tables have no such triggers.
 pub const TRIGGERS: &str = concat!(
     "WITH RECURSIVE ",
     tree!("to_regclass($1)::oid"),
-    "
-    SELECT format('%I.%I', s.nspname, c.relname), g.tgname::text
+    ", ours AS (
+        SELECT g.tgrelid, g.tgname, g.tgenabled, g.xmin
+        FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+        JOIN pg_namespace o ON o.oid = p.pronamespace
+        WHERE o.nspname = 'writethrough' AND p.proname = $2)
+    SELECT format('%I.%I', s.nspname, c.relname), c.relkind = 'r', pg_has_role(c.relowner, 'USAGE'),
+           g.tgname::text, g.tgenabled::text, g.xmin::text
     FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace s ON s.oid = c.relnamespace
-    JOIN pg_trigger g ON g.tgrelid = c.oid JOIN pg_proc p ON p.oid = g.tgfoid
-    JOIN pg_namespace o ON o.oid = p.pronamespace
-    WHERE o.nspname = 'writethrough' AND p.proname = $2 AND g.tgenabled <> 'D'"
+    LEFT JOIN ours g ON g.tgrelid = c.oid
+    WHERE c.relkind IN ('r', 'p') ORDER BY 1"
 );
+
+/// All rows of a mapping may be others than before: triggers that are made have not seen what was written before.
+pub fn note_all(mapping: &Mapping) -> String {
+    let name = literal(&mapping.name);
+    format!("INSERT INTO writethrough.journal (name, key) VALUES ({name}, '');")
+}
+
+/// These statements as one, which is done or not, and in one transaction without a savepoint in it.
+pub fn together(statements: &str) -> String {
+    format!("DO {};", quoted_by_dollars(&format!("BEGIN\n{statements}\nEND ")))
+}
+
+/// A text that holds anything, as a literal that one can still read.
+fn quoted_by_dollars(text: &str) -> String {
+    let tag = (0..).map(|n| format!("$follow{n}$")).find(|tag| !text.contains(tag.as_str()));
+    let tag = tag.unwrap_or_default();
+    format!("{tag}{text}{tag}")
+}
 
 /// The function that notes the keys of a mapping.
 pub struct Function<'a> {
@@ -52,9 +66,6 @@ impl Function<'_> {
 
     /// Its source.
     pub fn body(&self) -> String {
-        let columns = &self.mapping.columns[..self.mapping.key_len];
-        let key: Vec<String> = columns.iter().map(|column| printed(column).1).collect();
-        let key = key.join(" || ':' || ");
         let name = literal(&self.mapping.name);
         let note = |rows: String| {
             format!(
@@ -62,25 +73,37 @@ impl Function<'_> {
                  SELECT DISTINCT {name}, k FROM ({rows}) AS r WHERE k <> '';"
             )
         };
-        let of = |table: &str| format!("SELECT {key} AS k FROM {table}");
+        let of = |table: &str| format!("SELECT {} AS k FROM {table}", self.key(table));
+        let of_row =
+            |row: &str, but: &str| format!("SELECT {} AS k WHERE TG_OP <> '{but}'", self.key(row));
         format!(
             "\n-- writethrough{settings}\nBEGIN\n\
-             IF TG_OP = 'UPDATE' THEN {update}\n\
+             IF TG_LEVEL = 'ROW' THEN {row}\n\
+             ELSIF TG_OP = 'UPDATE' THEN {update}\n\
              ELSIF TG_OP = 'INSERT' THEN {insert}\n\
              ELSIF TG_OP = 'DELETE' THEN {delete}\n\
-             ELSE INSERT INTO writethrough.journal (name, key) VALUES ({name}, '');\n\
+             ELSE {all}\n\
              END IF;\nRETURN NULL;\nEND ",
             settings = self.set(),
+            row = note(format!("{} UNION {}", of_row("new", "DELETE"), of_row("old", "INSERT"))),
             update = note(format!("{} UNION {}", of("new_rows"), of("old_rows"))),
             insert = note(of("new_rows")),
             delete = note(of("old_rows")),
+            all = note_all(self.mapping),
         )
+    }
+
+    /// The key of a row, as the journal has it.
+    fn key(&self, row: &str) -> String {
+        let columns = &self.mapping.columns[..self.mapping.key_len];
+        let parts: Vec<String> = columns.iter().map(|column| printed(row, column).1).collect();
+        parts.join(" || ':' || ")
     }
 
     /// The settings on which the text of the key depends, as the module's own sessions have them.
     fn set(&self) -> String {
         let columns = &self.mapping.columns[..self.mapping.key_len];
-        if columns.iter().all(|column| printed(column).0) {
+        if columns.iter().all(|column| printed("", column).0) {
             return String::new();
         }
         let set = |(setting, value): (Setting, &str)| match setting {
@@ -95,10 +118,10 @@ impl Function<'_> {
     pub fn create(&self) -> String {
         format!(
             "CREATE OR REPLACE FUNCTION writethrough.{}() RETURNS trigger LANGUAGE plpgsql \
-             SECURITY DEFINER SET search_path = pg_catalog, pg_temp{} AS $follow${}$follow$;",
+             SECURITY DEFINER SET search_path = pg_catalog, pg_temp{} AS {};",
             quote(&self.name()),
             self.set(),
-            self.body(),
+            quoted_by_dollars(&self.body()),
         )
     }
 
@@ -113,8 +136,8 @@ fn literal(text: &str) -> String {
 }
 
 /// A key column as a session of the module's prints it; true where no setting matters to that.
-fn printed(column: &Column) -> (bool, String) {
-    let name = quote(&column.info.name);
+fn printed(row: &str, column: &Column) -> (bool, String) {
+    let name = format!("{row}.{}", quote(&column.info.name));
     match column.info.base.as_str() {
         _ if column.info.bytea => (true, format!("encode({name}, 'hex')")),
         "boolean" => (true, format!("CASE WHEN {name} THEN 'true' ELSE 'false' END")),
@@ -128,32 +151,59 @@ fn printed(column: &Column) -> (bool, String) {
 }
 
 /// What fires a trigger.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
     Insert,
     Update,
     Delete,
     Truncate,
+    /// Each row that is written where `session_replication_role` is `replica`: by logical replication, which fires
+    /// no trigger once a statement, and where somebody has set it. It costs others nothing.
+    Replica,
 }
 
 impl Event {
-    const ALL: [Event; 4] = [Event::Insert, Event::Update, Event::Delete, Event::Truncate];
+    const ALL: [Event; 5] =
+        [Event::Insert, Event::Update, Event::Delete, Event::Truncate, Event::Replica];
 
+    /// As its trigger is named.
     fn name(self) -> &'static str {
         match self {
             Event::Insert => "INSERT",
             Event::Update => "UPDATE",
             Event::Delete => "DELETE",
             Event::Truncate => "TRUNCATE",
+            Event::Replica => "REPLICA",
         }
     }
 
+    /// `AFTER … ON`
+    fn events(self) -> &'static str {
+        match self {
+            Event::Replica => "INSERT OR UPDATE OR DELETE",
+            other => other.name(),
+        }
+    }
+
+    /// For what it is called.
     fn rows(self) -> &'static str {
         match self {
-            Event::Insert => " REFERENCING NEW TABLE AS new_rows",
-            Event::Update => " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
-            Event::Delete => " REFERENCING OLD TABLE AS old_rows",
-            Event::Truncate => "",
+            Event::Insert => " REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT",
+            Event::Update => {
+                " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT"
+            }
+            Event::Delete => " REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT",
+            Event::Truncate => " FOR EACH STATEMENT",
+            Event::Replica => " FOR EACH ROW",
+        }
+    }
+
+    /// When it fires, as `pg_trigger.tgenabled` says it, and what makes it so.
+    fn fires(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Event::Insert | Event::Update | Event::Delete => ("O", None),
+            Event::Truncate => ("A", Some("ALWAYS")),
+            Event::Replica => ("R", Some("REPLICA")),
         }
     }
 }
@@ -187,15 +237,16 @@ fn short(name: String) -> String {
 }
 
 impl Trigger {
-    /// Those that a mapping needs on this table.
-    pub fn all(function: &Function, table: &str) -> [Trigger; 4] {
+    /// Those that a mapping needs on this table. One with partitions has no rows of its own, and what is made for
+    /// each row there would be made on the partitions, too.
+    pub fn all(function: &Function, table: &str, has_rows: bool) -> Vec<Trigger> {
         let (of, function) = (&function.mapping.name, function.name());
-        Event::ALL.map(|event| Trigger {
-            table: table.into(),
-            event,
-            of: of.clone(),
-            function: function.clone(),
-        })
+        let events = Event::ALL.into_iter().filter(|event| has_rows || *event != Event::Replica);
+        let trigger = |event| {
+            let (of, function) = (of.clone(), function.clone());
+            Trigger { table: table.into(), event, of, function }
+        };
+        events.map(trigger).collect()
     }
 
     /// Its name.
@@ -208,17 +259,42 @@ impl Trigger {
         format!("{} on {}", self.event.name(), self.table)
     }
 
-    /// Makes it, in place of another one of its name.
+    /// When it has to fire, as `pg_trigger.tgenabled` says it.
+    pub fn fires(&self) -> &'static str {
+        self.event.fires().0
+    }
+
+    /// It is of some use without what only the table's owner may do: those that fire for ordinary sessions.
+    pub fn serves_ordinary_sessions(&self) -> bool {
+        self.event != Event::Replica
+    }
+
+    /// Makes it, for a role that may only make triggers.
     pub fn create(&self) -> String {
         let Trigger { table, event, function, .. } = self;
-        let name = quote(&self.name());
         format!(
-            "DROP TRIGGER IF EXISTS {name} ON {table}; CREATE TRIGGER {name} AFTER {} ON {table}{} \
-             FOR EACH STATEMENT WHEN (coalesce(current_setting('writethrough.origin', true), '') = '' \
+            "CREATE TRIGGER {} AFTER {} ON {table}{} \
+             WHEN (coalesce(current_setting('writethrough.origin', true), '') = '' \
              OR pg_trigger_depth() > 0) EXECUTE FUNCTION writethrough.{}();",
-            event.name(),
+            quote(&self.name()),
+            event.events(),
             event.rows(),
             quote(function),
+        )
+    }
+
+    /// Makes it as it has to be, in place of another one of its name: for the table's owner.
+    pub fn replace(&self) -> String {
+        let (table, name) = (&self.table, quote(&self.name()));
+        let fires = self
+            .event
+            .fires()
+            .1
+            .map(|when| format!(" ALTER TABLE {table} ENABLE {when} TRIGGER {name};"));
+        format!(
+            "DROP TRIGGER IF EXISTS {name} ON {table}; {}{}",
+            self.create(),
+            fires.unwrap_or_default()
         )
     }
 }

@@ -79,8 +79,8 @@ impl Position {
 pub struct Changes {
     /// These final keys.
     pub keys: Vec<Vec<u8>>,
-    /// All keys of the mappings of these names: their tables were emptied.
-    pub emptied: Vec<String>,
+    /// Any key of the mappings of these names: the table was emptied, or its triggers were missing for a while.
+    pub any_of: Vec<String>,
 }
 
 /// What the journal says.
@@ -156,7 +156,7 @@ pub fn read(
             continue;
         };
         match key.is_empty() {
-            true => changes.emptied.push(name),
+            true => changes.any_of.push(name),
             false => changes.keys.extend(final_key(mappings, &name, &key)),
         }
     }

@@ -6,7 +6,7 @@ use super::{Monitor, WATCH_TIMEOUT};
 use crate::pg::connect::connections::Connections;
 use crate::pg::connect::session::Session;
 use crate::pg::error::explain;
-use crate::pg::follow;
+use crate::pg::follow::{self, Made};
 use crate::pg::statement::once;
 
 impl Monitor {
@@ -27,20 +27,28 @@ impl Monitor {
         for mapping in mappings.iter() {
             let mut missing = self.triggers_missing.lock().unwrap_or_else(PoisonError::into_inner);
             let problem = match follow::make(session, mapping) {
-                Ok(is_new) => {
-                    if missing.remove(&mapping.name) || is_new {
-                        // What was written before was not noted.
-                        self.journal_reader.doubt();
-                        self.catalog.doubt(mapping);
+                Ok(Made::All) => {
+                    // Whoever has made them may not have noted that it may all have changed.
+                    if missing.contains(&mapping.name) && follow::note_all(session, mapping).is_ok()
+                    {
+                        missing.remove(&mapping.name);
                     }
                     continue;
                 }
-                Err(error) => explain(&error),
+                Ok(Made::WhatMayBeMade) => {
+                    "some of them only the tables' owner can make: without them what logical \
+                     replication writes, and sessions with session_replication_role = replica, \
+                     isn't noticed"
+                        .to_string()
+                }
+                Err(error) => {
+                    format!("{}; other programs' writes aren't noticed", explain(&error))
+                }
             };
             if missing.insert(mapping.name.clone()) {
                 (self.log)(&format!(
-                    "the triggers that follow {:?} can't be made: {problem}; other programs' writes aren't \
-                     noticed until somebody makes them: WT.TRIGGERS prints the SQL",
+                    "the triggers that follow {:?} can't be made: {problem} until somebody makes them: \
+                     WT.TRIGGERS prints the SQL",
                     mapping.name
                 ));
             }

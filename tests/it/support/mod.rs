@@ -39,7 +39,7 @@ pub use certificates::{self_signed, Authority, Pair};
 pub use cluster::{cluster_node, make_cluster};
 pub use database::{Database, OpenTransaction};
 pub use eventually::{eventually, eventually_some, DEADLINE};
-pub use find::{module_path, monitoring_program, redis_server};
+pub use find::{module_path, monitoring_program, postgres_program, redis_server};
 pub use hold::Held;
 pub use keys::Keys;
 pub use nested::{batch_of, transaction_of};

@@ -257,6 +257,8 @@ fn server_argv(data: &Path, port: u16) -> Vec<String> {
         "full_page_writes=off".into(),
         "autovacuum=off".into(),
         "shared_buffers=64MB".into(),
+        "wal_level=logical".into(),
+        "max_prepared_transactions=20".into(),
     ];
     let mut argv = vec![find::postgres_program("postgres").display().to_string()];
     argv.extend(["-D".into(), data.display().to_string()]);

@@ -22,8 +22,8 @@ pub(super) fn news(ctx: &Ctx) {
         sessions::are_gone(gone);
     }
     match news {
-        News::Changed(Changes { mut keys, emptied }, position, asked) => {
-            follow::named(keys.len() + emptied.len());
+        News::Changed(Changes { mut keys, any_of }, position, asked) => {
+            follow::named(keys.len() + any_of.len());
             {
                 // What is being read of them may be older; and there may be a row now.
                 let mut pending = pending();
@@ -31,16 +31,20 @@ pub(super) fn news(ctx: &Ctx) {
                     negative::end(key);
                     pending.evicted(key);
                 });
-                if !emptied.is_empty() {
+                if !any_of.is_empty() {
                     pending.all_evicted();
                     negative::end_all();
                 }
             }
             keys.retain(|key| is_to_be_read(ctx, module, key));
+            if module.config.follow {
+                // Rows that are new are not among the cached keys.
+                preload::again(&any_of);
+            }
             let mut sync = SYNC.get();
             sync.keys.append(&mut keys);
-            if !emptied.is_empty() {
-                sync.scan_again(emptied.into_iter().map(String::into_bytes).collect());
+            if !any_of.is_empty() {
+                sync.scan_again(any_of.into_iter().map(String::into_bytes).collect());
             }
             sync.reach(position, asked);
             if sync.phase == Phase::Waiting {
