@@ -87,6 +87,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         config.follow.then(|| limits.clone()),
         terms,
         in_sync::news_arrived,
+        |line| log(Level::Warning, line),
     ));
     let monitor = Monitor {
         manager: manager.clone(),

@@ -13,7 +13,7 @@ use crate::model::form::Form;
 use crate::model::mapping::{Column, Mapping};
 use crate::model::table::TableColumn;
 use names::{as_text, join, Names};
-pub use page::{explain, page};
+pub use page::{explain, page, preloaded};
 
 /// `"quoted"`.
 pub fn quote(identifier: &str) -> String {

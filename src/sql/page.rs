@@ -1,6 +1,6 @@
 //! A table's rows, some at a time, in the order of their keys.
 
-use super::names::{join, Names};
+use super::names::{as_text, join, Names};
 use super::Shape;
 use crate::model::mapping::Mapping;
 
@@ -36,6 +36,22 @@ pub fn page(mapping: &Mapping, is_after: bool, rows: usize) -> String {
     format!("{text} ORDER BY {columns} LIMIT {rows}")
 }
 
+/// Of keys, whose parts are the parameters, an array a column: those of the rows that `preload` names, as text. The
+/// condition is alone with the table, whose columns it names as it does elsewhere.
+pub fn preloaded(mapping: &Mapping) -> String {
+    let names = Names { mapping, shape: Shape::Many };
+    let key = join(names.key(), ", ", |c| {
+        as_text(&mapping.columns[c].info, &format!("t.{}", names.column(c)))
+    });
+    format!(
+        "SELECT {key} FROM (SELECT * FROM {} AS t WHERE {}) AS t JOIN {} ON {}",
+        names.own_rows(),
+        condition(mapping),
+        names.input(&[]),
+        names.same_key("t"),
+    )
+}
+
 /// What the planner says of these rows.
 pub fn explain(mapping: &Mapping) -> String {
     let names = Names { mapping, shape: Shape::Many };
@@ -62,5 +78,7 @@ mod tests {
             "{sql}"
         );
         assert!(!page(&mapping, false, 9).contains('$'));
+        let sql = preloaded(&mapping);
+        assert!(sql.contains("AS t WHERE (email > 'm' -- late\n)) AS t JOIN (SELECT"), "{sql}");
     }
 }

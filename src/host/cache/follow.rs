@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use crate::config::Preload;
 use crate::host::ffi::{is_elsewhere, Ctx, Str};
-use crate::host::module::{MainThread, Module};
+use crate::host::module::MainThread;
 use crate::host::read::memory;
 use crate::model::mapping::Mapping;
 
@@ -35,17 +34,13 @@ pub fn reached(asked: Instant) {
     FOLLOWED.get().until = Some(asked);
 }
 
-/// The cache is the whole table, so that a row which isn't cached is loaded when it is written. In a cluster
-/// that is the slots of this node.
-pub fn wants(ctx: &Ctx, module: &Module, mapping: &Mapping, key: &[u8]) -> bool {
+/// A row that isn't cached may be loaded: there is memory, and in a cluster its slot is this node's.
+pub fn may_load(ctx: &Ctx, mapping: &Mapping, key: &[u8]) -> bool {
     let is_here = || {
         !ctx.flags().is_cluster()
             || ctx.read(c"EXISTS", &[&Str::new(key)]).error().is_none_or(|e| !is_elsewhere(e))
     };
-    module.config.follow
-        && mapping.preload == Preload::All
-        && memory::has_room(ctx, mapping.ttl.is_some())
-        && is_here()
+    memory::has_room(ctx, mapping.ttl.is_some()) && is_here()
 }
 
 /// For INFO: keys named, rows read, and how far the cache is behind, in milliseconds.

@@ -6,7 +6,7 @@
 //! With a journal, what others write is followed afterwards in the same way. And a mapping whose values
 //! have another text without a write (DDL, another document) is looked at as a whole.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::leftovers;
@@ -16,7 +16,7 @@ use crate::engine::{JobId, Tag};
 use crate::host::ffi::{self, Closed, Ctx, ASK_AGAIN};
 use crate::host::module::{module, MainThread, Module};
 use crate::host::write::pending::pending;
-use crate::pg::journal::Position;
+use crate::pg::journal::{Named, Position};
 
 mod news;
 mod steps;
@@ -34,8 +34,8 @@ struct Sync {
     phase: Phase,
     /// Which keys are still to be found, while all are looked at.
     scan: Option<Scan>,
-    /// Final keys to be read.
-    keys: Vec<Vec<u8>>,
+    /// What is to be read, the first one first.
+    keys: VecDeque<ToRead>,
     /// Reads on their way.
     outstanding: usize,
     checked: usize,
@@ -57,6 +57,27 @@ struct Sync {
     timelines: u64,
     /// [`Catalog::reshapings`](crate::pg::catalog::Catalog::reshapings) that were dealt with.
     reshapings: u64,
+}
+
+/// A final key whose row is to be read.
+struct ToRead {
+    key: Vec<u8>,
+    /// The journal has named it: what is known, or being read, of it may be older.
+    is_named: bool,
+    /// It is loaded where it isn't cached.
+    is_preloaded: bool,
+}
+
+impl ToRead {
+    /// One that is cached.
+    fn cached(key: Vec<u8>) -> ToRead {
+        ToRead { key, is_named: false, is_preloaded: false }
+    }
+
+    /// One that the journal has named.
+    fn named(named: Named) -> ToRead {
+        ToRead { key: named.key, is_named: true, is_preloaded: named.is_preloaded }
+    }
 }
 
 /// A SCAN for the keys of mappings.

@@ -34,12 +34,11 @@ pub fn when_in_sync() {
 }
 
 /// Rows of these mappings may be new: those that are loaded by themselves are loaded again.
-pub fn again(names: &[String]) {
-    if names.is_empty() {
-        return;
+pub fn again(names: Vec<String>) {
+    if !names.is_empty() {
+        WANTED.get().names.extend(names);
+        ask_soon();
     }
-    WANTED.get().names.extend(names.iter().cloned());
-    ask_soon();
 }
 
 /// The document was read again: the rows of mappings that are new in it, or changed, are loaded.

@@ -5,6 +5,7 @@
 //! entries that it has not seen are those of transactions that it names as running or that came
 //! later.
 
+mod preloaded;
 pub mod reader;
 
 use postgres::types::Type;
@@ -74,13 +75,24 @@ impl Position {
     }
 }
 
+/// A final key that others have changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its row is one of those that `preload` names: it is loaded where it isn't cached.
+    pub is_preloaded: bool,
+}
+
 /// What others have changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// These final keys.
-    pub keys: Vec<Vec<u8>>,
+    pub keys: Vec<Named>,
     /// Any key of the mappings of these names: the table was emptied, or its triggers were missing for a while.
     pub any_of: Vec<String>,
+    /// The mappings of these names may have new rows that `preload` names.
+    pub loaded_again: Vec<String>,
 }
 
 /// What the journal says.
@@ -157,7 +169,10 @@ pub fn read(
         };
         match key.is_empty() {
             true => changes.any_of.push(name),
-            false => changes.keys.extend(final_key(mappings, &name, &key)),
+            false => {
+                let key = final_key(mappings, &name, &key);
+                changes.keys.extend(key.map(|key| Named { key, is_preloaded: false }));
+            }
         }
     }
     Ok(Some((Entries::Changed(changes), position)))

@@ -1,17 +1,18 @@
 //! From the monitor to the main thread: which keys the database may hold in another state than the
 //! data set.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::limits::{Limit, Limits};
 use crate::engine::{Tag, Term, Terms};
-use crate::model::mapping::Mappings;
+use crate::model::mapping::{Mapping, Mappings};
 use crate::pg::catalog::shape;
 use crate::pg::connect::earlier_sessions::Earlier;
 use crate::pg::connect::session::Session;
-use crate::pg::journal::{self, Changes, Entries, Position};
+use crate::pg::journal::{self, preloaded, Changes, Entries, Position};
 
 /// How often the journal is read, where other programs aren't followed.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +40,10 @@ pub struct JournalReader {
     /// What this process signs its entries in the journal with.
     terms: Arc<Terms>,
     notify: fn(),
+    /// Tells the operator.
+    log: fn(&str),
+    /// Mappings whose condition of `preload` the database refuses, as the log says.
+    refused: Mutex<BTreeSet<String>>,
     /// Something may have been written that is not in the journal: no position is believed.
     is_incomplete: AtomicBool,
     inner: Mutex<Inner>,
@@ -79,9 +84,10 @@ impl JournalReader {
         follows: Option<Arc<Limits>>,
         terms: Arc<Terms>,
         notify: fn(),
+        log: fn(&str),
     ) -> JournalReader {
-        let (is_incomplete, inner) = Default::default();
-        JournalReader { has_journal, follows, terms, notify, is_incomplete, inner }
+        let (refused, is_incomplete, inner) = Default::default();
+        JournalReader { has_journal, follows, terms, notify, log, refused, is_incomplete, inner }
     }
 
     /// Other programs are followed.
@@ -181,11 +187,28 @@ impl JournalReader {
         };
         let following = Asked::Following(position.clone());
         let news = match entries {
-            Entries::Changed(changes) => News::Changed(changes, position, began),
+            Entries::Changed(mut changes) => {
+                if self.follows() {
+                    changes.loaded_again.clone_from(&changes.any_of);
+                    let refused = |mapping: &Mapping, why: &str| self.tell_of_refused(mapping, why);
+                    preloaded::mark(session, &mut changes, mappings, refused)?;
+                }
+                News::Changed(changes, position, began)
+            }
             Entries::Unknown => News::Unknown(Some(position)),
         };
         self.answer(start, following, Some(news));
         Ok(())
+    }
+
+    fn tell_of_refused(&self, mapping: &Mapping, why: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.insert(mapping.name.clone()) {
+            (self.log)(&format!(
+                "new rows of {:?} are not loaded, the condition of preload can't be evaluated: {why}",
+                mapping.name
+            ));
+        }
     }
 
     fn answer(&self, start: u64, asked: Asked, news: Option<News>) {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{check_all, step_after, Phase, Scan, SYNC};
+use super::{check_all, step_after, Phase, Scan, ToRead, SYNC};
 use crate::host::cache::{follow, preload, sessions};
-use crate::host::ffi::{self, Ctx, Kind, Str};
-use crate::host::module::{module, negative, Module};
+use crate::host::ffi::{self, Ctx};
+use crate::host::module::{module, negative};
 use crate::host::write::pending::pending;
 use crate::pg::journal::reader::News;
 use crate::pg::journal::Changes;
@@ -22,27 +22,17 @@ pub(super) fn news(ctx: &Ctx) {
         sessions::are_gone(gone);
     }
     match news {
-        News::Changed(Changes { mut keys, any_of }, position, asked) => {
+        News::Changed(Changes { keys, any_of, loaded_again }, position, asked) => {
             follow::named(keys.len() + any_of.len());
-            {
+            if !any_of.is_empty() {
                 // What is being read of them may be older; and there may be a row now.
-                let mut pending = pending();
-                keys.iter().for_each(|key| {
-                    negative::end(key);
-                    pending.evicted(key);
-                });
-                if !any_of.is_empty() {
-                    pending.all_evicted();
-                    negative::end_all();
-                }
+                pending().all_evicted();
+                negative::end_all();
             }
-            keys.retain(|key| is_to_be_read(ctx, module, key));
-            if module.config.follow {
-                // Rows that are new are not among the cached keys.
-                preload::again(&any_of);
-            }
+            // Rows that are new are not among the cached keys.
+            preload::again(loaded_again);
             let mut sync = SYNC.get();
-            sync.keys.append(&mut keys);
+            sync.keys.extend(keys.into_iter().map(ToRead::named));
             if !any_of.is_empty() {
                 sync.scan_again(any_of.into_iter().map(String::into_bytes).collect());
             }
@@ -74,17 +64,4 @@ pub(super) fn news(ctx: &Ctx) {
     }
     SYNC.get().is_following = true;
     step_after(Duration::ZERO);
-}
-
-/// It is cached, or the cache is to be the whole table.
-fn is_to_be_read(ctx: &Ctx, module: &Module, key: &[u8]) -> bool {
-    match ctx.open(&Str::new(key)).kind() {
-        Kind::Hash => true,
-        Kind::Empty => {
-            let name = key.split(|&b| b == b':').next().unwrap_or_default();
-            let mapping = module.catalog.mappings().ok().and_then(|all| all.get(name).cloned());
-            mapping.is_some_and(|mapping| follow::wants(ctx, module, &mapping, key))
-        }
-        Kind::Other => false,
-    }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Phase, Scan, PAUSE, SYNC};
+use super::{Phase, Scan, ToRead, PAUSE, SYNC};
 use crate::command::{Reply, Write};
 use crate::host::cache::{follow, leftovers, position};
 use crate::host::ffi::{self, Closed, Ctx, Kind, Str, Writable, ASK_AGAIN};
-use crate::host::module::{module, Module};
+use crate::host::module::{module, negative, Module};
 use crate::host::write::pending::pending;
 use crate::host::write::submit::submit;
 use crate::host::write::waiter::{Completed, Waiter};
@@ -45,17 +45,17 @@ fn step(ctx: &Ctx) {
     if SYNC.get().outstanding > TURN / 2 {
         return;
     }
-    SYNC.get().keys.extend(module.stale_keys.take());
+    SYNC.get().keys.extend(module.stale_keys.take().into_iter().map(ToRead::cached));
     if SYNC.get().keys.is_empty() {
         scan(ctx, &mappings);
     }
     let some = {
         let mut sync = SYNC.get();
-        let rest = sync.keys.len().saturating_sub(TURN);
-        sync.keys.split_off(rest)
+        let count = sync.keys.len().min(TURN);
+        sync.keys.drain(..count).collect::<Vec<_>>()
     };
-    for key in some {
-        read_cached(ctx, module, &mappings, &key);
+    for to_read in &some {
+        look_at(ctx, module, &mappings, to_read);
     }
     let is_idle = SYNC.get().outstanding == 0;
     if is_idle {
@@ -72,7 +72,7 @@ fn scan(ctx: &Ctx, mappings: &Mappings) {
     let found = reply.element(1);
     let keys = found.texts().into_iter().filter(|key| is_wanted(mappings, &scan, key));
     let mut sync = SYNC.get();
-    sync.keys.extend(keys.map(<[u8]>::to_vec));
+    sync.keys.extend(keys.map(|key| ToRead::cached(key.to_vec())));
     let has_more = !next.is_empty() && next != b"0";
     sync.scan = has_more.then_some(Scan { cursor: next, ..scan });
 }
@@ -83,28 +83,36 @@ fn is_wanted(mappings: &Mappings, scan: &Scan, key: &[u8]) -> bool {
     name.is_some_and(|name| mappings.get(name).is_some() && scan.wants(name))
 }
 
-fn read_cached(ctx: &Ctx, module: &Module, mappings: &Mappings, key: &[u8]) {
+fn look_at(ctx: &Ctx, module: &Module, mappings: &Mappings, to_read: &ToRead) {
+    let key = &to_read.key[..];
+    if to_read.is_named {
+        negative::end(key);
+        pending().evicted(key);
+    }
     let Some(colon) = key.iter().position(|&b| b == b':') else { return };
     let Some(mapping) = mappings.get(&key[..colon]) else { return };
     if !id::is_cached_row(mapping, &key[colon + 1..]) {
         return;
     }
+    let row = Row { is_new: false, is_preloaded: to_read.is_preloaded };
     match ctx.open(&Str::new(key)).kind() {
-        Kind::Hash => read(module, mapping, key),
-        Kind::Empty if follow::wants(ctx, module, mapping, key) => send(module, mapping, key, true),
+        Kind::Hash => send(module, mapping, key, Row { is_new: false, ..row }),
+        Kind::Empty if row.is_preloaded && follow::may_load(ctx, mapping, key) => {
+            send(module, mapping, key, Row { is_new: true, ..row });
+        }
         Kind::Empty | Kind::Other => {}
     }
 }
 
 /// Reads a row, in order with the writes of its key; the cached hash becomes it.
 pub fn read(module: &Module, mapping: &Arc<Mapping>, key: &[u8]) {
-    send(module, mapping, key, false);
+    send(module, mapping, key, Row { is_new: false, is_preloaded: false });
 }
 
-fn send(module: &Module, mapping: &Arc<Mapping>, key: &[u8], is_new: bool) {
+fn send(module: &Module, mapping: &Arc<Mapping>, key: &[u8], row: Row) {
     SYNC.get().outstanding += 1;
     follow::reads_one();
-    submit(module, mapping, key, Write::read(Reply::Done), Box::new(Row { is_new }), None);
+    submit(module, mapping, key, Write::read(Reply::Done), Box::new(row), None);
 }
 
 /// Nothing is on its way: more follows, or all is done.
@@ -164,6 +172,8 @@ fn rest(ctx: &Ctx, module: &Module) {
 struct Row {
     /// It is not cached, and is to be.
     is_new: bool,
+    /// It is loaded where it isn't cached.
+    is_preloaded: bool,
 }
 
 impl Waiter for Row {
@@ -183,7 +193,11 @@ impl Waiter for Row {
             let mut sync = SYNC.get();
             sync.outstanding = sync.outstanding.saturating_sub(1);
             match failed {
-                true => sync.keys.push(completed.key.to_vec()),
+                true => sync.keys.push_back(ToRead {
+                    key: completed.key.to_vec(),
+                    is_named: false,
+                    is_preloaded: self.is_preloaded,
+                }),
                 false => sync.checked += 1,
             }
             sync.outstanding
