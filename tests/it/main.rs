@@ -113,6 +113,7 @@ mod demotion;
 mod disturbed;
 mod failover;
 mod follow;
+mod follow_lost;
 mod follow_preload;
 mod follow_replica;
 mod following;

@@ -116,6 +116,7 @@ fn follows(module: &Module) -> Vec<(String, Shown)> {
         number("follow_rows", rows),
         number("follow_waiting", in_sync::waiting() as u64),
         number("follow_lag_ms", behind),
+        number("follow_gaps", module.journal_reader.gaps()),
     ]
 }
 

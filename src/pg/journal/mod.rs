@@ -8,6 +8,8 @@
 mod preloaded;
 pub mod reader;
 
+use std::fmt;
+
 use postgres::types::Type;
 use postgres::Client;
 
@@ -100,8 +102,32 @@ pub struct Changes {
 pub enum Entries {
     /// This was changed by others since the position that was given.
     Changed(Changes),
-    /// It does not reach back to that position.
-    Unknown,
+    /// It doesn't say what was.
+    Unknown(Why),
+}
+
+/// Why the journal doesn't say what has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// No position was given.
+    NoPosition,
+    /// What was committed then may be missing now: a failover, or a restored database.
+    AnotherTimeline,
+    /// It was trimmed past the position.
+    Trimmed,
+    /// So many keys at once that it is no slower to look at all.
+    TooMany,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Why::NoPosition => f.write_str("it isn't known since when"),
+            Why::AnotherTimeline => f.write_str("the database's timeline is another one"),
+            Why::Trimmed => f.write_str("it was trimmed meanwhile"),
+            Why::TooMany => write!(f, "more than {KEYS_MAX} keys at once"),
+        }
+    }
 }
 
 /// Makes the tables where they are missing. True when they were: what has changed before is not in them.
@@ -136,8 +162,8 @@ pub fn read(
     mappings: &Mappings,
 ) -> Result<Option<(Entries, Position)>, postgres::Error> {
     let sql = format!(
-        "SELECT s.now::text, {}, t.below <= $4
-                AND $2 <= pg_snapshot_xmax(s.now)::text::bigint, j.name, j.key
+        "SELECT s.now::text, {}, t.below <= $4, $2 <= pg_snapshot_xmax(s.now)::text::bigint,
+                j.name, j.key
          FROM (SELECT pg_current_snapshot() AS now) s
          LEFT JOIN (SELECT max(below) AS below FROM writethrough.trimmed) t ON true
          LEFT JOIN (SELECT DISTINCT name, key FROM writethrough.journal
@@ -156,14 +182,21 @@ pub fn read(
     let shape = shape::of_all(mappings, &session.settings);
     let position = Position { timeline, snapshot: first.get(0), shape };
     let reaches_back = first.get::<_, Option<bool>>(2) == Some(true);
-    let is_same = from.is_some_and(|from| from.timeline == position.timeline);
-    if !reaches_back || !is_same || rows.len() > KEYS_MAX {
-        return Ok(Some((Entries::Unknown, position)));
+    // A position of the future is one of a database that was set back.
+    let is_same = from.is_some_and(|from| from.timeline == position.timeline) && first.get(3);
+    let why = match from {
+        None => Some(Why::NoPosition),
+        Some(_) if !is_same => Some(Why::AnotherTimeline),
+        Some(_) if !reaches_back => Some(Why::Trimmed),
+        Some(_) => (rows.len() > KEYS_MAX).then_some(Why::TooMany),
+    };
+    if let Some(why) = why {
+        return Ok(Some((Entries::Unknown(why), position)));
     }
     let mut changes = Changes::default();
     for row in &rows {
         let (Some(name), Some(key)) =
-            (row.get::<_, Option<String>>(3), row.get::<_, Option<String>>(4))
+            (row.get::<_, Option<String>>(4), row.get::<_, Option<String>>(5))
         else {
             continue;
         };

@@ -2,7 +2,7 @@
 //! data set.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::model::mapping::{Mapping, Mappings};
 use crate::pg::catalog::shape;
 use crate::pg::connect::earlier_sessions::Earlier;
 use crate::pg::connect::session::Session;
-use crate::pg::journal::{self, preloaded, Changes, Entries, Position};
+use crate::pg::journal::{self, preloaded, Changes, Entries, Position, Why};
 
 /// How often the journal is read, where other programs aren't followed.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -44,6 +44,8 @@ pub struct JournalReader {
     log: fn(&str),
     /// Mappings whose condition of `preload` the database refuses, as the log says.
     refused: Mutex<BTreeSet<String>>,
+    /// How often the journal didn't say what had changed.
+    gaps: AtomicU64,
     /// Something may have been written that is not in the journal: no position is believed.
     is_incomplete: AtomicBool,
     inner: Mutex<Inner>,
@@ -86,8 +88,18 @@ impl JournalReader {
         notify: fn(),
         log: fn(&str),
     ) -> JournalReader {
-        let (refused, is_incomplete, inner) = Default::default();
-        JournalReader { has_journal, follows, terms, notify, log, refused, is_incomplete, inner }
+        let (refused, gaps, is_incomplete, inner) = Default::default();
+        JournalReader {
+            has_journal,
+            follows,
+            terms,
+            notify,
+            log,
+            refused,
+            gaps,
+            is_incomplete,
+            inner,
+        }
     }
 
     /// Other programs are followed.
@@ -99,6 +111,11 @@ impl JournalReader {
     /// position.
     pub fn doubt(&self) {
         self.is_incomplete.store(true, Ordering::Release);
+    }
+
+    /// How often it didn't say what had changed since a position, so that all cached keys were looked at.
+    pub fn gaps(&self) -> u64 {
+        self.gaps.load(Ordering::Relaxed)
     }
 
     /// True when there is a journal.
@@ -195,7 +212,15 @@ impl JournalReader {
                 }
                 News::Changed(changes, position, began)
             }
-            Entries::Unknown => News::Unknown(Some(position)),
+            Entries::Unknown(why) => {
+                if why != Why::NoPosition {
+                    self.gaps.fetch_add(1, Ordering::Relaxed);
+                    (self.log)(&format!(
+                        "the journal doesn't say what has changed, {why}: all cached keys are looked at"
+                    ));
+                }
+                News::Unknown(Some(position))
+            }
         };
         self.answer(start, following, Some(news));
         Ok(())

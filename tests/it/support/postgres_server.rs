@@ -57,31 +57,38 @@ impl PostgresServer {
         let user = find::postgres_user();
         let dir = server_dir("wt-pg-", user);
         let data = dir.join("data");
-        let mut command = Command::new(find::postgres_program("pg_basebackup"));
-        command.args([
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-X",
-            "stream",
-            "-c",
-            "fast",
-            "-R",
-            "-N",
-        ]);
-        command.args(["-p", &primary.port.to_string(), "-D"]).arg(&data).current_dir("/");
-        if let Some((uid, gid)) = user {
-            command.uid(uid).gid(gid);
-        }
-        let output = command.output().expect("pg_basebackup can't be run");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        primary.base_backup(&data, &["-R"]);
         let port = free_port();
         let argv = server_argv(&data, port);
         let server = PostgresServer { port, supervisor: Supervisor::new(dir, "QUIT", user, &argv) };
         server.supervisor.start();
         assert!(server.wait_until_ready(), "no standby:\n{}", server.supervisor.output());
         server
+    }
+
+    fn base_backup(&self, to: &Path, more: &[&str]) {
+        let mut command = Command::new(find::postgres_program("pg_basebackup"));
+        command.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "stream", "-c", "fast", "-N"]);
+        command.args(more).args(["-p", &self.port.to_string(), "-D"]).arg(to).current_dir("/");
+        if let Some((uid, gid)) = find::postgres_user() {
+            command.uid(uid).gid(gid);
+        }
+        let output = command.output().expect("pg_basebackup can't be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Keeps what the cluster is now.
+    pub fn back_up(&self) {
+        self.base_backup(&self.supervisor.dir().join("backup"), &[]);
+    }
+
+    /// The cluster becomes what was kept, and is started on the same port.
+    pub fn restore(&self) {
+        self.stop_immediate();
+        let dir = self.supervisor.dir();
+        std::fs::rename(dir.join("data"), dir.join("lost")).expect("the old cluster");
+        std::fs::rename(dir.join("backup"), dir.join("data")).expect("the backup");
+        self.start_again();
     }
 
     /// Ends a server's process with the signal of a crash, and waits until the others are ended,

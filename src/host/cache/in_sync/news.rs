@@ -49,6 +49,8 @@ pub(super) fn news(ctx: &Ctx) {
             // It was followed, and the journal has been cut off or replaced.
             if sync.is_following {
                 drop(sync);
+                // The position that is stored is no newer.
+                module.journal_reader.doubt();
                 // Rows that are new are not among the cached keys.
                 preload::when_in_sync();
                 return check_all();
