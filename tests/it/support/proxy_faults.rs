@@ -32,8 +32,10 @@ impl Cut {
             Cut::Before(text) | Cut::After(text) => {
                 text.is_empty() || bytes.windows(text.len()).any(|w| w == text.as_bytes())
             }
-            // Bind, or a simple query; a set-up or a COMMIT is one too.
-            Cut::BeforeStatement | Cut::AfterStatement => matches!(bytes[0], b'B' | b'Q'),
+            // Bind, alone or behind BEGIN, or a simple query; a set-up or a COMMIT is one too.
+            Cut::BeforeStatement | Cut::AfterStatement => {
+                matches!(bytes[0], b'B' | b'Q') || bytes.starts_with(b"P\0\0\0\x0d\0BEGIN\0")
+            }
             Cut::BeforeAnswer | Cut::Silently(_) => false,
         }
     }
@@ -42,8 +44,11 @@ impl Cut {
     pub fn is_at_answer(&self, bytes: &[u8]) -> bool {
         match self {
             Cut::Silently(text) => bytes.windows(text.len()).any(|w| w == text.as_bytes()),
-            // The answer to something bound begins with BindComplete.
-            _ => *self == Cut::BeforeAnswer && bytes[0] == b'2',
+            // The answer to something bound begins with BindComplete, or with BEGIN's ParseComplete and that.
+            _ => {
+                *self == Cut::BeforeAnswer
+                    && [&b"2"[..], b"1\0\0\0\x042"].iter().any(|a| bytes.starts_with(a))
+            }
         }
     }
 }
