@@ -228,7 +228,7 @@ step "1. Load the module with a mapping of the table users"
 note "examples/users.json says which field is which column:"
 sed -n '/"table"/,/}/p' "$mapping" | sed 's/^      /    /'
 cp "$mapping" "$dir/users.json"
-typed "MODULE LOAD $module CONFIG $dir/users.json URL postgres://app:\${PGPASSWORD}@127.0.0.1:$postgres_port/example" OK
+typed "MODULE LOAD $module CONFIG $dir/users.json FOLLOW true URL postgres://app:\${PGPASSWORD}@127.0.0.1:$postgres_port/example" OK
 
 step "2. Write a user: HSET to __{users:1}"
 typed 'HSET __{users:1} username john email john@example.com pwhash x7Gk first John last Smith dob 1990-05-17' '(integer) 6'
@@ -333,6 +333,18 @@ refused 'WT.TRANSACTION 2 4 HINCRBY __{accounts:1} balance 50 4 HINCRBY __{accou
 typed 'WT.ONCE order-17 4 HINCRBY __{accounts:1} balance -30' '(integer) 60'
 typed 'WT.ONCE order-17 4 HINCRBY __{accounts:1} balance -30' '(integer) 60'
 queried 'select id, balance from accounts order by id' '*1 |      60*2 |      30*'
+
+step "11. What another program changes arrives by itself"
+note "\"follow\": true in the document, or FOLLOW true as above; nobody reads, writes or evicts the key:"
+follows() { [ "$(sql -At -c "select count(*) from pg_trigger where tgrelid = 'users'::regclass and tgname like 'writethrough%'")" = 4 ]; }
+until_true 30 "the triggers" follows
+queried "update users set last_name = 'Miller' where id = 1 returning id, last_name" '*1 | Miller*'
+changed=$EPOCHREALTIME
+arrived() { [ "$(redis --raw HGET users:1 last)" = Miller ]; }
+until_true 30 "the change" arrived
+note "… $(((${EPOCHREALTIME/[.,]/} - ${changed/[.,]/}) / 1000)) ms later:"
+typed 'HGET users:1 last' '"Miller"'
+same 1
 
 step "With your own servers"
 cat <<END
