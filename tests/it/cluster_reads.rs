@@ -1,5 +1,7 @@
 //! Redis Cluster: rows that are loaded while their slot moves.
 
+use serde_json::json;
+
 use crate::cluster::{close_slot, database, migrate, nodes, open_slot};
 use crate::support::*;
 
