@@ -143,6 +143,41 @@ fn our_own_writes_of_the_same_rows_meanwhile() {
     assert_same(&s, &s.database);
 }
 
+/// Our write has its row, and isn't merged yet, when another program changes the row: the key isn't cached then, and is a
+/// moment later. The journal names it, or all is looked at.
+#[test]
+fn a_row_that_is_not_cached_yet_is_read_again() {
+    for is_named in [true, false] {
+        let s = Stack::new().option("follow", true).mapping(json!({ "table": "items" }));
+        let s = s.sql(SQL).start();
+        s.wait_until_in_sync();
+        let lock = s.database.hold("select from items where id = 1 for update");
+        let mut writer = s.send("HSET __{items:1} n 5");
+        s.wait_for_blocked(1);
+        // What is settled waits at the gate.
+        assert_eq!(s.run("CLIENT PAUSE 600000 WRITE"), ok());
+        lock.rollback();
+        eventually("it is committed", || s.one("select n from items where id = 1") == "5");
+        let notice = |sql: &str| {
+            let entries = s.info_int("follow_entries");
+            s.execute(sql);
+            eventually("it is noticed", || s.info_int("follow_entries") > entries);
+        };
+        match is_named {
+            true => notice("update items set name = 'foreign' where id = 1"),
+            false => notice(
+                "begin; alter table items disable trigger user;
+                 update items set name = 'foreign' where id = 1; commit; alter table items enable trigger user",
+            ),
+        }
+        // What was noticed before is seen to by then.
+        (2..7).for_each(|id| notice(&format!("update items set n = 1 where id = {id}")));
+        assert_eq!(s.run("CLIENT UNPAUSE"), ok());
+        assert!(writer.receive().is_int());
+        wait_for(&s, 1, "name", "foreign");
+    }
+}
+
 /// As after a day, or a million entries.
 fn trim(s: &Stack) {
     s.execute(

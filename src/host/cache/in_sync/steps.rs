@@ -66,6 +66,12 @@ fn step(ctx: &Ctx) {
 /// Adds the keys that the SCAN finds in one go.
 fn scan(ctx: &Ctx, mappings: &Mappings) {
     let Some(scan) = SYNC.get().scan.take() else { return };
+    if scan.cursor == b"0" {
+        // Not cached yet, and a moment later with what is an older row.
+        let targets: Vec<Vec<u8>> = pending().targets().map(|target| target.to_vec()).collect();
+        let wanted = targets.into_iter().filter(|key| is_wanted(mappings, &scan, key));
+        SYNC.get().keys.extend(wanted.map(ToRead::cached));
+    }
     let args = [&scan.cursor[..], b"COUNT", SCAN_COUNT, b"TYPE", b"hash"].map(Str::new);
     let reply = ctx.read(c"SCAN", &args.each_ref());
     let next = reply.texts().first().map(|cursor| cursor.to_vec()).unwrap_or_default();
@@ -95,11 +101,14 @@ fn look_at(ctx: &Ctx, module: &Module, mappings: &Mappings, to_read: &ToRead) {
         return;
     }
     let row = Row { is_new: false, is_preloaded: to_read.is_preloaded };
+    let is_on_its_way = pending().has(key);
     match ctx.open(&Str::new(key)).kind() {
-        Kind::Hash => send(module, mapping, key, Row { is_new: false, ..row }),
+        Kind::Hash => send(module, mapping, key, row),
         Kind::Empty if row.is_preloaded && follow::may_load(ctx, mapping, key) => {
             send(module, mapping, key, Row { is_new: true, ..row });
         }
+        // A write that has its row already will cache it, and that row may be older.
+        Kind::Empty if is_on_its_way => send(module, mapping, key, row),
         Kind::Empty | Kind::Other => {}
     }
 }
