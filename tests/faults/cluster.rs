@@ -2,7 +2,8 @@
 //! that move while their writes are in flight.
 
 use crate::load::Load;
-use crate::scene::{builder, fault, verdict, wait_for_sync, SQL};
+use crate::others::Others;
+use crate::scene::{builder, fault, verdict, wait_for_sync, SHARED, SQL};
 use crate::support::*;
 
 pub fn scene(seed: usize) {
@@ -11,6 +12,7 @@ pub fn scene(seed: usize) {
     let nodes = start(&database);
     let ports: Vec<u16> = nodes.iter().map(|node| node.redis.port()).collect();
     let load = Load::start(&ports, false, seed);
+    let others = Others::start(database.url(), SHARED, seed);
     let mut random = Lcg::new(seed as u64);
     load.wait_for_writes(4);
     for _ in 0..4 {
@@ -39,6 +41,7 @@ pub fn scene(seed: usize) {
         eventually("nothing is in flight", || master.info_int("in_flight") == 0);
         wait_for_sync(master);
     }
+    others.finish(&masters);
     verdict(&database, &masters, &ops);
 }
 

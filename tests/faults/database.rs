@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::load::Load;
-use crate::scene::{builder, fault, verdict, SQL};
+use crate::others::Others;
+use crate::scene::{builder, fault, verdict, SHARED, SQL};
 use crate::support::*;
 
 const ROLE: &str = "
@@ -17,6 +18,7 @@ pub fn scene(seed: usize) {
     let s =
         builder().sql(SQL).sql(ROLE).option("url", "postgres://app@@DB@").postgres(&server).start();
     let (load, db) = (Load::start(&[s.redis.port()], true, seed), &s.database);
+    let others = Others::start(db.url(), SHARED, seed);
     load.wait_for_writes(5);
 
     for stop in [PostgresServer::stop_immediate, PostgresServer::stop_fast] {
@@ -92,7 +94,9 @@ pub fn scene(seed: usize) {
     load.wait_for_answers(3);
     drop(frozen);
     load.wait_for_writes(5);
-    verdict(db, &[&s], &load.finish());
+    let ops = load.finish();
+    others.finish(&[&s]);
+    verdict(db, &[&s], &ops);
 }
 
 /// A fault begins: the process id of a backend that works for the module.

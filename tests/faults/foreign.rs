@@ -31,15 +31,15 @@ fn builder() -> Builder {
         .redis_conf("appendfsync always")
 }
 
-/// A program that goes on until it is dropped.
-struct Program {
+/// A program that goes on until it is finished.
+pub struct Program {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Program {
-    fn start(mut run: impl FnMut(&AtomicUsize) + Send + 'static) -> Program {
+    pub fn start(mut run: impl FnMut(&AtomicUsize) + Send + 'static) -> Program {
         let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let (stopped, counted) = (stop.clone(), done.clone());
         let thread = std::thread::spawn(move || {
@@ -51,19 +51,23 @@ impl Program {
     }
 
     #[track_caller]
-    fn wait_for(&self, more: usize) {
+    pub fn wait_for(&self, more: usize) {
         let goal = self.done.load(Ordering::Relaxed) + more;
         eventually("the program goes on", || self.done.load(Ordering::Relaxed) >= goal);
     }
 
-    fn finish(mut self) {
+    pub fn finish(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().expect("it runs").join().expect("a program failed");
     }
 }
 
 /// SQL by a connection of its own, which it makes again when it is lost.
-fn foreign(url: String, seed: usize) -> Program {
+pub fn psql(
+    url: String,
+    seed: usize,
+    mut next: impl FnMut(&mut Lcg, usize) -> String + Send + 'static,
+) -> Program {
     let mut random = Lcg::new(seed as u64);
     let (mut client, mut n) = (None, 0);
     Program::start(move |done| {
@@ -73,8 +77,20 @@ fn foreign(url: String, seed: usize) -> Program {
         };
         let mut conn: postgres::Client = conn;
         n += 1;
+        if conn.batch_execute(&next(&mut random, n)).is_ok() {
+            done.fetch_add(1, Ordering::Relaxed);
+        } else if conn.batch_execute("rollback").is_err() {
+            return;
+        }
+        client = Some(conn);
+    })
+}
+
+/// Changes of every kind.
+fn foreign(url: String, seed: usize) -> Program {
+    psql(url, seed, |random, n| {
         let (a, b) = (random.below(ROWS), random.below(ROWS));
-        let sql = match random.below(12) {
+        match random.below(12) {
             0 => format!("delete from shared where id = {a}; delete from whole where id = {b}"),
             1 => format!("update shared set id = id + 100 where id = {a}; delete from shared where id >= 100"),
             2 => format!("begin; update shared set w = 'no'; update whole set w = 'no{n}'; rollback"),
@@ -90,13 +106,7 @@ fn foreign(url: String, seed: usize) -> Program {
             _ => format!(
                 "insert into shared (id, w) values ({a}, 'w{n}') on conflict (id) do update set w = excluded.w"
             ),
-        };
-        if conn.batch_execute(&sql).is_ok() {
-            done.fetch_add(1, Ordering::Relaxed);
-        } else if conn.batch_execute("rollback").is_err() {
-            return;
         }
-        client = Some(conn);
     })
 }
 

@@ -18,6 +18,7 @@ mod growth;
 mod history;
 mod load;
 mod network;
+mod others;
 mod panics;
 mod reads;
 mod replicas;

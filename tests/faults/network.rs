@@ -1,7 +1,8 @@
 //! A network that cuts, resets, stalls and delays, before and after the database has the statement.
 
 use crate::load::Load;
-use crate::scene::{builder, fault, verdict, SQL};
+use crate::others::Others;
+use crate::scene::{builder, fault, verdict, SHARED, SQL};
 use crate::support::*;
 
 const ROUNDS: usize = 60;
@@ -13,6 +14,7 @@ pub fn scene(seed: usize) {
     let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), database.name());
     let s = builder().option("url", url).try_start_on(database).expect("it loads");
     let load = Load::start(&[s.redis.port()], true, seed);
+    let others = Others::start(s.database.url(), SHARED, seed);
     let mut random = Lcg::new(seed as u64);
     load.wait_for_writes(5);
     for _ in 0..ROUNDS {
@@ -48,5 +50,7 @@ pub fn scene(seed: usize) {
         fault();
         load.wait_for_writes(1);
     }
-    verdict(&s.database, &[&s], &load.finish());
+    let ops = load.finish();
+    others.finish(&[&s]);
+    verdict(&s.database, &[&s], &ops);
 }

@@ -4,12 +4,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::load::Load;
-use crate::scene::{fault, patient_builder, verdict, SQL};
+use crate::others::Others;
+use crate::scene::{fault, patient_builder, verdict, SHARED, SQL};
 use crate::support::{int, transaction_of};
 
 pub fn scene(seed: usize) {
     let s = patient_builder().sql(SQL).env("WRITETHROUGH_FAILPOINTS", "on").start();
     let load = Load::start(&[s.redis.port()], true, seed);
+    let others = Others::start(s.database.url(), SHARED, seed);
     load.wait_for_writes(3);
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     for round in 0..20 {
@@ -32,5 +34,7 @@ pub fn scene(seed: usize) {
         fault();
         load.wait_for_writes(1);
     }
-    verdict(&s.database, &[&s], &load.finish());
+    let ops = load.finish();
+    others.finish(&[&s]);
+    verdict(&s.database, &[&s], &ops);
 }

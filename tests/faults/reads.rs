@@ -5,13 +5,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::others::Others;
 use crate::scene::{fault, TALLY};
 use crate::support::*;
 
 const CLIENTS: usize = 8;
 
+/// What our clients read is another program's only where an answer can't be late: these rows are nobody else's.
+const OTHERS: &str = "create table others (id int primary key, f text)";
+
 fn builder() -> Builder {
-    let builder = Stack::new().sql(READ_SQL).redis_conf("appendonly yes");
+    let builder = Stack::new().sql(READ_SQL).sql(OTHERS).option("follow", true);
+    let builder = builder.mapping(json!({ "table": "others", "preload": true }));
+    let builder = builder.redis_conf("appendonly yes");
     let builder = builder.redis_conf("appendfsync always");
     let builder = builder.option("timeout_ms", 1000).option("sync_timeout_ms", 400);
     let of = |table| json!({ "table": table, "read_through": true, "negative_ttl_ms": 50 });
@@ -33,10 +39,12 @@ pub fn database(seed: usize) {
     let server = Arc::new(PostgresServer::start_new());
     let database = Database::create(server.clone());
     database.execute(READ_SQL);
+    database.execute(OTHERS);
     let proxy = Proxy::to(server.port());
     let url = format!("postgres://postgres@127.0.0.1:{}/{}", proxy.port(), database.name());
     let s = builder().option("url", url).try_start_on(database).expect("it loads");
     let (load, mut random) = (start(&[s.redis.port()], &s, false, seed), Lcg::new(seed as u64));
+    let others = Others::start(s.database.url(), &[], seed);
     for round in 0..24 {
         match round % 8 {
             0 => {
@@ -61,19 +69,20 @@ pub fn database(seed: usize) {
         fault();
         load.wait_for_answers(4);
     }
-    verdict(load, &s);
+    verdict(load, others, &s);
 }
 
 /// redis-server is killed and comes back from its append-only file.
 pub fn restarts(seed: usize) {
     let s = builder().start();
     let load = start(&[s.redis.port()], &s, false, seed);
+    let others = Others::start(s.database.url(), &[], seed);
     for round in 0..4 {
         s.restart_redis(if round == 1 { "TERM" } else { "KILL" });
         fault();
         load.wait_for_answers(20);
     }
-    verdict(load, &s);
+    verdict(load, others, &s);
 }
 
 /// A replica takes over from its master, and back.
@@ -83,6 +92,7 @@ pub fn failover(seed: usize) {
     let (mut master, mut replica) = (&first, &second);
     follow(replica, master);
     let load = start(&[first.redis.port(), second.redis.port()], &first, true, seed);
+    let others = Others::start(first.database.url(), &[], seed);
     for _ in 0..4 {
         (master, replica) = (replica, master);
         let failover = format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 60000", master.redis.port());
@@ -93,7 +103,7 @@ pub fn failover(seed: usize) {
         fault();
         load.wait_for_answers(20);
     }
-    verdict(load, master);
+    verdict(load, others, master);
 }
 
 fn is_linked(replica: &Stack) -> bool {
@@ -107,8 +117,9 @@ fn follow(replica: &Stack, master: &Stack) {
 
 /// No answer was wrong, nothing is left, and each cached hash is its row.
 #[track_caller]
-fn verdict(load: ReadLoad, s: &Stack) {
+fn verdict(load: ReadLoad, others: Others, s: &Stack) {
     let acts = load.finish(true);
+    others.finish(&[s]);
     eventually("nothing is in flight or staged, and all is in sync", || {
         s.info_int("in_flight") == 0
             && s.info_int("in_sync") == 1
@@ -122,6 +133,14 @@ fn verdict(load: ReadLoad, s: &Stack) {
         let cached = s.hgetall(&key);
         if cached != row {
             wrong.push(format!("{key} ({is_cached}) is {cached:?}, the row is {row:?}"));
+        }
+    }
+    let rows = s.database.rows("select * from others");
+    for key in s.keys().iter().filter(|key| key.starts_with("others:")) {
+        let row = rows.iter().find(|row| key[7..] == row["id"]).cloned().unwrap_or_default();
+        let cached = s.hgetall(key);
+        if cached != row {
+            wrong.push(format!("{key} is {cached:?}, the row is {row:?}"));
         }
     }
     TALLY.differing.fetch_add(wrong.len(), std::sync::atomic::Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! A replica is promoted, and the old master follows it.
 
 use crate::load::Load;
-use crate::scene::{builder, fault, verdict, wait_for_sync, SQL};
+use crate::others::Others;
+use crate::scene::{builder, fault, verdict, wait_for_sync, SHARED, SQL};
 use crate::support::*;
 
 const ROUNDS: usize = 6;
@@ -12,6 +13,7 @@ pub fn scene(seed: usize) {
     let (mut master, mut replica) = (&first, &second);
     follow(replica, master);
     let load = Load::start(&[first.redis.port(), second.redis.port()], false, seed);
+    let others = Others::start(first.database.url(), SHARED, seed);
     for round in 0..ROUNDS {
         load.wait_for_writes(4);
         (master, replica) = (replica, master);
@@ -33,6 +35,7 @@ pub fn scene(seed: usize) {
     let ops = load.finish();
     eventually("nothing is in flight", || master.info_int("in_flight") == 0);
     wait_for_sync(master);
+    others.finish(&[master]);
     verdict(&first.database, &[master], &ops);
     eventually("the replica holds what its master holds", || {
         replica.run("DEBUG DIGEST") == master.run("DEBUG DIGEST")

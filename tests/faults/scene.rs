@@ -32,12 +32,13 @@ pub fn fault() {
 /// `items` is set and deleted, `counters` is added to, and of `logged` a trigger keeps the order
 /// of the table. Between `accounts` numbers are moved, and `counted` is added to by WT.ONCE. A value that begins with `bad` is refused, and so is a large sum.
 pub const SQL: &str = "
-create table items (id int primary key, v text check (v not like 'bad%'), w text);
-create table counters (id int primary key, n bigint not null default 0 check (n < 1000000000000));
+create table items (id int primary key, v text check (v not like 'bad%'), w text, f text);
+create table counters (id int primary key, n bigint not null default 0 check (n < 1000000000000), f text);
 create table logged (id int primary key, v text, w text);
-create table accounts (id int primary key, n bigint not null check (n >= 0));
+create table accounts (id int primary key, n bigint not null check (n >= 0), f text);
 insert into accounts select id, 1000 from generate_series(0, 23) id;
-create table counted (id int primary key, n bigint not null default 0);
+create table counted (id int primary key, n bigint not null default 0, f text);
+create table others (id int primary key, f text);
 create table log (seq bigserial primary key, id int, v text);
 create table disk (full_ boolean);
 create function log() returns trigger language plpgsql as $$ begin
@@ -50,11 +51,14 @@ end $$;
 create trigger log after insert or update on logged for each row execute function log()";
 
 /// The tables that are mapped.
-const TABLES: [&str; 5] = ["items", "counters", "logged", "accounts", "counted"];
+const TABLES: [&str; 6] = ["items", "counters", "logged", "accounts", "counted", "others"];
+
+/// In these another program writes the column `f`.
+pub const SHARED: &[&str] = &["items", "counters", "accounts", "counted"];
 
 /// The document for [`SQL`]. Nobody's time is up, however slow the machine is.
 pub fn patient_builder() -> Builder {
-    TABLES.iter().fold(Stack::new(), |b, table| b.mapping(mapping(table)))
+    TABLES.iter().fold(Stack::new().option("follow", true), |b, table| b.mapping(mapping(table)))
 }
 
 /// Plain keys are written through, and delete rows.

@@ -1,7 +1,8 @@
 //! What an administrator does to a server that is under load.
 
 use crate::load::Load;
-use crate::scene::{fault, patient_builder, verdict, SQL};
+use crate::others::Others;
+use crate::scene::{fault, patient_builder, verdict, SHARED, SQL};
 use crate::support::*;
 
 const ROUNDS: usize = 60;
@@ -30,6 +31,7 @@ const SIMPLE: &[&str] = &[
 pub fn scene(seed: usize) {
     let s = patient_builder().sql(SQL).redis_conf("appendonly yes").start();
     let load = Load::start(&[s.redis.port()], true, seed);
+    let others = Others::start(s.database.url(), SHARED, seed);
     let mut random = Lcg::new(seed as u64);
     load.wait_for_writes(5);
     for round in 0..ROUNDS {
@@ -62,7 +64,9 @@ pub fn scene(seed: usize) {
         fault();
         load.wait_for_writes(1);
     }
-    verdict(&s.database, &[&s], &load.finish());
+    let ops = load.finish();
+    others.finish(&[&s]);
+    verdict(&s.database, &[&s], &ops);
 }
 
 /// SWAPDB there and back. What was swapped out is old by then, so it is flushed.

@@ -29,6 +29,11 @@ pub fn reads_one() {
     FOLLOWED.get().rows += 1;
 }
 
+/// It isn't known yet what has changed. How far the cache is behind is counted from now, where nothing is known.
+pub fn begins() {
+    FOLLOWED.get().until.get_or_insert_with(Instant::now);
+}
+
 /// The cache holds what the database held at this time.
 pub fn reached(asked: Instant) {
     FOLLOWED.get().until = Some(asked);

@@ -9,6 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::follow;
 use super::leftovers;
 use super::position;
 use super::sessions;
@@ -257,6 +258,7 @@ fn begin(ctx: &Ctx) {
         return;
     }
     SYNC.get().earlier = earlier.clone();
+    follow::begins();
     module.journal_reader.start(position, earlier);
     module.shared.health.nudge();
 }
