@@ -42,7 +42,7 @@ fuzz: deps ## the fuzz targets, each for FUZZ_SECONDS=60 (nightly Rust and cargo
 redis-tests: build ## Redis' own tests of hashes, SLOWLOG, ACL with the module loaded; REDIS_SRC=<source tree>
 	MODULE=$(MODULE) bash scripts/redis-tests
 
-bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1
+bench: deps ## the speed beside pgbench, dual writes and plain HSET; QUICK=1, FSYNC=off, GROWTH=1, INSTRUCTIONS=1
 	cargo bench --bench bench
 
 build: deps ## the module, for use: target/release/libwritethrough.so

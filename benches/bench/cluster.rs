@@ -123,14 +123,19 @@ impl Cluster {
 
     /// A table of so many rows, like `users`.
     pub fn fill_items(&self, rows: u64) {
+        self.fill_like_users("items", rows);
+    }
+
+    /// The same under another name.
+    pub fn fill_like_users(&self, table: &str, rows: u64) {
         let sql = format!(
-            "create table if not exists items (like users including all); \
-             insert into items select n, 'user' || n, 'user' || n || '@example.com', \
+            "create table if not exists {table} (like users including all); \
+             insert into {table} select n, 'user' || n, 'user' || n || '@example.com', \
              repeat('x', 60), 'John', 'Smith', '1990-05-17', n, 1.5 \
              from generate_series(1, {rows}) n on conflict do nothing"
         );
         let mut client = self.connect();
-        for sql in [&sql, "vacuum analyze items"] {
+        for sql in [&sql, &format!("vacuum analyze {table}")] {
             client.batch_execute(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         }
     }

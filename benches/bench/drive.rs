@@ -220,7 +220,7 @@ impl Wire {
 }
 
 /// A reply of one line, a bulk string, or an array of such lines.
-fn scan_reply(bytes: &[u8]) -> Scan {
+pub fn scan_reply(bytes: &[u8]) -> Scan {
     let Some(end) = bytes.iter().position(|&b| b == b'\n') else {
         return Scan::Partial;
     };

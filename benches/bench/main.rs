@@ -3,7 +3,8 @@
 //! Every figure is a ratio of medians from interleaved rounds in one run. Settings are read from
 //! the environment: QUICK=1 (a minute), FSYNC=off (the disk's part is left out), GROWTH=1 (sizes
 //! of pool, batches, cache and queue as well), ONLY=words (contestants whose name has them),
-//! ROUNDS=n, SECONDS=x, BASE=path (only this: the build beside another libwritethrough.so).
+//! ROUNDS=n, SECONDS=x, BASE=path (only this: the build beside another libwritethrough.so),
+//! INSTRUCTIONS=1 (only this: instructions instead of times, by callgrind; ONLY chooses here, too).
 
 mod chart;
 mod cluster;
@@ -13,6 +14,7 @@ mod drive;
 mod follow;
 mod groups;
 mod growth;
+mod instructions;
 mod node;
 mod panel;
 mod pgbench;
@@ -33,21 +35,28 @@ mod transfers;
 const KEYS: support::keys::Keys = support::keys::Keys::Staged;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use groups::Bench;
+use instructions::Mode;
 use rounds::Pace;
 use serde_json::json;
 
-fn main() {
+fn main() -> ExitCode {
     // `cargo test` builds and runs benchmarks too.
     if !std::env::args().any(|arg| arg == "--bench") {
-        return println!("this is the benchmark: run make bench");
+        println!("this is the benchmark: run make bench");
+        return ExitCode::SUCCESS;
     }
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let number = |name: &str| set(name).and_then(|value| value.parse::<f64>().ok());
     let (quick, durable) = (set("QUICK").is_some(), set("FSYNC").as_deref() != Some("off"));
     let only = set("ONLY");
+    if let Some(mode) = set("INSTRUCTIONS") {
+        let folder = target_folder().join("instructions");
+        return instructions::run(Mode::of(&mode), only.as_deref(), &folder);
+    }
     let seconds = number("SECONDS").unwrap_or(if quick { 0.4 } else { 1.0 });
     let pace = Pace {
         rounds: number("ROUNDS").unwrap_or(if quick { 2.0 } else { 5.0 }) as usize,
@@ -76,7 +85,7 @@ fn main() {
     );
     if let Some(base) = set("BASE") {
         bench.beside(&PathBuf::from(base), pace);
-        return;
+        return ExitCode::SUCCESS;
     }
     let mut summaries = bench.cases(pace);
     let curve = bench.curve(pace);
@@ -106,6 +115,7 @@ fn main() {
     if !options.is_empty() {
         write(place.join("options.svg"), &options);
     }
+    ExitCode::SUCCESS
 }
 
 /// How busy the machine is with other things: above a few tenths, only ratios say something.

@@ -76,8 +76,20 @@ impl Node {
         node
     }
 
+    /// With these mappings and nothing cached, run by another program.
+    pub fn under(program: &[String], postgres_port: u16, mappings: &[Value]) -> Node {
+        let line = Node::line(&find::module(), postgres_port, mappings, &[]);
+        // The server's own cron runs by the clock, and so more often for each write of a slow server.
+        Node::running(program, &[line, "hz 1".into(), "dynamic-hz no".into()])
+    }
+
     fn empty(conf: &[String]) -> Node {
-        let server = RedisServer::start(conf, &[]).unwrap_or_else(|log| panic!("{log}"));
+        Node::running(&[], conf)
+    }
+
+    fn running(program: &[String], conf: &[String]) -> Node {
+        let server = RedisServer::start_under(program, conf, &[]);
+        let server = server.unwrap_or_else(|log| panic!("{log}"));
         let info = server.connect().run("INFO server").text();
         let field = |name: &str| {
             let line = info.lines().find_map(|line| line.strip_prefix(name));

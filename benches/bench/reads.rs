@@ -76,7 +76,7 @@ fn emptied<'a>(node: &'a Node, mut contestant: Contestant<'a>) -> Contestant<'a>
     Contestant { name: contestant.name, run: Box::new(run) }
 }
 
-fn key(prefix: &[u8], id: u64) -> Vec<u8> {
+pub fn key(prefix: &[u8], id: u64) -> Vec<u8> {
     let mut key = prefix.to_vec();
     number(id, &mut key);
     key
@@ -90,7 +90,8 @@ fn word(out: &mut Vec<u8>, word: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn read(out: &mut Vec<u8>, key: &[u8], field: &[u8]) {
+/// Appends an HGET.
+pub fn read(out: &mut Vec<u8>, key: &[u8], field: &[u8]) {
     out.extend_from_slice(b"*3\r\n");
     [b"HGET", key, field].into_iter().for_each(|text| word(out, text));
 }

@@ -92,6 +92,8 @@ pub enum Shape {
     Counter,
     /// [`Shape::Whole`], but one in a hundred is refused by the database.
     Bad,
+    /// [`Shape::Whole`], and each is refused by the database.
+    Refused,
     /// 64 columns.
     Wide,
     /// One value of 10 KB.
@@ -103,6 +105,8 @@ pub struct Commands {
     pub shape: Shape,
     /// Staged keys; plain ones otherwise.
     pub staged: bool,
+    /// The table, or another one of the same columns.
+    pub users: &'static str,
     /// The server's script that runs HSET, for the path on which the server waits.
     pub script: Option<String>,
     words: Words,
@@ -146,6 +150,7 @@ impl Commands {
         Commands {
             shape,
             staged,
+            users: "users",
             script: None,
             words: Words::default(),
             scratch: Vec::new(),
@@ -160,7 +165,7 @@ impl Commands {
     pub fn write(&mut self, client: usize, id: u64, n: u64, out: &mut Vec<u8>) {
         if self.shape == Shape::Counter {
             self.words.add(b"HINCRBY");
-            self.key(b"users", 1 + id % 100);
+            self.key(self.users.as_bytes(), 1 + id % 100);
             self.words.add(b"logins");
             self.words.add(b"1");
             return self.words.send(out);
@@ -197,26 +202,29 @@ impl Commands {
             Shape::One => self.columns(id, n, 1 << 6),
             Shape::Mixed => self.columns(id, n, self.sets[client]),
             Shape::Hot => self.columns(1, n, 255),
-            Shape::Bad if n.is_multiple_of(100) => {
-                self.columns(id, n, 127);
-                self.words.add(COLUMNS[7].as_bytes());
-                self.words.add(b"12345678901234567890");
-            }
+            Shape::Bad if n.is_multiple_of(100) => self.refused(id, n),
+            Shape::Refused => self.refused(id, n),
             _ => self.columns(id, n, 255),
         }
         self.words.send(out);
     }
 
-    /// Appends whole rows as one WT.BATCH.
+    /// Appends so many random whole rows as one WT.BATCH.
     pub fn batch(&mut self, rows: u64, n: u64, out: &mut Vec<u8>) {
         let mut random = Random::new(n);
+        let rows: Vec<_> = (0..rows).map(|_| (1 + random.next() % IDS, random.next())).collect();
+        self.batch_of(&rows, out);
+    }
+
+    /// Appends whole rows, ids and random numbers, as one WT.BATCH.
+    pub fn batch_of(&mut self, rows: &[(u64, u64)], out: &mut Vec<u8>) {
         let (mut all, mut digits) = (Words::default(), Vec::new());
         all.add(b"WT.BATCH");
-        number(rows, &mut digits);
+        number(rows.len() as u64, &mut digits);
         all.add(&digits);
-        for _ in 0..rows {
+        for (id, n) in rows {
             self.words.add(b"HSET");
-            self.columns(1 + random.next() % IDS, random.next(), 255);
+            self.columns(*id, *n, 255);
             let one = std::mem::take(&mut self.words);
             digits.clear();
             number(one.count, &mut digits);
@@ -227,8 +235,15 @@ impl Commands {
         all.send(out);
     }
 
+    /// A number that is too long for its column.
+    fn refused(&mut self, id: u64, n: u64) {
+        self.columns(id, n, 127);
+        self.words.add(COLUMNS[7].as_bytes());
+        self.words.add(b"12345678901234567890");
+    }
+
     fn columns(&mut self, id: u64, n: u64, set: u8) {
-        self.key(b"users", id);
+        self.key(self.users.as_bytes(), id);
         for (c, name) in COLUMNS.iter().enumerate() {
             if set & (1 << c) != 0 {
                 self.words.add(name.as_bytes());

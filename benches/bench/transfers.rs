@@ -64,13 +64,18 @@ fn script(folder: &Path) -> PathBuf {
 fn transfers(node: &Node, clients: usize) -> Load {
     commands(node, clients, |random, words| {
         let (from, to) = (account(random), account(random));
-        let n = 1 + random.next() % 100;
-        words.extend(["WT.TRANSACTION", "2"].map(String::from));
-        for (id, n) in [(from, -(n as i64)), (to, n as i64)] {
-            words.extend(["4", "HINCRBY"].map(String::from));
-            words.extend([format!("__{{accounts:{id}}}"), "balance".into(), n.to_string()]);
-        }
+        *words = transfer(from, to, 1 + random.next() as i64 % 100);
     })
+}
+
+/// The words of one transfer.
+pub fn transfer(from: u64, to: u64, n: i64) -> Vec<String> {
+    let mut words = vec!["WT.TRANSACTION".into(), "2".into()];
+    for (id, n) in [(from, -n), (to, n)] {
+        words.extend(["4", "HINCRBY"].map(String::from));
+        words.extend([format!("__{{accounts:{id}}}"), "balance".into(), n.to_string()]);
+    }
+    words
 }
 
 /// One increment, with a new token or without.
@@ -101,10 +106,15 @@ fn commands(
         request: Box::new(move |call, out| {
             words.clear();
             make(&mut Random::new(call.n), &mut words);
-            out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-            for word in &words {
-                out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
-            }
+            send(&words, out);
         }),
+    }
+}
+
+/// Appends a command.
+pub fn send(words: &[String], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
     }
 }

@@ -30,12 +30,22 @@ pub fn quoted(word: &str) -> String {
 impl RedisServer {
     /// Starts a server with these lines in its redis.conf, or says what its log says.
     pub fn start(conf: &[String], env: &[(String, String)]) -> Result<RedisServer, String> {
+        RedisServer::start_under(&[], conf, env)
+    }
+
+    /// The same, run by another program, which is given redis-server's command line.
+    pub fn start_under(
+        program: &[String],
+        conf: &[String],
+        env: &[(String, String)],
+    ) -> Result<RedisServer, String> {
         let mut log = String::new();
         // Another process can take the port between our look and the server's bind.
         for _ in 0..5 {
             let dir = server_dir("wt-redis-", None);
             let file = dir.join("redis.conf");
-            let argv = [find::redis_server().display().to_string(), file.display().to_string()];
+            let own = [find::redis_server(), file].map(|path| path.display().to_string());
+            let argv = [program, &own].concat();
             let supervisor = Supervisor::with_env(dir, "KILL", None, &argv, env);
             let server = RedisServer { port: free_port(), supervisor };
             server.write_conf(conf);
