@@ -59,7 +59,7 @@ pub fn hset<'a>(
     id: &[u8],
     mut fields: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Write, String> {
-    let mut write = Write::new(Action::Read, Reply::Done);
+    let mut write = Write::new("HSET", Action::Read, Reply::Done);
     let mut operation = Operation::Write;
     let most = fields.size_hint().0 / 2;
     let mut sets: Vec<(usize, Bytes)> = Vec::with_capacity(most);
@@ -132,7 +132,7 @@ pub fn hsetnx(mapping: &Mapping, field: &[u8], value: &[u8]) -> Result<Write, St
         return Ok(kept_change(KeptKind::Fill, field, value));
     }
     let column = value_column(mapping, field)?;
-    Ok(Write::new(Action::Fill(column, value.into()), Reply::Filled))
+    Ok(Write::new("HSETNX", Action::Fill(column, value.into()), Reply::Filled))
 }
 
 /// `HINCRBY key field n` and `HINCRBYFLOAT key field n`. Redis checks that `n` is a number, and the
@@ -143,8 +143,11 @@ pub fn hincrby(mapping: &Mapping, field: &[u8], n: &[u8], whole: bool) -> Result
         return Ok(kept_change(kind, field, n));
     }
     let column = value_column(mapping, field)?;
-    let reply = if whole { Reply::Integer(column) } else { Reply::Text(column) };
-    Ok(Write::new(Action::Add(column, n.into()), reply))
+    let (command, reply) = match whole {
+        true => ("HINCRBY", Reply::Integer(column)),
+        false => ("HINCRBYFLOAT", Reply::Text(column)),
+    };
+    Ok(Write::new(command, Action::Add(column, n.into()), reply))
 }
 
 /// `HDEL key field …`.
@@ -152,7 +155,7 @@ pub fn hdel<'a>(
     mapping: &Mapping,
     fields: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Write, String> {
-    let mut write = Write::new(Action::Read, Reply::Done);
+    let mut write = Write::new("HDEL", Action::Read, Reply::Done);
     let (mut columns, mut named) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for field in fields {
@@ -186,7 +189,7 @@ pub fn expect<'a>(
         let column = mapping.column_of(field, 0).ok_or_else(|| unmapped(mapping, field))?;
         expected.push((column, value.into()));
     }
-    Ok(Write::new(Action::Expect(expected), Reply::Done))
+    Ok(Write::new("WT.EXPECT", Action::Expect(expected), Reply::Done))
 }
 
 /// True for a field that is kept in Redis only. `#` is an operation, and never kept.
@@ -199,7 +202,12 @@ fn is_kept(mapping: &Mapping, field: &[u8]) -> bool {
 fn kept_change(kind: KeptKind, field: &[u8], value: &[u8]) -> Write {
     let (field, value) = (field.into(), value.into());
     let change = KeptChange { kind, field, value, is_new_row: false };
-    Write { kept_change: Some(change), ..Write::read(Reply::Done) }
+    let command = match kind {
+        KeptKind::Add => "HINCRBY",
+        KeptKind::AddFloat => "HINCRBYFLOAT",
+        KeptKind::Fill => "HSETNX",
+    };
+    Write { kept_change: Some(change), ..Write::new(command, Action::Read, Reply::Done) }
 }
 
 /// The column of a field that can change.

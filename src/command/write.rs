@@ -6,6 +6,8 @@ use crate::model::mapping::Mapping;
 /// A write, in terms of the mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Write {
+    /// The command, for the log.
+    pub command: &'static str,
     /// What happens to the row.
     pub action: Action,
     /// How the client of a committed write is answered.
@@ -98,10 +100,18 @@ pub enum CacheOnly {
 
 impl Write {
     /// A write without fields that are kept in Redis only.
-    pub(super) fn new(action: Action, reply: Reply) -> Write {
-        let (kept, dropped, uuid) = (Vec::new(), Vec::new(), Vec::new());
-        let is_staged = false;
-        Write { action, reply, kept, dropped, kept_change: None, cache: None, is_staged, uuid }
+    pub(super) fn new(command: &'static str, action: Action, reply: Reply) -> Write {
+        Write {
+            command,
+            action,
+            reply,
+            kept: Vec::new(),
+            dropped: Vec::new(),
+            kept_change: None,
+            cache: None,
+            is_staged: false,
+            uuid: Vec::new(),
+        }
     }
 
     /// It reads the row and changes nothing, neither in the database nor in Redis.
@@ -123,12 +133,15 @@ impl Write {
 
     /// Reads the row into the cache.
     pub fn read(reply: Reply) -> Write {
-        Write::new(Action::Read, reply)
+        Write::new("a read", Action::Read, reply)
     }
 
     /// Removes the final key, after the writes of it that are on their way.
     pub fn evict() -> Write {
-        Write { cache: Some(CacheOnly::Evict), ..Write::new(Action::Pass, Reply::Changed) }
+        Write {
+            cache: Some(CacheOnly::Evict),
+            ..Write::new("an eviction", Action::Pass, Reply::Changed)
+        }
     }
 
     /// A deletion whose row is replaced by the next write: only the final key goes.
@@ -141,6 +154,6 @@ impl Write {
 
     /// Deletes the row.
     pub fn delete() -> Write {
-        Write::new(Action::Delete, Reply::Existed)
+        Write::new("DEL", Action::Delete, Reply::Existed)
     }
 }

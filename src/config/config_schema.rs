@@ -75,6 +75,7 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/transaction_max", range(1, 10_000)),
         ("/properties/once_ttl", range(1, 31_536_000)),
         ("/properties/follow_interval_ms", range(10, 60_000)),
+        ("/properties/slow_write_ms", range(0, 3_600_000)),
         (
             "/properties/session/properties/DateStyle",
             json!({ "enum": ["ISO, MDY", "ISO, DMY", "ISO, YMD"] }),

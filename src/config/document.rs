@@ -78,6 +78,9 @@ pub struct Config {
     /// With `follow`: how often the journal is read, in milliseconds.
     #[serde(default = "default_follow_interval")]
     pub follow_interval_ms: u64,
+    /// A write that takes longer is logged, in milliseconds; 0: none is.
+    #[serde(default = "default_slow_write")]
+    pub slow_write_ms: u64,
 }
 
 fn default_prefix() -> String {
@@ -112,6 +115,9 @@ fn default_once_ttl() -> u64 {
 }
 fn default_follow_interval() -> u64 {
     100
+}
+fn default_slow_write() -> u64 {
+    1000
 }
 
 impl Config {
@@ -185,6 +191,7 @@ impl Config {
             Limit::TransactionMax => self.transaction_max,
             Limit::OnceTtl => self.once_ttl,
             Limit::FollowInterval => self.follow_interval_ms,
+            Limit::SlowWrite => self.slow_write_ms,
         }
     }
 }

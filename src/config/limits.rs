@@ -26,11 +26,13 @@ pub enum Limit {
     OnceTtl,
     /// How often the journal is read, where other programs are followed, in milliseconds.
     FollowInterval,
+    /// A write that takes longer is logged, in milliseconds; 0: none is.
+    SlowWrite,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 10] = [
+    pub const ALL: [Limit; 11] = [
         Limit::PoolSize,
         Limit::BatchMax,
         Limit::QueueMax,
@@ -41,6 +43,7 @@ impl Limit {
         Limit::TransactionMax,
         Limit::OnceTtl,
         Limit::FollowInterval,
+        Limit::SlowWrite,
     ];
 
     /// Its name in the document.
@@ -56,6 +59,7 @@ impl Limit {
             Limit::TransactionMax => "transaction_max",
             Limit::OnceTtl => "once_ttl",
             Limit::FollowInterval => "follow_interval_ms",
+            Limit::SlowWrite => "slow_write_ms",
         }
     }
 
@@ -74,6 +78,7 @@ impl Limit {
             Limit::TransactionMax => (1, 10_000),
             Limit::OnceTtl => (1, 31_536_000),
             Limit::FollowInterval => (10, 60_000),
+            Limit::SlowWrite => (0, 3_600_000),
             Limit::Timeout | Limit::SyncTimeout | Limit::ConnectTimeout => (1, 3_600_000),
         }
     }

@@ -54,6 +54,7 @@ fn all_options_are_shown_with_their_defaults() {
         ("once-ttl", "86400"),
         ("follow", "false"),
         ("follow-interval-ms", "100"),
+        ("slow-write-ms", "1000"),
     ];
     for (option, value) in expected {
         assert_eq!(shown[option], value, "{option}");
@@ -121,6 +122,7 @@ fn what_is_wrong_is_refused_and_changes_nothing() {
         ("atomic-multi true", "can't set immutable config"),
         ("transaction-max 0", "argument must be between 1 and 10000 inclusive"),
         ("once-ttl 0", "argument must be between 1 and 31536000 inclusive"),
+        ("slow-write-ms 3600001", "argument must be between 0 and 3600000 inclusive"),
         // All of a CONFIG SET, or nothing.
         ("batch-max 3 writethrough.pool-size 0", "argument must be between 1 and 1000"),
     ] {

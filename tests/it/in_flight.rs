@@ -157,21 +157,3 @@ fn past_the_queues_bound_a_write_is_told_so() {
     }
     assert_eq!(s.run("HSET __{users:2} last x"), int(1), "there is room again");
 }
-
-of_the_staged_key! {
-#[test]
-fn the_slow_log_shows_the_wait() {
-    let s = Stack::users().patient().start();
-    s.add_user(1);
-    assert_eq!(s.run("CONFIG SET slowlog-log-slower-than 100000"), ok());
-    let lock = s.lock_user(1);
-    let started = std::time::Instant::now();
-    let mut writer = s.send("HSET __{users:1} username new");
-    s.database.wait_for_lock_waiters(1);
-    eventually("time passes", || started.elapsed().as_millis() > 300);
-    lock.rollback();
-    assert_eq!(writer.receive(), int(0));
-    let log = s.run("SLOWLOG GET").text();
-    assert!(log.contains("__{users:1}"), "{log}");
-}
-}

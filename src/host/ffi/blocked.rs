@@ -46,14 +46,8 @@ impl Ctx {
         let raw = unsafe {
             raw::RedisModule_BlockClient.unwrap()(self.raw, Some(reply), None, Some(free), 0)
         };
-        let blocked = Blocked { raw: NonNull::new(raw)? };
-        // SAFETY: the handle is valid until it is unblocked.
-        unsafe {
-            if let Some(start) = raw::RedisModule_BlockedClientMeasureTimeStart {
-                start(raw);
-            }
-        }
-        Some(blocked)
+        // How long it waits is not measured: SLOWLOG would show it as if the server had been busy.
+        Some(Blocked { raw: NonNull::new(raw)? })
     }
 }
 
@@ -124,12 +118,7 @@ impl Blocked {
         // The server may give the handle's address to another client soon.
         waiting().remove(&(raw as usize));
         // SAFETY: the handle is valid and unblocked once; `data` is freed by the callback.
-        unsafe {
-            if let Some(end) = raw::RedisModule_BlockedClientMeasureTimeEnd {
-                end(raw);
-            }
-            raw::RedisModule_UnblockClient.unwrap()(raw, data);
-        }
+        unsafe { raw::RedisModule_UnblockClient.unwrap()(raw, data) };
     }
 }
 

@@ -17,6 +17,7 @@ pub struct ErrorLog {
     refused: [Throttle; Class::ALL.len()],
     late: [Throttle; Stage::ALL.len()],
     busy: Throttle,
+    slow: Throttle,
 }
 
 /// A write whose client's time was up.
@@ -54,6 +55,13 @@ impl Late {
 }
 
 impl ErrorLog {
+    /// A write took long: what is said of it.
+    pub fn add_slow(&mut self, what: impl FnOnce() -> String) {
+        let Some(more) = self.slow.admit(Instant::now()) else { return };
+        let (what, more) = (what(), more_since(more, "such writes"));
+        log(Level::Warning, &format!("a write was slow: {what}{more}"));
+    }
+
     /// A client was answered with this failure. `late`: the write whose
     /// client's time was up, if that is why.
     pub fn add(&mut self, limits: &Limits, failure: &Failure, late: Option<Late>) {

@@ -103,7 +103,7 @@ pub fn understand<'a>(
     }
     let acknowledgement = admit_operation(ctx, args, plain, row.target, &write)?;
     if plain == c"HMSET" {
-        write.reply = Reply::Done;
+        (write.command, write.reply) = ("HMSET", Reply::Done);
     } else if write.cache.is_some() {
         write.reply = Reply::Changed;
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use super::pending::{pending, Pending, Removed};
 use super::replies::Before;
 use super::waiter::{Completed, Loaded, Waiter};
-use super::{cache_only, compare, external, importing_slots, kept_change, merge, replies};
+use super::{
+    cache_only, compare, external, importing_slots, kept_change, merge, replies, slow_writes,
+};
 use crate::engine::{JobId, RowState, Settled};
 use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Kind, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
@@ -108,17 +110,15 @@ pub fn has_any(targets: &[&[u8]]) -> bool {
 /// Merges one outcome and answers its clients. A server that follows another one holds what that one
 /// holds: nothing is `writable` there, nothing is merged, and the clients are answered all the same.
 pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settled: Settled) {
-    let (again, stage, removed, epoch) = {
+    let (again, removed, epoch) = {
         let mut pending = pending();
-        // What is taken out makes way for those behind it, which begin anew.
-        let stage = pending.progress(&settled.target).stage();
         let again = kept_change::make_row(module, &mut pending, &mut settled);
         let mut removed = pending.remove(&settled);
         let prefix = module.config.prefix.as_bytes();
         removed.is_last &= !external::is_changed(prefix, &settled.target);
-        (again, stage, removed, pending.epoch)
+        (again, removed, pending.epoch)
     };
-    let Removed { mut pendings, next, is_last, is_evicted } = removed;
+    let Removed { mut pendings, next, is_last, is_evicted, stage, sent } = removed;
     if !again.is_empty() || !next.is_empty() {
         module.engine.submit(again.into_iter().chain(next));
     }
@@ -215,9 +215,11 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
         if is_error {
             continue;
         }
+        let waited = now.saturating_duration_since(pending.since);
         if answer.is_ok() {
-            module.shared.stats.write.record(now, now.saturating_duration_since(pending.since));
+            module.shared.stats.write.record(now, waited);
         }
+        slow_writes::note(module, &settled.target, &pending, waited, sent.map(|sent| now - sent));
         let late = failure.map(|_| Late { mapping: pending.mapping, stage, limit });
         module.count(failure, late);
     }

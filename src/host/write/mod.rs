@@ -32,6 +32,7 @@ pub mod replies;
 pub mod rights;
 pub mod server_errors;
 pub mod several;
+pub mod slow_writes;
 pub mod stage;
 pub mod submit;
 pub mod synchronous;

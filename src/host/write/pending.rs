@@ -29,6 +29,8 @@ pub struct Pending {
     pub waiter: Option<Box<dyn Waiter>>,
     /// For what.
     pub progress: Progress,
+    /// The command, for the log.
+    pub command: &'static str,
     /// What its client reads when it is committed.
     pub reply: Reply,
     /// Fields that are kept in Redis only.
@@ -130,6 +132,10 @@ pub struct Removed {
     pub is_last: bool,
     /// The key was evicted after they were sent.
     pub is_evicted: bool,
+    /// What they have waited for last.
+    pub stage: Stage,
+    /// When a statement with them was sent first.
+    pub sent: Option<Instant>,
 }
 
 impl PendingWrites {
@@ -182,8 +188,17 @@ impl PendingWrites {
         let jobs = &self.jobs;
         self.deadlines.forget_answered(jobs.len(), |id| jobs.contains_key(&id));
         let Some(line) = self.lines.get_mut(&settled.target) else {
-            return Removed { pendings, next: VecDeque::new(), is_last: true, is_evicted: false };
+            return Removed {
+                pendings,
+                next: VecDeque::new(),
+                is_last: true,
+                is_evicted: false,
+                stage: Stage::Queued,
+                sent: None,
+            };
         };
+        // Those behind them begin anew.
+        let (stage, sent) = (line.progress.stage(), line.progress.first_sent());
         line.sent = line.sent.saturating_sub(settled.answers.len());
         let is_evicted = line.is_evicted;
         let (mut next, mut transaction) = (VecDeque::new(), None);
@@ -227,7 +242,7 @@ impl PendingWrites {
         if let Some(transaction) = transaction {
             next = self.gather(transaction.id, next);
         }
-        Removed { pendings, next, is_last, is_evicted }
+        Removed { pendings, next, is_last, is_evicted, stage, sent }
     }
 
     /// Somebody has evicted the key: what is being read of it may be older than the reason for that.

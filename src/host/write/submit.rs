@@ -81,6 +81,7 @@ fn take_in(
         loads: waiter.loads(),
         waiter: Some(waiter),
         progress: progress.clone(),
+        command: write.command,
         reply: write.reply,
         kept: write.kept,
         dropped: write.dropped,
