@@ -12,6 +12,7 @@ use super::error::ConfigError;
 use super::limits::Limit;
 use super::mapping::MappingConfig;
 use super::settings::Settings;
+use super::write_mode::WriteMode;
 
 /// The whole document with its defaults filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -78,6 +79,13 @@ pub struct Config {
     /// With `follow`: how often the journal is read, in milliseconds.
     #[serde(default = "default_follow_interval")]
     pub follow_interval_ms: u64,
+    /// With `"write": "behind"`: entries of a mapping that wait to be written, at most; past it a write gets
+    /// `WTBUSY`.
+    #[serde(default = "default_behind_max")]
+    pub behind_max: u64,
+    /// With `"write": "behind"`: how long a batch that isn't full may wait for more, in milliseconds.
+    #[serde(default)]
+    pub behind_delay_ms: u64,
 }
 
 fn default_prefix() -> String {
@@ -112,6 +120,10 @@ fn default_once_ttl() -> u64 {
 }
 fn default_follow_interval() -> u64 {
     100
+}
+
+fn default_behind_max() -> u64 {
+    1_000_000
 }
 
 impl Config {
@@ -168,6 +180,11 @@ impl Config {
                     format!("{name:?} is the name of mappings[{j}] already"),
                 ));
             }
+            if self.atomic_multi && mapping.write == WriteMode::Behind {
+                let problem = "\"behind\" can't go together with atomic_multi: what is written behind can't be \
+                               part of a MULTI's transaction";
+                return Err(ConfigError::at(format!("mappings[{i}].write"), problem));
+            }
         }
         Ok(())
     }
@@ -185,6 +202,8 @@ impl Config {
             Limit::TransactionMax => self.transaction_max,
             Limit::OnceTtl => self.once_ttl,
             Limit::FollowInterval => self.follow_interval_ms,
+            Limit::BehindMax => self.behind_max,
+            Limit::BehindDelay => self.behind_delay_ms,
         }
     }
 }

@@ -26,11 +26,15 @@ pub enum Limit {
     OnceTtl,
     /// How often the journal is read, where other programs are followed, in milliseconds.
     FollowInterval,
+    /// Entries of a mapping that wait to be written behind, at most; past it a write gets `WTBUSY`.
+    BehindMax,
+    /// How long a batch that is written behind may wait for more, in milliseconds.
+    BehindDelay,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 10] = [
+    pub const ALL: [Limit; 12] = [
         Limit::PoolSize,
         Limit::BatchMax,
         Limit::QueueMax,
@@ -41,6 +45,8 @@ impl Limit {
         Limit::TransactionMax,
         Limit::OnceTtl,
         Limit::FollowInterval,
+        Limit::BehindMax,
+        Limit::BehindDelay,
     ];
 
     /// Its name in the document.
@@ -56,6 +62,8 @@ impl Limit {
             Limit::TransactionMax => "transaction_max",
             Limit::OnceTtl => "once_ttl",
             Limit::FollowInterval => "follow_interval_ms",
+            Limit::BehindMax => "behind_max",
+            Limit::BehindDelay => "behind_delay_ms",
         }
     }
 
@@ -69,7 +77,8 @@ impl Limit {
         match self {
             Limit::PoolSize => (1, 1000),
             Limit::BatchMax => (1, 10_000),
-            Limit::QueueMax => (1, 100_000_000),
+            Limit::QueueMax | Limit::BehindMax => (1, 100_000_000),
+            Limit::BehindDelay => (0, 60_000),
             Limit::NegativeMax => (0, 100_000_000),
             Limit::TransactionMax => (1, 10_000),
             Limit::OnceTtl => (1, 31_536_000),

@@ -11,10 +11,11 @@ use super::module::{module, multi, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
 use super::write::completion;
 use super::write::pending::pending;
-use super::write::{atomic_multi, replacement};
+use super::write::{atomic_multi, behind, replacement};
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
+use crate::engine::behind::Drains;
 use crate::engine::throttle::Throttle;
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Terms};
 use crate::model::failure::Outage;
@@ -107,6 +108,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         };
         log(Level::Warning, &format!("{what} {reason}; trying again"));
     }
+    behind::check_cluster(&config.mappings)?;
     if config.atomic_multi && !ffi::tells_whose_command() {
         let problem =
             "it needs Redis 7.2 or later, or Valkey: this server doesn't tell whose command it is";
@@ -128,6 +130,23 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         })
     });
     let engine = engine.map_err(no_thread)?;
+    let drains = Drains::new(
+        shared.clone(),
+        {
+            let (connections, limits) = (connections.clone(), limits.clone());
+            let catalog = catalog.clone();
+            Box::new(move || {
+                let (connections, limits) = (connections.clone(), limits.clone());
+                Box::new(PgStore::new(connections, limits, catalog.clone()))
+            })
+        },
+        || {
+            ffi::wake(behind::schedule);
+            if let Some(module) = module() {
+                module.inbox.nudge();
+            }
+        },
+    );
     let probe = std::thread::Builder::new().name("wt-monitor".into());
     let probed = connections.clone();
     let monitor = probe.spawn(|| monitor.run(probed)).map_err(no_thread)?;
@@ -149,6 +168,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         shared,
         inbox,
         engine,
+        drains,
         connections,
         manager,
         journal_reader,
@@ -169,6 +189,7 @@ fn loaded() {
     module.is_loaded.store(true, Ordering::Relaxed);
     // A one-shot runs no commands.
     ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
+    behind::start(module);
     in_sync::check_all();
     preload::when_in_sync();
     sessions::watch();
@@ -224,6 +245,7 @@ pub fn event(event: Event) {
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             pending().flushed();
+            behind::emptied(module, None);
             negative::end_all();
             load_all::emptied();
             sessions::look();
@@ -232,6 +254,7 @@ pub fn event(event: Event) {
         Event::Swapped(a, b) => {
             if a != b && (a == db || b == db) {
                 pending().all_evicted();
+                behind::reset_all(module);
                 negative::end_all();
                 load_all::emptied();
             }
@@ -244,22 +267,25 @@ pub fn event(event: Event) {
         }
         Event::Loaded => {
             pending().came_back();
+            behind::reset_all(module);
             in_sync::check_all();
             preload::when_in_sync();
         }
         Event::Promoted => {
             module.shared.terms.promote();
+            behind::reset_all(module);
             in_sync::check_all();
             preload::when_in_sync();
         }
         Event::Demoted => {
             module.shared.terms.demote();
+            behind::reset_all(module);
             module.journal_reader.stop();
         }
         Event::Replicated => sessions::replicated(),
         Event::Shutdown => {
             // What is not done by then is found again after the restart.
-            close(module, || module.engine.is_finished());
+            close(module, || module.engine.is_finished() && module.drains.is_finished());
         }
         Event::Idle => module.engine.wake(),
     }
@@ -269,6 +295,7 @@ pub fn event(event: Event) {
 /// that takes too long.
 fn close(module: &Module, is_done: impl Fn() -> bool) -> bool {
     module.engine.close();
+    module.drains.close();
     module.shared.health.close();
     let until = Instant::now() + SHUTDOWN_TIMEOUT;
     while !is_done() {

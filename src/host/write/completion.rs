@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::pending::{pending, Pending, Removed};
 use super::replies::Before;
 use super::waiter::{Completed, Loaded, Waiter};
-use super::{cache_only, compare, external, importing_slots, kept_change, merge, replies};
+use super::{behind, cache_only, compare, external, importing_slots, kept_change, merge, replies};
 use crate::engine::{JobId, RowState, Settled};
 use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Kind, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
@@ -120,7 +120,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
     };
     let Removed { mut pendings, next, is_last, is_evicted } = removed;
     if !again.is_empty() || !next.is_empty() {
-        module.engine.submit(again.into_iter().chain(next));
+        behind::send(module, again.into_iter().chain(next));
     }
     let now = module.shared.terms.now();
     let is_of_now = pendings.iter().flatten().all(|pending| pending.term == now);
@@ -129,6 +129,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             // Nobody waits any more: the key stays missing.
             let Some(waiter) = pending.waiter.take() else { return };
             let is_outdated = is_evicted
+                || behind::is_waiting(&settled.target)
                 || pending.epoch != epoch
                 || module.catalog.is_reshaped(&settled.mapping);
             let writable = writable.filter(|_| is_of_now);
@@ -155,6 +156,12 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             if is_last {
                 ctx.remove(&staged_key(module, &settled));
             }
+        }
+        // The hash is newer than what was read.
+        Some(_)
+            if behind::is_waiting(&settled.target) || (settled.mapping.is_behind && is_evicted) =>
+        {
+            behind::overtaken(module, &settled.target, compare::is_all(&pendings));
         }
         Some(ctx) => {
             // After a flush a key stays gone.

@@ -1,0 +1,328 @@
+//! Entries go to the thread that writes them, and what became of them comes back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::queue::{self, Queue, Sent, State, QUEUES};
+use super::stream::{self, Raw};
+use super::{attach, failed, held, rows};
+use crate::command::entry;
+use crate::config::limits::Limit;
+use crate::engine::behind::{Batch, Entry, News, Report};
+use crate::host::ffi::{self, log, Closed, Ctx, Level, Str, Value, Writable, ASK_AGAIN};
+use crate::host::module::{module, Module};
+use crate::model::change::Change;
+use crate::model::entry_id::EntryId;
+use crate::model::failure::Failure;
+use crate::model::mapping::Mapping;
+
+/// Batches that a thread has at once: one that it writes, and the next.
+const BATCHES: usize = 2;
+
+/// When the entries are looked at again that the database can't take now.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A timer is set.
+static IS_DUE: AtomicBool = AtomicBool::new(false);
+
+/// The one-shot: asks for the timer.
+pub fn schedule() {
+    soon();
+}
+
+/// The queues are looked at in the next turn of the event loop.
+pub fn soon() {
+    after(Duration::ZERO);
+}
+
+fn after(pause: Duration) {
+    if !IS_DUE.swap(true, Ordering::AcqRel) {
+        ffi::timer(pause, run);
+    }
+}
+
+/// The timer.
+fn run(ctx: &Ctx) {
+    IS_DUE.store(false, Ordering::Release);
+    let Some(module) = module() else { return };
+    if !ctx.select(module.config.db) {
+        return;
+    }
+    if let Some(pause) = turn(ctx, module) {
+        after(pause);
+    }
+}
+
+/// The server waits for a write, in the context of its client: what it waits for may be an entry.
+pub fn serve(ctx: &Writable, module: &Module) {
+    if queue::any() && ctx.db() == module.config.db {
+        turn(ctx, module);
+    }
+}
+
+/// Takes what has become of entries, and hands over more. Returns when to come again.
+fn turn(ctx: &Ctx, module: &Module) -> Option<Duration> {
+    if !queue::any() {
+        return None;
+    }
+    let ctx = match ctx.writable() {
+        Ok(ctx) => ctx,
+        Err(Closed::Paused) => return Some(ASK_AGAIN),
+        Err(Closed::Following) => {
+            module.drains.reports.take().iter().for_each(|report| {
+                count_batch(report);
+            });
+            held::release_for_ever(module);
+            return None;
+        }
+    };
+    if attach::step(&ctx, module) {
+        return Some(Duration::ZERO);
+    }
+    module.apply(|| {
+        for report in module.drains.reports.take() {
+            take(&ctx, module, report);
+        }
+    });
+    let names: Vec<Box<[u8]>> = QUEUES.get().keys().cloned().collect();
+    names.iter().filter_map(|name| hand_over(&ctx, module, name)).min()
+}
+
+/// True when the report is of entries that the queue holds.
+fn is_live(report: &Report, queue: &Queue) -> bool {
+    Arc::ptr_eq(&report.live, &queue.live)
+}
+
+/// A batch has ended. True when it was the last one of those that are not the queue's any more.
+fn count_batch(report: &Report) -> bool {
+    let mut queues = QUEUES.get();
+    let Some(queue) = queues.get_mut(report.name.as_bytes()) else { return false };
+    if !matches!(report.news, News::End) {
+        return false;
+    }
+    match is_live(report, queue) {
+        true => queue.batches = queue.batches.saturating_sub(1),
+        false => queue.earlier_batches = queue.earlier_batches.saturating_sub(1),
+    }
+    queue.earlier_batches == 0
+}
+
+fn take(ctx: &Writable, module: &Module, report: Report) {
+    let is_of_now = {
+        let queues = QUEUES.get();
+        queues.get(report.name.as_bytes()).is_some_and(|queue| is_live(&report, queue))
+    };
+    match report.news {
+        News::End => {
+            if count_batch(&report) {
+                held::release_all(module);
+            }
+            // What a batch has left, which was given up, is read again.
+            let mut queues = QUEUES.get();
+            if let Some(queue) = queues.get_mut(report.name.as_bytes()).filter(|_| is_of_now) {
+                if queue.batches == 0 && !queue.live.load(Ordering::Acquire) {
+                    queue.live = Arc::new(AtomicBool::new(true));
+                    if let Some(first) = queue.sent.front().map(|sent| sent.id) {
+                        queue.read_to = before(first);
+                        queue.sent.clear();
+                    }
+                }
+            }
+        }
+        News::FoundOlder => {
+            module.shared.stats.behind_found_older.add(1);
+            log(
+                Level::Warning,
+                &format!(
+                    "the queue of {:?} is older than the table: PostgreSQL has writes that this server has lost; \
+                     cached hashes become their rows",
+                    &*report.name
+                ),
+            );
+        }
+        _ if !is_of_now => {}
+        News::Written(up_to, states) => {
+            let mut queues = QUEUES.get();
+            if let Some(queue) = queues.get_mut(report.name.as_bytes()) {
+                queue.held = None;
+            }
+            drop(queues);
+            rows::written(ctx, module, &report.name, up_to, states);
+        }
+        News::Refused(id, failure) => failed::set_aside(ctx, module, &report.name, id, &failure),
+        News::Held(reason) => {
+            let mut queues = QUEUES.get();
+            let Some(queue) = queues.get_mut(report.name.as_bytes()) else { return };
+            if queue.held.replace(reason.clone()).is_none() {
+                log(
+                    Level::Warning,
+                    &format!(
+                        "the queue of {:?} can't be written now: {reason}; it goes on by itself",
+                        &*report.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// The greatest id before this one.
+fn before(id: EntryId) -> EntryId {
+    match id.seq {
+        0 => EntryId { ms: id.ms.saturating_sub(1), seq: u64::MAX },
+        seq => EntryId { seq: seq - 1, ..id },
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Hands entries over to the thread. Returns when to come again for those that wait for more.
+fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
+    loop {
+        let (waiting, from) = {
+            let mut queues = QUEUES.get();
+            let queue = queues.get_mut(name)?;
+            let unread = queue.entries.saturating_sub(queue.sent.len() as u64);
+            if queue.state != State::Known || queue.batches >= BATCHES {
+                return None;
+            }
+            if unread == 0 {
+                drop(queues);
+                end_identities(ctx, module, name);
+                return None;
+            }
+            (queue.stream(), queue.read_to.next())
+        };
+        let mappings = module.catalog.mappings().ok();
+        let Some(mapping) = mappings.and_then(|mappings| mappings.get(name).cloned()) else {
+            return Some(PAUSE);
+        };
+        let most = module.shared.limits.get(Limit::BatchMax) as usize;
+        let delay = module.shared.limits.get(Limit::BehindDelay);
+        let raw = stream::range(ctx, &waiting, from, None, most);
+        let Some(first) = raw.first().map(|raw| raw.id) else {
+            recount(ctx, module, name, &waiting);
+            return None;
+        };
+        let age = now_ms().saturating_sub(first.ms);
+        if raw.len() < most && age < delay && !has_flush(name) {
+            return Some(Duration::from_millis(delay - age));
+        }
+        if !send(ctx, module, name, &mapping, raw) {
+            return None;
+        }
+    }
+}
+
+fn has_flush(name: &[u8]) -> bool {
+    QUEUES.get().get(name).is_some_and(|queue| !queue.flushes.is_empty())
+}
+
+/// Sends what is of one identity. What is of none can't be told from what was written: it is set aside. False
+/// when the queue is gone.
+fn send(
+    ctx: &Writable,
+    module: &Module,
+    name: &[u8],
+    mapping: &Arc<Mapping>,
+    mut raw: Vec<Raw>,
+) -> bool {
+    let found = {
+        let queues = QUEUES.get();
+        let Some(queue) = queues.get(name) else { return false };
+        let of = queue.segment_of(raw[0].id);
+        of.map(|(segment, end)| (segment.identity.clone(), end))
+    };
+    let Some((identity, end)) = found else {
+        let problem = "the entry was not added by the module: nobody knows whether it was written";
+        let failure = Failure::Input(problem.into());
+        let of = Arc::<str>::from(&*mapping.name);
+        module.apply(|| failed::set_aside(ctx, module, &of, raw[0].id, &failure));
+        return true;
+    };
+    if let Some(end) = end {
+        raw.retain(|raw| raw.id <= end);
+    }
+    let mut queues = QUEUES.get();
+    let Some(queue) = queues.get_mut(name) else { return false };
+    let mut entries = Vec::with_capacity(raw.len());
+    for raw in &raw {
+        let fields = raw.fields();
+        let target: Arc<[u8]> = attach::target(&queue.name, &fields).into();
+        let write = entry::parse(mapping, &fields).map_err(Failure::Input);
+        let uuid = write.as_ref().map(|write| write.uuid.clone()).unwrap_or_default();
+        queue.sent.push_back(Sent { id: raw.id, target: target.clone(), uuid });
+        let change = write.map(|write| Change::new(mapping, &target, write.action));
+        entries.push(Entry { id: raw.id, change });
+        queue.read_to = raw.id;
+    }
+    queue.batches += 1;
+    let batch = Batch {
+        name: queue.name.clone(),
+        identity,
+        live: queue.live.clone(),
+        term: module.shared.terms.now(),
+        entries,
+        ends: end,
+    };
+    drop(queues);
+    module.drains.submit(batch);
+    true
+}
+
+/// The stream has fewer entries than were counted: somebody has taken some out.
+fn recount(ctx: &Writable, module: &Module, name: &[u8], waiting: &Str) {
+    let entries = stream::len(ctx, waiting);
+    {
+        let mut queues = QUEUES.get();
+        let Some(queue) = queues.get_mut(name) else { return };
+        if !queue.sent.is_empty() {
+            return;
+        }
+        let lost = queue.entries.saturating_sub(entries);
+        module.shared.stats.behind_lost.add(lost as usize);
+        queue.entries = entries;
+        queue.read_to = EntryId::default();
+        if entries == 0 {
+            queue.waiting.clear();
+            let flushes = std::mem::take(&mut queue.flushes);
+            flushes.into_iter().for_each(|(_, client)| client.answer(Value::OK));
+        }
+    }
+    held::release_all(module);
+}
+
+/// All is written: the database is asked how far it is with what earlier servers have made, and these identities
+/// are not needed any more.
+fn end_identities(ctx: &Writable, module: &Module, name: &[u8]) {
+    let (waiting, ended, live) = {
+        let mut queues = QUEUES.get();
+        let Some(queue) = queues.get_mut(name) else { return };
+        if !queue.is_ours || queue.segments.len() < 2 || queue.batches > 0 || queue.entries > 0 {
+            return;
+        }
+        let ours = queue.segments.len() - 1;
+        let ended: Vec<_> = queue.segments.drain(..ours).collect();
+        queue.batches += ended.len();
+        (queue.stream(), ended, queue.live.clone())
+    };
+    let ends = ended.iter().skip(1).map(|next| next.after);
+    let ours = QUEUES.get().get(name).and_then(|queue| queue.segments.first().map(|s| s.after));
+    let ends: Vec<Option<EntryId>> = ends.map(Some).chain([ours]).collect();
+    for (segment, ends) in ended.iter().zip(ends) {
+        stream::forget_identity(ctx, &waiting, &segment.identity);
+        module.drains.submit(Batch {
+            name: String::from_utf8_lossy(name).into(),
+            identity: segment.identity.clone(),
+            live: live.clone(),
+            term: module.shared.terms.now(),
+            entries: Vec::new(),
+            ends,
+        });
+    }
+}
