@@ -48,6 +48,9 @@ mod plain_programs;
 mod plain_writes;
 mod replaced;
 
+// A write that PostgreSQL gets afterwards.
+mod behind;
+
 // A read of a row that is not cached.
 mod read_edges;
 mod read_order;

@@ -165,8 +165,14 @@ fn read_first(module: &Module, command: Command, waiter: Box<dyn Waiter>, tries:
 /// The server waits for the row.
 fn wait(ctx: &Writable, module: &Module, command: &Command) -> Value {
     let (mapping, target) = (&command.mapping, &command.target);
-    let read = Write::read(Reply::Found);
-    match synchronous::wait(ctx, module, mapping, target, read, None) {
+    let read = || Write::read(Reply::Found);
+    let mut found = synchronous::wait(ctx, module, mapping, target, read(), None);
+    let is_hash = ctx.open(&Str::new(target)).kind() == Kind::Hash;
+    if found == Value::Integer(1) && !is_hash {
+        // It has gone again; or the row has no value, so that there is no hash.
+        found = synchronous::wait(ctx, module, mapping, target, read(), None);
+    }
+    match found {
         Value::Integer(found) => apply(ctx, module, command, found != 0),
         refusal => refusal,
     }

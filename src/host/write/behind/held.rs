@@ -41,6 +41,7 @@ pub fn send(module: &Module, jobs: impl IntoIterator<Item = Job>) {
 pub fn release(module: &Module, target: &[u8]) {
     let jobs = HELD.get().remove(target);
     if let Some(jobs) = jobs {
+        pending().sent_now(target);
         module.engine.submit(jobs);
         module.engine.wake();
     }
