@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::*;
 
-const ITEMS: &str = "create table items (
+pub const ITEMS: &str = "create table items (
     id int primary key, name text, n bigint check (n < 1000), note text, price numeric(8,2))";
 
 /// The table of items, written behind.
@@ -21,7 +21,9 @@ pub fn flush(s: &Stack) {
 
 #[track_caller]
 fn assert_cached(s: &Stack, id: i64) {
-    let row = s.row(&format!("select id::text, name, n::text, note, price::text from items where id = {id}"));
+    let row = s.row(&format!(
+        "select id::text, name, n::text, note, price::text from items where id = {id}"
+    ));
     assert_eq!(s.hgetall(&format!("items:{id}")), row, "items:{id}");
 }
 
@@ -117,11 +119,14 @@ fn in_multi_and_scripts() {
     s.execute("insert into items values (1, 'a', 10), (2, 'b', 20)");
     assert_eq!(s.run("WT.REFRESH items:1"), int(1));
     let mut c = s.conn();
-    for line in ["MULTI", "HINCRBY __{items:1} n 1", "HINCRBY __{items:2} n 1", "HSET __{items:1} note m"] {
+    for line in
+        ["MULTI", "HINCRBY __{items:1} n 1", "HINCRBY __{items:2} n 1", "HSET __{items:1} note m"]
+    {
         c.run(line);
     }
     assert_eq!(c.run("EXEC"), Reply::Array(vec![int(11), int(21), int(1)]));
-    let script = "redis.call('hincrby', '__{items:1}', 'n', 1) return redis.call('hget', 'items:1', 'n')";
+    let script =
+        "redis.call('hincrby', '__{items:1}', 'n', 1) return redis.call('hget', 'items:1', 'n')";
     assert_eq!(s.cmd(&["EVAL", script, "0"]), bulk("12"));
     flush(&s);
     assert_eq!(s.one("select string_agg(n::text, ' ' order by id) from items"), "12 21");
@@ -172,10 +177,14 @@ fn a_refused_entry_is_set_aside_and_the_others_go_on() {
     assert_eq!(s.run("HSET __{items:8} price dear"), int(1));
     lock.rollback();
     flush(&s);
-    assert_eq!(s.one("select string_agg(n::text, ' ' order by id) from items where id in (6, 7, 8)"), "2 3 2");
+    assert_eq!(
+        s.one("select string_agg(n::text, ' ' order by id) from items where id in (6, 7, 8)"),
+        "2 3 2"
+    );
     assert_eq!(s.info_int("behind_failed"), 2);
     eventually("the hashes are the rows again", || {
-        s.hgetall("items:7").get("n") == Some(&"3".into()) && !s.hgetall("items:8").contains_key("price")
+        s.hgetall("items:7").get("n") == Some(&"3".into())
+            && !s.hgetall("items:8").contains_key("price")
     });
     let failed = s.run("XRANGE {writethrough}:failed:items - +");
     let first = failed.array()[0].array()[1].array().iter().map(Reply::text).collect::<Vec<_>>();
@@ -183,7 +192,9 @@ fn a_refused_entry_is_set_aside_and_the_others_go_on() {
     assert!(first[5].contains("items_n_check"), "{first:?}");
     assert_eq!(first[6..], ["1.hincrby", "7", "n", "5000"].map(String::from));
     // The table is mended, and they are put back.
-    s.execute("alter table items drop constraint items_n_check; alter table items alter price type text");
+    s.execute(
+        "alter table items drop constraint items_n_check; alter table items alter price type text",
+    );
     assert_eq!(s.run("WT.RETRY items"), int(2));
     flush(&s);
     assert_eq!(s.one("select n from items where id = 7"), "5003");

@@ -50,6 +50,8 @@ mod replaced;
 
 // A write that PostgreSQL gets afterwards.
 mod behind;
+mod behind_cache;
+mod behind_order;
 
 // A read of a row that is not cached.
 mod read_edges;

@@ -52,7 +52,7 @@ impl Command {
             target: target.to_vec(),
             op: if replaces { Op::Replace } else { op },
             words,
-            is_done: write.reply == Reply::Done,
+            is_done: op == Op::Set && write.reply == Reply::Done,
             is_kept: write.kept_change.is_some(),
         }
     }

@@ -85,8 +85,24 @@ fn turn(ctx: &Ctx, module: &Module) -> Option<Duration> {
             take(&ctx, module, report);
         }
     });
+    make_ours(&ctx, module);
     let names: Vec<Box<[u8]>> = QUEUES.get().keys().cloned().collect();
     names.iter().filter_map(|name| hand_over(&ctx, module, name)).min()
+}
+
+/// Streams that earlier servers have made get an identity of this one: what the earlier ones have made ends there.
+fn make_ours(ctx: &Writable, module: &Module) {
+    let earlier: Vec<Arc<str>> = {
+        let queues = QUEUES.get();
+        let is_earlier = |queue: &&Queue| {
+            queue.state == State::Known && !queue.is_ours && !queue.segments.is_empty()
+        };
+        queues.values().filter(is_earlier).map(|queue| queue.name.clone()).collect()
+    };
+    for name in earlier {
+        // A stream that can't be changed now is asked again by the next write.
+        let _ = module.apply(|| attach::make_ours(ctx, module, &name));
+    }
 }
 
 /// True when the report is of entries that the queue holds.
