@@ -1,12 +1,15 @@
 //! Entries that PostgreSQL has refused: they are set aside, and can be put back.
 
+use std::sync::PoisonError;
+
 use super::queue::QUEUES;
 use super::{attach, drain, held, stream};
 use crate::command::entry::{self, Op};
-use crate::host::ffi::{log, Args, Ctx, Level, Str, Value, Writable};
-use crate::host::module::{module, Module};
+use crate::host::ffi::{Args, Ctx, Str, Value, Writable};
+use crate::host::module::{module, negative, Module};
 use crate::host::write::acknowledge::Acknowledgement;
 use crate::host::write::admit::{self, not_ready, refuse};
+use crate::host::write::pending::pending;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
 
@@ -43,16 +46,10 @@ pub fn set_aside(ctx: &Writable, module: &Module, name: &str, id: EntryId, failu
             let args: Vec<&Str> = [*stream, &any].into_iter().chain(&words).collect();
             ctx.call(c"XADD", &args).error().is_none()
         };
-        let failed = names.iter().find(is_added).unwrap_or(&failed);
+        let _ = names.iter().any(|stream| is_added(&stream));
         stream::delete(ctx, &waiting, id);
-        log(
-            Level::Warning,
-            &format!(
-                "PostgreSQL refused entry {id} of the queue of {name:?} ({}): it is in {}, see WT.RETRY",
-                if sqlstate.is_empty() { "it doesn't fit the mapping" } else { &*sqlstate },
-                String::from_utf8_lossy(failed.as_bytes()),
-            ),
-        );
+        let mut log = module.error_log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.add(&module.shared.limits, failure, None);
     }
     let (target, uuid, is_last, flushed) = {
         let mut queues = QUEUES.get();
@@ -136,7 +133,8 @@ fn put_back(ctx: &Writable, module: &Module, name: &str) -> Value {
                 queue.failed = queue.failed.saturating_sub(1);
                 queue.last = id;
                 drop(queues);
-                pending_is_older(&target);
+                pending().evicted(&target);
+                negative::end(&target);
                 count += 1;
             }
             Ok(None) => break,
@@ -145,9 +143,4 @@ fn put_back(ctx: &Writable, module: &Module, name: &str) -> Value {
     }
     drain::soon();
     Value::Integer(count)
-}
-
-fn pending_is_older(target: &[u8]) {
-    crate::host::write::pending::pending().evicted(target);
-    crate::host::module::negative::end(target);
 }
