@@ -11,11 +11,13 @@ use super::job::{Job, RowState};
 use super::{Outcome, Permit, Shared, StoreError, Term};
 use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
-use crate::model::failure::{Failure, Refusal};
+use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
 use crate::plan::group::Group;
 
 mod drain;
+mod errors;
+mod states;
 
 /// A database, as the thread sees it that writes one mapping's queue.
 pub trait BehindStore: Send {
@@ -146,6 +148,9 @@ impl Reports {
 /// Makes a thread's [`BehindStore`].
 pub type NewBehindStore = Box<dyn Fn() -> Box<dyn BehindStore> + Send + Sync>;
 
+/// Where its batches are sent, and the thread.
+type Thread = (Sender<Batch>, JoinHandle<()>);
+
 /// The threads, one for each mapping that has had entries.
 pub struct Drains {
     shared: Arc<Shared>,
@@ -153,7 +158,7 @@ pub struct Drains {
     /// What they have done.
     pub reports: Arc<Reports>,
     closed: Arc<AtomicBool>,
-    threads: Mutex<HashMap<Arc<str>, (Sender<Batch>, JoinHandle<()>)>>,
+    threads: Mutex<HashMap<Arc<str>, Thread>>,
 }
 
 impl Drains {
@@ -206,18 +211,5 @@ impl Drains {
     pub fn is_finished(&self) -> bool {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.values().all(|(_, thread)| thread.is_finished())
-    }
-}
-
-/// True when the database refuses this entry, whatever is tried; false where it would refuse others as well
-/// until somebody has mended something.
-fn is_about_entry(refusal: &Refusal, mapping: &Mapping) -> bool {
-    const MISSING: [&str; 5] = ["42P01", "42703", "42883", "42704", "3F000"];
-    const SERVER: [&str; 8] = ["08", "25", "28", "53", "55", "57", "58", "XX"];
-    match &*refusal.sqlstate {
-        // A policy's refusal has the code of a missing right.
-        "42501" => mapping.watched,
-        code if MISSING.contains(&code) => false,
-        code => !SERVER.contains(&code.get(..2).unwrap_or("XX")),
     }
 }

@@ -122,31 +122,19 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let inbox = Arc::new(Inbox::new(completion::schedule));
     let connections = Connections::new(manager.clone(), limits.clone());
     let completions: Arc<dyn Completions> = inbox.clone();
-    let engine = Engine::start(&shared, &completions, {
+    let new_store = {
         let (connections, limits, catalog) = (connections.clone(), limits.clone(), catalog.clone());
-        Box::new(move || {
-            let (connections, limits) = (connections.clone(), limits.clone());
-            Box::new(PgStore::new(connections, limits, catalog.clone()))
-        })
-    });
+        move || Box::new(PgStore::new(connections.clone(), limits.clone(), catalog.clone()))
+    };
+    let for_workers = new_store.clone();
+    let engine = Engine::start(&shared, &completions, Box::new(move || for_workers()));
     let engine = engine.map_err(no_thread)?;
-    let drains = Drains::new(
-        shared.clone(),
-        {
-            let (connections, limits) = (connections.clone(), limits.clone());
-            let catalog = catalog.clone();
-            Box::new(move || {
-                let (connections, limits) = (connections.clone(), limits.clone());
-                Box::new(PgStore::new(connections, limits, catalog.clone()))
-            })
-        },
-        || {
-            ffi::wake(behind::schedule);
-            if let Some(module) = module() {
-                module.inbox.nudge();
-            }
-        },
-    );
+    let drains = Drains::new(shared.clone(), Box::new(move || new_store()), || {
+        ffi::wake(behind::schedule);
+        if let Some(module) = module() {
+            module.inbox.nudge();
+        }
+    });
     let probe = std::thread::Builder::new().name("wt-monitor".into());
     let probed = connections.clone();
     let monitor = probe.spawn(|| monitor.run(probed)).map_err(no_thread)?;

@@ -25,6 +25,19 @@ create function log() returns trigger language plpgsql as $$ begin
 end $$;
 create trigger log after insert or update on logged for each row execute function log()";
 
+/// What a client does.
+#[derive(Clone, Copy)]
+enum Act {
+    /// An increment that the table refuses: it counts for nothing.
+    Refused,
+    /// The hash goes, and the row stays.
+    Evict,
+    /// An increment.
+    Add,
+    /// A value of the client's own row, greater than the one before.
+    Set,
+}
+
 /// What one client was answered.
 #[derive(Default, Clone)]
 struct Told {
@@ -48,13 +61,17 @@ fn client(port: u16, number: usize, seed: usize, stop: &AtomicBool, done: &Atomi
             continue;
         };
         let counter = random.below(COUNTERS);
-        let kind = random.below(40);
-        let line = match kind {
-            // It is refused by the table, and counts for nothing.
-            0 => format!("HINCRBY __{{counters:{counter}}} n 5000000000"),
-            1..20 => format!("HINCRBY __{{counters:{counter}}} n 1"),
-            20 => format!("DEL counters:{counter}"),
-            _ => {
+        let act = match random.below(40) {
+            0 => Act::Refused,
+            1 => Act::Evict,
+            2..22 => Act::Add,
+            _ => Act::Set,
+        };
+        let line = match act {
+            Act::Refused => format!("HINCRBY __{{counters:{counter}}} n 5000000000"),
+            Act::Evict => format!("DEL counters:{counter}"),
+            Act::Add => format!("HINCRBY __{{counters:{counter}}} n 1"),
+            Act::Set => {
                 told.set.1 += 1;
                 format!("HSET __{{logged:{number}}} v {}", told.set.1)
             }
@@ -65,16 +82,14 @@ fn client(port: u16, number: usize, seed: usize, stop: &AtomicBool, done: &Atomi
             Err(_) => None,
         };
         done.fetch_add(1, Ordering::Relaxed);
-        match (kind, reply) {
-            (1..20, Some(Reply::Int(_))) => told.added[counter].0 += 1,
-            (21.., Some(Reply::Int(_))) => told.set.0 = told.set.1,
-            (_, Some(_)) => {}
-            (_, None) => {
-                if (1..20).contains(&kind) {
-                    told.added[counter].1 += 1;
-                }
-                conn = None;
-            }
+        match (&reply, act) {
+            (Some(Reply::Int(_)), Act::Add) => told.added[counter].0 += 1,
+            (Some(Reply::Int(_)), Act::Set) => told.set.0 = told.set.1,
+            (None, Act::Add) => told.added[counter].1 += 1,
+            _ => {}
+        }
+        if reply.is_none() {
+            conn = None;
         }
     }
     told

@@ -7,14 +7,14 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{is_about_entry, Batch, BehindStore, Entry, Moved, News, Position, Report, Reports};
+use super::errors::{describe, is_about_entry};
+use super::states::states;
+use super::{Batch, BehindStore, Entry, Moved, News, Position, Report, Reports};
 use crate::engine::job::{Completions, Job, RowState, Settled};
 use crate::engine::{Shared, StoreError};
 use crate::model::failure::Failure;
-use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::plan::batch::plan_whole;
-use crate::plan::group::Group;
 
 /// The first pause before another try, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -119,16 +119,19 @@ impl Drain {
                     self.shared.stats.set_last_error(reason);
                     self.positions.clear();
                     self.store.release();
-                    let until =
-                        Instant::now() + (PAUSES.0 * 2u32.pow(failed.min(10))).min(PAUSES.1);
-                    while Instant::now() < until && !self.closed.load(Ordering::Acquire) {
-                        let left = until.saturating_duration_since(Instant::now());
-                        std::thread::sleep(left.min(SLICE));
-                    }
+                    self.pause(failed);
                 }
             }
         }
         true
+    }
+
+    fn pause(&self, failed: u32) {
+        let until = Instant::now() + (PAUSES.0 * 2u32.pow(failed.min(10))).min(PAUSES.1);
+        while Instant::now() < until && !self.closed.load(Ordering::Acquire) {
+            let left = until.saturating_duration_since(Instant::now());
+            std::thread::sleep(left.min(SLICE));
+        }
     }
 
     fn attempt(&mut self, batch: &Batch, mut part: Vec<Entry>) -> Tried {
@@ -181,26 +184,11 @@ impl Drain {
                 if let Some(position) = self.positions.get_mut(&batch.identity) {
                     position.at = last;
                 }
-                let (now, mut states) = (Instant::now(), HashMap::new());
+                let now = Instant::now();
                 let rows = groups.iter().map(|group| group.rows.len()).sum();
                 shared.stats.committed(rows, now, now.duration_since(began));
                 shared.stats.behind_written.add(part.len());
-                for (Group { mapping, form, rows }, outcomes) in groups.into_iter().zip(outcomes) {
-                    for (row, outcome) in rows.into_iter().zip(outcomes) {
-                        let state = match outcome.ok().flatten() {
-                            Some(_) if form == Form::Delete => RowState::Deleted,
-                            Some(image) => RowState::Present(image),
-                            None => RowState::Absent,
-                        };
-                        states.insert(row.change().target.clone(), (mapping.clone(), state));
-                        for job in row.members {
-                            job.finish();
-                        }
-                    }
-                }
-                let states =
-                    states.into_iter().map(|(target, (mapping, state))| (target, mapping, state));
-                self.report(batch, News::Written(last, states.collect()));
+                self.report(batch, News::Written(last, states(groups, outcomes)));
                 Tried::Done
             }
             Err(error) => self.failed(batch, part, error),
@@ -304,18 +292,4 @@ impl Drain {
 fn halves(mut part: Vec<Entry>) -> Tried {
     let second = part.split_off(part.len() / 2);
     Tried::Left(vec![part, second])
-}
-
-/// Why it is tried again, without a row's values.
-fn describe(error: &StoreError) -> String {
-    match error {
-        StoreError::Refused(refusal) | StoreError::Conflict(refusal) => {
-            crate::engine::worker::describe(refusal)
-        }
-        StoreError::Locked => "55P03 a row is locked".into(),
-        StoreError::Canceled => "57014 a statement ran out of time".into(),
-        StoreError::Down(reason) | StoreError::Retry(reason) => reason.clone(),
-        StoreError::Lost(lost) => lost.reason.clone(),
-        other => format!("{other:?}").chars().take(60).collect(),
-    }
 }

@@ -1,12 +1,14 @@
 //! What is written behind: a client is answered when Redis has its write, and PostgreSQL gets it afterwards.
 
 mod attach;
+mod change;
 mod command;
 mod drain;
 mod failed;
 mod flush;
 mod held;
 mod queue;
+mod reports;
 mod rows;
 mod stream;
 
@@ -19,7 +21,7 @@ pub use flush::flush;
 pub use held::send;
 
 pub use drain::now_ms;
-pub use queue::{emptied, fields, is_waiting, notice, overtaken, reset_all, start};
+pub use queue::{emptied, fields, is_newer, is_waiting, notice, overtaken, reset_all, start};
 
 /// A queue is one stream, and a node of a cluster has some of the keys only.
 pub fn check_cluster(mappings: &[MappingConfig]) -> Result<(), ConfigError> {

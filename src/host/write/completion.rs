@@ -158,9 +158,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             }
         }
         // The hash is newer than what was read.
-        Some(_)
-            if behind::is_waiting(&settled.target) || (settled.mapping.is_behind && is_evicted) =>
-        {
+        Some(_) if behind::is_newer(&settled, is_evicted) => {
             behind::overtaken(module, &settled.target, compare::is_all(&pendings));
         }
         Some(ctx) => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::queue::QUEUES;
-use super::{attach, drain, queue, stream};
+use super::{change, drain, queue, stream};
 use crate::command::entry::Op;
 use crate::command::{Reply, Write};
 use crate::config::limits::Limit;
@@ -12,28 +12,25 @@ use crate::engine::JobId;
 use crate::host::ffi::{Args, Closed, Kind, Str, Value, Writable};
 use crate::host::module::{module, negative, Module};
 use crate::host::write::admit::{self, refuse};
-use crate::host::write::field_names;
 use crate::host::write::pending::pending;
 use crate::host::write::submit::submit;
 use crate::host::write::synchronous;
 use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::action::Action;
-use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
-use crate::model::key;
 use crate::model::mapping::Mapping;
 
 /// A command on one row.
 pub struct Command {
-    mapping: Arc<Mapping>,
-    target: Vec<u8>,
-    op: Op,
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) target: Vec<u8>,
+    pub(super) op: Op,
     /// The arguments behind the key, of which an entry has pairs.
-    words: Vec<Str>,
+    pub(super) words: Vec<Str>,
     /// It is answered `OK`.
-    is_done: bool,
+    pub(super) is_done: bool,
     /// It changes a field that is kept in Redis only.
-    is_kept: bool,
+    pub(super) is_kept: bool,
 }
 
 impl Command {
@@ -63,7 +60,8 @@ impl Command {
         Command { mapping, target, op: Op::Delete, words, is_done: false, is_kept: false }
     }
 
-    fn id(&self) -> &[u8] {
+    /// The id of its row.
+    pub(super) fn id(&self) -> &[u8] {
         &self.target[self.mapping.name.len() + 1..]
     }
 
@@ -239,7 +237,7 @@ fn apply(ctx: &Writable, module: &Module, command: &Command, has_row: bool) -> V
         // A field that Redis alone keeps needs its row, and no more.
         let added = match command.is_kept && !is_new {
             true => None,
-            false => Some(add(ctx, module, command)?),
+            false => Some(change::add(ctx, module, command)?),
         };
         let undo = |value: Value| {
             if let Some((stream, id)) = &added {
@@ -247,7 +245,7 @@ fn apply(ctx: &Writable, module: &Module, command: &Command, has_row: bool) -> V
             }
             value
         };
-        let value = change(ctx, command, &key, is_new).map_err(undo)?;
+        let value = change::run(ctx, command, &key, is_new).map_err(undo)?;
         if *op == Op::Erase && value == Value::Integer(0) {
             return Err(undo(value));
         }
@@ -270,69 +268,4 @@ fn apply(ctx: &Writable, module: &Module, command: &Command, has_row: bool) -> V
     negative::end(target);
     drain::soon();
     value
-}
-
-/// Adds the entry. Where the stream is gone, another one is made.
-fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, EntryId), Value> {
-    let name = &command.mapping.name;
-    let (marker, id) = (Str::new(command.op.marker()), Str::new(command.id()));
-    let marker = if command.is_kept { Str::new(Op::Set.marker()) } else { marker };
-    let mut words = vec![&marker, &id];
-    if !command.is_kept {
-        words.extend(&command.words);
-    }
-    for _ in 0..2 {
-        attach::make_ours(ctx, module, name)?;
-        let stream = Str::new([queue::WAITING.as_bytes(), name.as_bytes()].concat().as_slice());
-        if let Some(id) = stream::add(ctx, &stream, &words)? {
-            return Ok((stream, id));
-        }
-        queue::emptied(module, Some(name.as_bytes()));
-    }
-    Err(Value::error("ERR writethrough: the queue's stream can't be made"))
-}
-
-/// Runs the command on the hash. An error when it is refused: nothing has changed.
-fn change(ctx: &Writable, command: &Command, key: &Str, is_new: bool) -> Result<Value, Value> {
-    let Command { mapping, op, words, .. } = command;
-    let mut args = vec![key];
-    match op {
-        Op::Set | Op::Replace => {
-            // rgsync's operation is no field.
-            let is_field =
-                |pair: &&[Str]| pair[0].as_bytes() != b"#" || mapping.column_of(b"#", 0).is_some();
-            args.extend(words.chunks_exact(2).filter(is_field).flatten());
-        }
-        Op::Erase => args.extend(words.iter().step_by(2)),
-        Op::SetNx | Op::Add | Op::AddFloat => args.extend(words),
-        Op::Delete => {}
-    }
-    let value = match args.len() {
-        1 if *op != Op::Delete => Value::Integer(0),
-        _ => {
-            let reply = ctx.call(op.command(), &args);
-            match reply.refusal() {
-                Some(refusal) => return Err(refusal),
-                None => reply.value(),
-            }
-        }
-    };
-    if matches!(op, Op::Delete) {
-        return Ok(Value::Integer(1));
-    }
-    if is_new && *op != Op::Erase {
-        let names = field_names::of(mapping);
-        let parts = key::id_parts(command.id(), mapping.key_len).unwrap_or_default();
-        let parts: Vec<Str> = parts.into_iter().map(Str::new).collect();
-        let pairs =
-            names.iter().zip(&parts).filter_map(|(name, part)| Some([name.as_ref()?, part]));
-        let pairs: Vec<&Str> = std::iter::once(key).chain(pairs.flatten()).collect();
-        if pairs.len() > 1 {
-            ctx.call(c"HSET", &pairs);
-        }
-    }
-    if let Some(ttl) = mapping.ttl {
-        ctx.call(c"EXPIRE", &[key, &Str::new(ttl.to_string().as_bytes())]);
-    }
-    Ok(if command.is_done { Value::OK } else { value })
 }

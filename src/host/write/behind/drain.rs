@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::queue::{self, Queue, Sent, State, QUEUES};
 use super::stream::{self, Raw};
-use super::{attach, failed, held, rows};
+use super::{attach, failed, held, reports};
 use crate::command::entry;
 use crate::config::limits::Limit;
-use crate::engine::behind::{Batch, Entry, News, Report};
-use crate::host::ffi::{self, log, Closed, Ctx, Level, Str, Value, Writable, ASK_AGAIN};
+use crate::engine::behind::{Batch, Entry};
+use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::{module, Module};
 use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
@@ -71,7 +71,7 @@ fn turn(ctx: &Ctx, module: &Module) -> Option<Duration> {
         Err(Closed::Paused) => return Some(ASK_AGAIN),
         Err(Closed::Following) => {
             module.drains.reports.take().iter().for_each(|report| {
-                count_batch(report);
+                reports::count_batch(report);
             });
             held::release_for_ever(module);
             return None;
@@ -82,7 +82,7 @@ fn turn(ctx: &Ctx, module: &Module) -> Option<Duration> {
     }
     module.apply(|| {
         for report in module.drains.reports.take() {
-            take(&ctx, module, report);
+            reports::take(&ctx, module, report);
         }
     });
     make_ours(&ctx, module);
@@ -102,92 +102,6 @@ fn make_ours(ctx: &Writable, module: &Module) {
     for name in earlier {
         // A stream that can't be changed now is asked again by the next write.
         let _ = module.apply(|| attach::make_ours(ctx, module, &name));
-    }
-}
-
-/// True when the report is of entries that the queue holds.
-fn is_live(report: &Report, queue: &Queue) -> bool {
-    Arc::ptr_eq(&report.live, &queue.live)
-}
-
-/// A batch has ended. True when it was the last one of those that are not the queue's any more.
-fn count_batch(report: &Report) -> bool {
-    let mut queues = QUEUES.get();
-    let Some(queue) = queues.get_mut(report.name.as_bytes()) else { return false };
-    if !matches!(report.news, News::End) {
-        return false;
-    }
-    match is_live(report, queue) {
-        true => queue.batches = queue.batches.saturating_sub(1),
-        false => queue.earlier_batches = queue.earlier_batches.saturating_sub(1),
-    }
-    queue.earlier_batches == 0
-}
-
-fn take(ctx: &Writable, module: &Module, report: Report) {
-    let is_of_now = {
-        let queues = QUEUES.get();
-        queues.get(report.name.as_bytes()).is_some_and(|queue| is_live(&report, queue))
-    };
-    match report.news {
-        News::End => {
-            if count_batch(&report) {
-                held::release_all(module);
-            }
-            // What a batch has left, which was given up, is read again.
-            let mut queues = QUEUES.get();
-            if let Some(queue) = queues.get_mut(report.name.as_bytes()).filter(|_| is_of_now) {
-                if queue.batches == 0 && !queue.live.load(Ordering::Acquire) {
-                    queue.live = Arc::new(AtomicBool::new(true));
-                    if let Some(first) = queue.sent.front().map(|sent| sent.id) {
-                        queue.read_to = before(first);
-                        queue.sent.clear();
-                    }
-                }
-            }
-        }
-        News::FoundOlder => {
-            module.shared.stats.behind_found_older.add(1);
-            log(
-                Level::Warning,
-                &format!(
-                    "the queue of {:?} is older than the table: PostgreSQL has writes that this server has lost; \
-                     cached hashes become their rows",
-                    &*report.name
-                ),
-            );
-        }
-        _ if !is_of_now => {}
-        News::Written(up_to, states) => {
-            let mut queues = QUEUES.get();
-            if let Some(queue) = queues.get_mut(report.name.as_bytes()) {
-                queue.held = None;
-            }
-            drop(queues);
-            rows::written(ctx, module, &report.name, up_to, states);
-        }
-        News::Refused(id, failure) => failed::set_aside(ctx, module, &report.name, id, &failure),
-        News::Held(reason) => {
-            let mut queues = QUEUES.get();
-            let Some(queue) = queues.get_mut(report.name.as_bytes()) else { return };
-            if queue.held.replace(reason.clone()).is_none() {
-                log(
-                    Level::Warning,
-                    &format!(
-                        "the queue of {:?} can't be written now: {reason}; it goes on by itself",
-                        &*report.name
-                    ),
-                );
-            }
-        }
-    }
-}
-
-/// The greatest id before this one.
-fn before(id: EntryId) -> EntryId {
-    match id.seq {
-        0 => EntryId { ms: id.ms.saturating_sub(1), seq: u64::MAX },
-        seq => EntryId { seq: seq - 1, ..id },
     }
 }
 

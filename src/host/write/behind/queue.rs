@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use super::{drain, held};
+use crate::engine::Settled;
 use crate::host::ffi::{log, Blocked, Level, Str, Value};
 use crate::host::module::{MainThread, Module};
 use crate::model::entry_id::EntryId;
@@ -251,6 +252,11 @@ pub fn is_waiting(target: &[u8]) -> bool {
                 || queue.earlier_batches > 0
                 || queue.waiting.contains_key(target)
         })
+}
+
+/// The hash is newer than what was read of its row.
+pub fn is_newer(read: &Settled, is_changed: bool) -> bool {
+    is_waiting(&read.target) || (read.mapping.is_behind && is_changed)
 }
 
 /// Whether the last entry of a missing key deletes its row: then there is no row when it is written.

@@ -25,7 +25,8 @@ pub fn written(
     let waiting = {
         let mut queues = QUEUES.get();
         let Some(queue) = queues.get_mut(name.as_bytes()) else { return };
-        while let Some(sent) = queue.sent.pop_front_if(|sent| sent.id <= up_to) {
+        while queue.sent.front().is_some_and(|sent| sent.id <= up_to) {
+            let Some(sent) = queue.sent.pop_front() else { break };
             if !sent.uuid.is_empty() {
                 acknowledged.push((sent.target.clone(), sent.uuid));
             }
