@@ -68,6 +68,20 @@ fn past_behind_max_a_write_is_refused() {
 }
 
 #[test]
+fn a_batch_may_wait_for_more() {
+    let s = items().option("behind_delay_ms", 60_000).option("batch_max", 3).start();
+    one_item(&s);
+    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(1));
+    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(2));
+    assert_eq!(s.one("select n from items"), "0");
+    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(3));
+    eventually("a full batch doesn't wait", || s.one("select n from items") == "3");
+    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(4));
+    flush(&s);
+    assert_eq!(s.one("select n from items"), "4", "nor does one that somebody waits for");
+}
+
+#[test]
 fn a_user_needs_the_rights_of_the_command() {
     let s = items().start();
     one_item(&s);

@@ -153,9 +153,10 @@ impl Drain {
                 self.report(batch, News::FoundOlder);
             }
         }
-        let position = self.at(batch).clone();
-        let done = part.iter().position(|entry| entry.id > position.at).unwrap_or(part.len());
+        let from = self.at(batch).at;
+        let done = part.iter().position(|entry| entry.id > from).unwrap_or(part.len());
         if done > 0 {
+            let position = self.at(batch).clone();
             self.report_done(batch, part.drain(..done), &position);
             return Tried::Left(vec![part]);
         }
@@ -177,7 +178,7 @@ impl Drain {
             Job::new(at as u64, change.clone(), far, batch.term, self.nobody.clone())
         });
         let groups = plan_whole(jobs.collect());
-        let moved = Moved { identity: &batch.identity, from: position.at, to: last };
+        let moved = Moved { identity: &batch.identity, from, to: last };
         let began = Instant::now();
         match self.store.write(&permit, &moved, &groups) {
             Ok(outcomes) => {

@@ -2,6 +2,7 @@
 //! append-only file and replicas.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::queue::QUEUES;
 use super::{change, drain, queue, stream};
@@ -259,6 +260,9 @@ fn apply(ctx: &Writable, module: &Module, command: &Command, has_row: bool) -> V
         let mut queues = QUEUES.get();
         if let Some(queue) = queues.get_mut(mapping.name.as_bytes()) {
             queue.add(target, *op == Op::Delete);
+            if queue.entries == queue.sent.len() as u64 {
+                queue.unread_since = Some(Instant::now());
+            }
             queue.entries += 1;
             queue.last = id;
         }

@@ -1,8 +1,7 @@
 //! Entries go to the thread that writes them, and what became of them comes back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::queue::{self, Queue, Sent, State, QUEUES};
 use super::stream::{self, Raw};
@@ -11,7 +10,7 @@ use crate::command::entry;
 use crate::config::limits::Limit;
 use crate::engine::behind::{Batch, Entry};
 use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
-use crate::host::module::{module, Module};
+use crate::host::module::{module, MainThread, Module};
 use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
@@ -23,8 +22,8 @@ const BATCHES: usize = 2;
 /// When the entries are looked at again that the database can't take now.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A timer is set.
-static IS_DUE: AtomicBool = AtomicBool::new(false);
+/// When the next timer goes off.
+static DUE: MainThread<Option<Instant>> = MainThread::new();
 
 /// The one-shot: asks for the timer.
 pub fn schedule() {
@@ -37,14 +36,18 @@ pub fn soon() {
 }
 
 fn after(pause: Duration) {
-    if !IS_DUE.swap(true, Ordering::AcqRel) {
+    let at = Instant::now() + pause;
+    let mut due = DUE.get();
+    // One that goes off later finds nothing to do.
+    if due.is_none_or(|due| due > at) {
+        *due = Some(at);
         ffi::timer(pause, run);
     }
 }
 
 /// The timer.
 fn run(ctx: &Ctx) {
-    IS_DUE.store(false, Ordering::Release);
+    *DUE.get() = None;
     let Some(module) = module() else { return };
     if !ctx.select(module.config.db) {
         return;
@@ -126,6 +129,12 @@ fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
                 end_identities(ctx, module, name);
                 return None;
             }
+            let delay = module.shared.limits.time(Limit::BehindDelay);
+            let age = queue.unread_since.map_or(delay, |since| since.elapsed());
+            let is_early = age < delay && queue.flushes.is_empty();
+            if is_early && unread < module.shared.limits.get(Limit::BatchMax) {
+                return Some(delay - age);
+            }
             (queue.stream(), queue.read_to.next())
         };
         let mappings = module.catalog.mappings().ok();
@@ -133,24 +142,15 @@ fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
             return Some(PAUSE);
         };
         let most = module.shared.limits.get(Limit::BatchMax) as usize;
-        let delay = module.shared.limits.get(Limit::BehindDelay);
         let raw = stream::range(ctx, &waiting, from, None, most);
-        let Some(first) = raw.first().map(|raw| raw.id) else {
+        if raw.is_empty() {
             recount(ctx, module, name, &waiting);
             return None;
-        };
-        let age = now_ms().saturating_sub(first.ms);
-        if raw.len() < most && age < delay && !has_flush(name) {
-            return Some(Duration::from_millis(delay - age));
         }
         if !send(ctx, module, name, &mapping, raw) {
             return None;
         }
     }
-}
-
-fn has_flush(name: &[u8]) -> bool {
-    QUEUES.get().get(name).is_some_and(|queue| !queue.flushes.is_empty())
 }
 
 /// Sends what is of one identity. What is of none can't be told from what was written: it is set aside. False
@@ -192,6 +192,7 @@ fn send(
         queue.read_to = raw.id;
     }
     queue.batches += 1;
+    queue.unread_since = Some(Instant::now());
     let batch = Batch {
         name: queue.name.clone(),
         identity,

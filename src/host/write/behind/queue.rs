@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{drain, held};
 use crate::engine::Settled;
@@ -73,6 +74,8 @@ pub struct Queue {
     pub entries: u64,
     /// Up to which they were given to the thread.
     pub read_to: EntryId,
+    /// Since when the others wait, about.
+    pub unread_since: Option<Instant>,
     /// Those that were and are not settled.
     pub sent: VecDeque<Sent>,
     /// Batches that the thread has.
@@ -100,6 +103,7 @@ impl Queue {
             last: EntryId::default(),
             entries: 0,
             read_to: EntryId::default(),
+            unread_since: None,
             sent: VecDeque::new(),
             batches: 0,
             earlier_batches: 0,
