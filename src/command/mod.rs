@@ -1,5 +1,6 @@
 //! Arguments on a staged key → what they do to the row, and how the client is answered.
 
+pub mod entry;
 pub mod nested;
 pub mod rewrite;
 

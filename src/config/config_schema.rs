@@ -73,6 +73,8 @@ fn rules() -> Vec<(&'static str, Value)> {
         ("/properties/connect_timeout_ms", range(1, 3_600_000)),
         ("/properties/negative_max", range(0, 100_000_000)),
         ("/properties/transaction_max", range(1, 10_000)),
+        ("/properties/behind_max", range(1, 100_000_000)),
+        ("/properties/behind_delay_ms", range(0, 60_000)),
         ("/properties/once_ttl", range(1, 31_536_000)),
         ("/properties/follow_interval_ms", range(10, 60_000)),
         ("/properties/slow_write_ms", range(0, 3_600_000)),

@@ -12,6 +12,7 @@ use super::error::ConfigError;
 use super::limits::Limit;
 use super::mapping::MappingConfig;
 use super::settings::Settings;
+use super::write_mode::WriteMode;
 
 /// The whole document with its defaults filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -81,6 +82,13 @@ pub struct Config {
     /// A write that takes longer is logged, in milliseconds; 0: none is.
     #[serde(default = "default_slow_write")]
     pub slow_write_ms: u64,
+    /// With `"write": "behind"`: entries of a mapping that wait to be written, at most; past it a write gets
+    /// `WTBUSY`.
+    #[serde(default = "default_behind_max")]
+    pub behind_max: u64,
+    /// With `"write": "behind"`: how long a batch that isn't full may wait for more, in milliseconds.
+    #[serde(default)]
+    pub behind_delay_ms: u64,
 }
 
 fn default_prefix() -> String {
@@ -118,6 +126,10 @@ fn default_follow_interval() -> u64 {
 }
 fn default_slow_write() -> u64 {
     1000
+}
+
+fn default_behind_max() -> u64 {
+    1_000_000
 }
 
 impl Config {
@@ -174,6 +186,11 @@ impl Config {
                     format!("{name:?} is the name of mappings[{j}] already"),
                 ));
             }
+            if self.atomic_multi && mapping.write == WriteMode::Behind {
+                let problem = "\"behind\" can't go together with atomic_multi: what is written behind can't be \
+                               part of a MULTI's transaction";
+                return Err(ConfigError::at(format!("mappings[{i}].write"), problem));
+            }
         }
         Ok(())
     }
@@ -192,6 +209,8 @@ impl Config {
             Limit::OnceTtl => self.once_ttl,
             Limit::FollowInterval => self.follow_interval_ms,
             Limit::SlowWrite => self.slow_write_ms,
+            Limit::BehindMax => self.behind_max,
+            Limit::BehindDelay => self.behind_delay_ms,
         }
     }
 }

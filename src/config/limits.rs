@@ -28,11 +28,15 @@ pub enum Limit {
     FollowInterval,
     /// A write that takes longer is logged, in milliseconds; 0: none is.
     SlowWrite,
+    /// Entries of a mapping that wait to be written behind, at most; past it a write gets `WTBUSY`.
+    BehindMax,
+    /// How long a batch that is written behind may wait for more, in milliseconds.
+    BehindDelay,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 11] = [
+    pub const ALL: [Limit; 13] = [
         Limit::PoolSize,
         Limit::BatchMax,
         Limit::QueueMax,
@@ -44,6 +48,8 @@ impl Limit {
         Limit::OnceTtl,
         Limit::FollowInterval,
         Limit::SlowWrite,
+        Limit::BehindMax,
+        Limit::BehindDelay,
     ];
 
     /// Its name in the document.
@@ -60,6 +66,8 @@ impl Limit {
             Limit::OnceTtl => "once_ttl",
             Limit::FollowInterval => "follow_interval_ms",
             Limit::SlowWrite => "slow_write_ms",
+            Limit::BehindMax => "behind_max",
+            Limit::BehindDelay => "behind_delay_ms",
         }
     }
 
@@ -73,7 +81,8 @@ impl Limit {
         match self {
             Limit::PoolSize => (1, 1000),
             Limit::BatchMax => (1, 10_000),
-            Limit::QueueMax => (1, 100_000_000),
+            Limit::QueueMax | Limit::BehindMax => (1, 100_000_000),
+            Limit::BehindDelay => (0, 60_000),
             Limit::NegativeMax => (0, 100_000_000),
             Limit::TransactionMax => (1, 10_000),
             Limit::OnceTtl => (1, 31_536_000),

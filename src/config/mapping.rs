@@ -12,6 +12,7 @@ use super::error::ConfigError;
 use super::field::FieldConfig;
 use super::plain_writes::{IdPattern, OnDelete, PlainWrites};
 use super::preload::Preload;
+use super::write_mode::WriteMode;
 
 /// One table, as the document describes it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -57,6 +58,10 @@ pub struct MappingConfig {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub id_pattern: Option<IdPattern>,
+    /// When a client is answered: when PostgreSQL has committed its write (`through`), or when Redis has it
+    /// (`behind`).
+    #[serde(default)]
+    pub write: WriteMode,
 }
 
 /// A day, in milliseconds.

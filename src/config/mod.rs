@@ -12,6 +12,7 @@ mod preload;
 pub mod settings;
 pub mod suggest;
 mod url;
+mod write_mode;
 
 pub use document::{check_prefix, Config};
 pub use error::ConfigError;
@@ -19,3 +20,4 @@ pub use field::{FieldConfig, JsonType};
 pub use mapping::{MappingConfig, Unmapped};
 pub use plain_writes::{IdPattern, OnDelete, PlainWrites};
 pub use preload::Preload;
+pub use write_mode::WriteMode;

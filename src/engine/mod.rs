@@ -1,5 +1,6 @@
 //! The queue, its workers, and what they need of the world: a [`Store`] and [`Completions`].
 
+pub mod behind;
 pub mod claim;
 #[cfg(debug_assertions)]
 mod failpoint;

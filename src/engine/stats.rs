@@ -69,6 +69,14 @@ pub struct Stats {
     pub negative_hits: Counter,
     /// From the read of a missing row to the row.
     pub load: Timing,
+    /// Entries of queues that are written behind that PostgreSQL has.
+    pub behind_written: Counter,
+    /// Of such entries, those that it has refused.
+    pub behind_refused: Counter,
+    /// Of such entries, those that were gone before they were written: FLUSHALL, DEL of the stream.
+    pub behind_lost: Counter,
+    /// How often a queue was found older than the table.
+    pub behind_found_older: Counter,
     /// Batches that workers took.
     pub batches: Counter,
     /// Statements that were committed.

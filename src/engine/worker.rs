@@ -24,6 +24,7 @@ mod terms;
 mod transactions;
 mod undone;
 
+pub(super) use outcome::describe;
 use outcome::settle_all;
 use parts::{jobs_of, members, parts, split, Part};
 use transactions::take_out;

@@ -10,7 +10,8 @@ use super::ffi::{
 use super::operator::{help, refresh, reload, report, triggers};
 use super::read;
 use super::write::{
-    atomic_multi, batch, command, deletion, migrate, once, parse, refusal, transaction, transfer,
+    atomic_multi, batch, behind, command, deletion, migrate, once, parse, refusal, transaction,
+    transfer,
 };
 use crate::command::nested;
 
@@ -164,6 +165,10 @@ commands! {
     Load c"wt.load", ADMIN, -2, &[],
         c"Loads the rows of a mapping into their keys, in the foreground or the background",
         Read(load_all::run);
+    Flush c"wt.flush", ADMIN, 2, &[],
+        c"Waits until what a mapping's queue holds is written", Read(behind::flush);
+    Retry c"wt.retry", ADMIN, 2, &[],
+        c"Puts the refused entries of a mapping's queue back", Read(behind::retry);
     Triggers c"wt.triggers", ADMIN, -1, &[],
         c"The triggers by which other programs' writes are followed: what is there, what is missing",
         Read(triggers::run);

@@ -11,10 +11,11 @@ use super::module::{module, multi, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
 use super::write::completion;
 use super::write::pending::pending;
-use super::write::{atomic_multi, replacement};
+use super::write::{atomic_multi, behind, replacement};
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
+use crate::engine::behind::Drains;
 use crate::engine::throttle::Throttle;
 use crate::engine::{Completions, Engine, Health, Shared, Stats, Terms};
 use crate::model::failure::Outage;
@@ -108,6 +109,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         };
         log(Level::Warning, &format!("{what} {reason}; trying again"));
     }
+    behind::check_cluster(&config.mappings)?;
     if config.atomic_multi && !ffi::tells_whose_command() {
         let problem =
             "it needs Redis 7.2 or later, or Valkey: this server doesn't tell whose command it is";
@@ -121,14 +123,19 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let inbox = Arc::new(Inbox::new(completion::schedule));
     let connections = Connections::new(manager.clone(), limits.clone());
     let completions: Arc<dyn Completions> = inbox.clone();
-    let engine = Engine::start(&shared, &completions, {
+    let new_store = {
         let (connections, limits, catalog) = (connections.clone(), limits.clone(), catalog.clone());
-        Box::new(move || {
-            let (connections, limits) = (connections.clone(), limits.clone());
-            Box::new(PgStore::new(connections, limits, catalog.clone()))
-        })
-    });
+        move || Box::new(PgStore::new(connections.clone(), limits.clone(), catalog.clone()))
+    };
+    let for_workers = new_store.clone();
+    let engine = Engine::start(&shared, &completions, Box::new(move || for_workers()));
     let engine = engine.map_err(no_thread)?;
+    let drains = Drains::new(shared.clone(), Box::new(move || new_store()), || {
+        ffi::wake(behind::schedule);
+        if let Some(module) = module() {
+            module.inbox.nudge();
+        }
+    });
     let probe = std::thread::Builder::new().name("wt-monitor".into());
     let probed = connections.clone();
     let monitor = probe.spawn(|| monitor.run(probed)).map_err(no_thread)?;
@@ -150,6 +157,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         shared,
         inbox,
         engine,
+        drains,
         connections,
         manager,
         journal_reader,
@@ -170,6 +178,7 @@ fn loaded() {
     module.is_loaded.store(true, Ordering::Relaxed);
     // A one-shot runs no commands.
     ffi::timer(Duration::ZERO, ffi::unload_stand_ins);
+    behind::start(module);
     in_sync::check_all();
     preload::when_in_sync();
     sessions::watch();
@@ -225,6 +234,7 @@ pub fn event(event: Event) {
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             pending().flushed();
+            behind::emptied(module, None);
             negative::end_all();
             load_all::emptied();
             sessions::look();
@@ -233,6 +243,7 @@ pub fn event(event: Event) {
         Event::Swapped(a, b) => {
             if a != b && (a == db || b == db) {
                 pending().all_evicted();
+                behind::reset_all(module);
                 negative::end_all();
                 load_all::emptied();
             }
@@ -245,22 +256,25 @@ pub fn event(event: Event) {
         }
         Event::Loaded => {
             pending().came_back();
+            behind::reset_all(module);
             in_sync::check_all();
             preload::when_in_sync();
         }
         Event::Promoted => {
             module.shared.terms.promote();
+            behind::reset_all(module);
             in_sync::check_all();
             preload::when_in_sync();
         }
         Event::Demoted => {
             module.shared.terms.demote();
+            behind::reset_all(module);
             module.journal_reader.stop();
         }
         Event::Replicated => sessions::replicated(),
         Event::Shutdown => {
             // What is not done by then is found again after the restart.
-            close(module, || module.engine.is_finished());
+            close(module, || module.engine.is_finished() && module.drains.is_finished());
         }
         Event::Idle => module.engine.wake(),
     }
@@ -270,6 +284,7 @@ pub fn event(event: Event) {
 /// that takes too long.
 fn close(module: &Module, is_done: impl Fn() -> bool) -> bool {
     module.engine.close();
+    module.drains.close();
     module.shared.health.close();
     let until = Instant::now() + SHUTDOWN_TIMEOUT;
     while !is_done() {

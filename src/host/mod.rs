@@ -16,7 +16,9 @@ use ffi::{Event, Filtered, Info, KeyChange, OnLoad};
 use module::{module, multi};
 use operator::{loaded_twice, report};
 use write::filter::Sent;
-use write::{atomic_multi, external_change, importing_slots, plain, replacement, stage, touched};
+use write::{
+    atomic_multi, behind, external_change, importing_slots, plain, replacement, stage, touched,
+};
 
 use crate::command::rewrite;
 use crate::model::key;
@@ -60,6 +62,9 @@ impl ffi::Host for Server {
         touched::note(name);
         let is_staged = key::has_prefix(module.config.prefix.as_bytes(), name);
         if !is_staged {
+            if change.db() == module.config.db {
+                behind::notice(module, event, name);
+            }
             if event == b"restore" {
                 importing_slots::arrived(name);
             }

@@ -13,6 +13,8 @@ pub enum Failure {
     TimedOut(String),
     /// This many writes are waiting already.
     Busy(usize),
+    /// This many entries of its mapping wait to be written behind.
+    Behind(usize),
     /// Found before the database: what the client asked for can't be.
     Input(String),
     /// The row is not what its transaction expects.
@@ -211,6 +213,12 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "WTBUSY {waiting} writes are waiting; try again later, or raise queue_max"
+                )
+            }
+            Failure::Behind(entries) => {
+                write!(
+                    f,
+                    "WTBUSY {entries} entries wait to be written; try again later, or raise behind_max"
                 )
             }
             Failure::Input(problem) => write!(f, "ERR writethrough: {problem}"),

@@ -12,7 +12,7 @@ use super::json_path::JsonPath;
 use super::shape::Shape;
 use super::table::{Kind, Table, TableColumn};
 use crate::config::{ConfigError, IdPattern, MappingConfig, OnDelete, PlainWrites};
-use crate::config::{Preload, Unmapped};
+use crate::config::{Preload, Unmapped, WriteMode};
 use crate::model::form::Form;
 
 /// One mapped table. Column numbers are indexes of [`Mapping::columns`].
@@ -50,6 +50,8 @@ pub struct Mapping {
     pub on_delete: OnDelete,
     /// Which ids are its rows.
     pub id_pattern: Option<IdPattern>,
+    /// Clients are answered when Redis has their writes; PostgreSQL gets them afterwards.
+    pub is_behind: bool,
     /// The key has a unique index, so that `ON CONFLICT` can name it.
     pub has_arbiter: bool,
     /// A plain table, whose rows are its own: not those of a view or of partitions.
@@ -155,6 +157,7 @@ impl Mapping {
             plain_writes: config.plain_writes,
             on_delete: config.on_delete,
             id_pattern: config.id_pattern.clone(),
+            is_behind: config.write == WriteMode::Behind,
             has_arbiter: certain::has_arbiter(table, &key),
             is_table: table.kind == Kind::Table,
             watched: table.watched,

@@ -4,6 +4,7 @@ pub mod action;
 pub mod certain;
 pub mod change;
 pub mod disclosure;
+pub mod entry_id;
 pub mod failure;
 mod fields;
 pub mod form;

@@ -11,6 +11,7 @@ mod support;
 /// Writes name the staged key.
 const KEYS: support::Keys = support::Keys::Staged;
 
+mod behind;
 mod cluster;
 mod database;
 mod foreign;
@@ -50,6 +51,9 @@ const SCENES: &[Scene] = &[
     ("restart-aof-everysec", |seed| restarts::scene(restarts::Kept::EverySecond, seed)),
     ("restart-old-rdb", |seed| restarts::scene(restarts::Kept::OldRdb, seed)),
     ("restart-empty", |seed| restarts::scene(restarts::Kept::Nothing, seed)),
+    ("behind-aof-always", |seed| behind::scene(restarts::Kept::Always, seed)),
+    ("behind-aof-everysec", |seed| behind::scene(restarts::Kept::EverySecond, seed)),
+    ("behind-old-rdb", |seed| behind::scene(restarts::Kept::OldRdb, seed)),
     ("replicas", replicas::scene),
     ("cluster", cluster::scene),
     ("reads-database", reads::database),

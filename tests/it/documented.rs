@@ -10,8 +10,16 @@ use crate::support::*;
 /// The module's command for each of the server's that it writes through.
 const PLAIN: &[&str] =
     &["hset", "hmset", "hsetnx", "hincrby", "hincrbyfloat", "hdel", "del", "unlink"];
-const ADMIN: &[&str] =
-    &["wt.status", "wt.mappings", "wt.refresh", "wt.verify", "wt.load", "wt.reload"];
+const ADMIN: &[&str] = &[
+    "wt.status",
+    "wt.mappings",
+    "wt.refresh",
+    "wt.verify",
+    "wt.load",
+    "wt.reload",
+    "wt.flush",
+    "wt.retry",
+];
 
 fn commands(s: &Stack) -> Vec<String> {
     let reply = s.run("COMMAND LIST FILTERBY MODULE writethrough");

@@ -49,6 +49,11 @@ mod plain_programs;
 mod plain_writes;
 mod replaced;
 
+// A write that PostgreSQL gets afterwards.
+mod behind;
+mod behind_cache;
+mod behind_order;
+
 // A read of a row that is not cached.
 mod read_edges;
 mod read_order;

@@ -146,6 +146,20 @@ impl Reply {
         self.raw.is_some_and(|raw| unsafe { text(raw.as_ptr()) } == expected)
     }
 
+    /// How many elements an array has; 0 when it is something else.
+    pub fn len(&self) -> usize {
+        let Some(raw) = self.raw else { return 0 };
+        // SAFETY: the reply is valid until it is dropped; only an array's length is asked for.
+        unsafe {
+            match raw::RedisModule_CallReplyType.unwrap()(raw.as_ptr()) as isize {
+                raw::REDISMODULE_REPLY_ARRAY => {
+                    raw::RedisModule_CallReplyLength.unwrap()(raw.as_ptr())
+                }
+                _ => 0,
+            }
+        }
+    }
+
     /// The texts of an array's elements.
     pub fn texts(&self) -> Vec<&[u8]> {
         let Some(raw) = self.raw else {

@@ -95,9 +95,13 @@ impl ErrorLog {
                     ),
                 );
             }
-            Failure::Busy(_) => {
+            Failure::Busy(_) | Failure::Behind(_) => {
                 let Some(more) = self.busy.admit(now) else { return };
-                let (limit, more) = (limit(Limit::QueueMax), more_since(more, "such writes"));
+                let full = match failure {
+                    Failure::Behind(_) => Limit::BehindMax,
+                    _ => Limit::QueueMax,
+                };
+                let (limit, more) = (limit(full), more_since(more, "such writes"));
                 log(
                     Level::Warning,
                     &format!(

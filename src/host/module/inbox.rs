@@ -16,6 +16,8 @@ pub struct Inbox {
     /// The main thread waits for a write.
     awaited: AtomicBool,
     arrived: Condvar,
+    /// Something else has come that the main thread may wait for.
+    nudged: AtomicBool,
     /// The main thread has been asked to look.
     scheduled: AtomicBool,
 }
@@ -39,8 +41,8 @@ impl Completions for Inbox {
 impl Inbox {
     /// An empty inbox. The main thread calls `look` when something has come.
     pub fn new(look: fn()) -> Inbox {
-        let (settled, awaited, arrived, scheduled) = Default::default();
-        Inbox { look, settled, awaited, arrived, scheduled }
+        let (settled, awaited, arrived, nudged, scheduled) = Default::default();
+        Inbox { look, settled, awaited, arrived, nudged, scheduled }
     }
 
     /// Takes everything; the next push asks the main thread to look again.
@@ -49,13 +51,20 @@ impl Inbox {
         std::mem::take(&mut self.settled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Ends a wait: what has come is elsewhere.
+    pub fn nudge(&self) {
+        let _settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        self.nudged.store(true, Ordering::Relaxed);
+        self.arrived.notify_one();
+    }
+
     /// Waits until there is something, or `until`; takes everything. The main thread is still
     /// asked to look for what its caller leaves.
     pub fn wait(&self, until: Instant) -> VecDeque<Settled> {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: a push that has not seen it has come before.
         self.awaited.store(true, Ordering::Relaxed);
-        while settled.is_empty() {
+        while settled.is_empty() && !self.nudged.swap(false, Ordering::Relaxed) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;

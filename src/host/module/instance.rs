@@ -8,6 +8,7 @@ use super::error_log::{ErrorLog, Late};
 use super::inbox::Inbox;
 use super::stale_keys::StaleKeys;
 use crate::config::Config;
+use crate::engine::behind::Drains;
 use crate::engine::{Engine, Shared};
 use crate::model::failure::{Failure, Outage};
 use crate::pg::catalog::Catalog;
@@ -32,6 +33,8 @@ pub struct Module {
     pub inbox: Arc<Inbox>,
     /// The workers.
     pub engine: Engine,
+    /// The threads that write behind.
+    pub drains: Drains,
     /// Their connections.
     pub connections: Connections,
     /// Makes connections outside the pool.
@@ -81,7 +84,7 @@ impl Module {
                 stats.read_only.add(usize::from(Outage::of(reason) == Outage::ReadOnly));
             }
             Some(Failure::TimedOut(_)) => stats.timed_out.add(1),
-            Some(Failure::Busy(_)) => stats.busy.add(1),
+            Some(Failure::Busy(_) | Failure::Behind(_)) => stats.busy.add(1),
             Some(Failure::Input(_)) => stats.bad_input.add(1),
             Some(Failure::Unmet(_)) => stats.unmet.add(1),
             // The one that was refused counts.

@@ -11,6 +11,7 @@ use crate::host::cache::preload;
 use crate::host::ffi::{self, log, Args, Ctx, Level, Value};
 use crate::host::module::{module, Module};
 use crate::host::write::admit::not_ready;
+use crate::host::write::behind;
 use crate::model::failure::Failure;
 use crate::pg::catalog::CatalogError;
 
@@ -36,6 +37,7 @@ fn reload(module: &Module) -> Result<(), Failure> {
     let mut document = module.document.lock().unwrap_or_else(PoisonError::into_inner);
     let new = args::parse(&module.args).map_err(|error| Failure::Input(error.to_string()))?;
     must_not_differ(&document, &new)?;
+    behind::check_cluster(&new.mappings).map_err(|error| Failure::Input(error.to_string()))?;
     let mut session = module.manager.open().map_err(|error| Failure::Down(error.to_string()))?;
     let read = module.catalog.replace(&mut session.client, new.mappings.clone());
     read.map_err(|error| match error {
@@ -53,6 +55,7 @@ fn reload(module: &Module) -> Result<(), Failure> {
         ffi::wake(ffi::look_from_now_on);
     }
     ffi::wake(preload::ask_soon);
+    ffi::wake(behind::document_changed);
     *document = new;
     let news = if news.is_empty() { "nothing new".into() } else { news.join("; ") };
     log(

@@ -8,6 +8,7 @@ use crate::host::cache::{follow, in_sync, load_all, verify};
 use crate::host::ffi::{self, Info, Value};
 use crate::host::module::{module, negative, Module};
 use crate::host::write::admit::not_ready;
+use crate::host::write::behind;
 use crate::host::write::pending::pending;
 use crate::model::failure::Class;
 use crate::model::mapping::{Column, Mapping};
@@ -37,13 +38,14 @@ fn summary(name: &str, percentiles: &Percentiles, now: Instant) -> [(String, Sho
 }
 
 /// What INFO and WT.STATUS show, in the order in which one wants to know it.
-fn sections(module: &Module) -> [Section; 9] {
+fn sections(module: &Module) -> [Section; 10] {
     let now = Instant::now();
     [
         ("state", state(module)),
         ("latency", latency(module, now)),
         ("pool", pool(module)),
         ("writes", writes(module)),
+        ("behind", written_behind(module)),
         ("reads", reads(module)),
         ("load", load()),
         ("follow", follows(module)),
@@ -151,6 +153,20 @@ fn writes(module: &Module) -> Vec<(String, Shown)> {
     ]
 }
 
+fn written_behind(module: &Module) -> Vec<(String, Shown)> {
+    let stats = &module.shared.stats;
+    let mut fields: Vec<_> =
+        behind::fields(behind::now_ms()).map(|(name, value)| number(name, value)).into();
+    fields.extend([
+        number("behind_max", module.shared.limits.get(Limit::BehindMax)),
+        number("behind_written", stats.behind_written.get()),
+        number("behind_refused", stats.behind_refused.get()),
+        number("behind_lost", stats.behind_lost.get()),
+        number("behind_found_older", stats.behind_found_older.get()),
+    ]);
+    fields
+}
+
 fn statements(module: &Module, now: Instant) -> Vec<(String, Shown)> {
     let stats = &module.shared.stats;
     let mut fields = vec![
@@ -235,6 +251,7 @@ fn mapping(mapping: &Mapping) -> Value {
         ("plain_writes".into(), word(&mapping.plain_writes)),
         ("on_delete".into(), word(&mapping.on_delete)),
         ("id_pattern".into(), Value::text(pattern)),
+        ("write".into(), Value::text(if mapping.is_behind { "behind" } else { "through" })),
     ])
 }
 

@@ -33,6 +33,11 @@ impl Acknowledgement {
         }
     }
 
+    /// The same for a write that was admitted before.
+    pub fn of(target: &[u8], uuid: &[u8]) -> Acknowledgement {
+        Acknowledgement { stream: [b"{", target, b"}", uuid].concat() }
+    }
+
     /// Adds `status done` or `status failed error …`. Only a stream that this has made expires.
     pub fn send(&self, ctx: &Writable, module: &Module, answer: &Value) {
         let stream = Str::new(&self.stream);

@@ -47,7 +47,7 @@ pub fn staged<'a>(
     command::check_id(&mapping, staged.id).map_err(Failure::Input)?;
     in_our_database(ctx, module)?;
     may_be_here(ctx, staged.target)?;
-    ready(module)?;
+    ready_to_write(module, &mapping)?;
     Ok((mapping, staged))
 }
 
@@ -77,7 +77,7 @@ fn plain<'a>(
     command::check_id(&mapping, row.id).map_err(Failure::Input)?;
     in_our_database(ctx, module)?;
     may_be_here(ctx, key)?;
-    ready(module)?;
+    ready_to_write(module, &mapping)?;
     Ok((mapping, row))
 }
 
@@ -132,6 +132,26 @@ pub fn in_our_database(ctx: &Ctx, module: &Module) -> Result<(), Failure> {
     }
     Err(Failure::Input(format!(
         "staged keys are written through in database {expected}, and this is database {db}"
+    )))
+}
+
+/// What is written behind needs the database only where a row has to be read first.
+fn ready_to_write(module: &Module, mapping: &Mapping) -> Result<(), Failure> {
+    match mapping.is_behind {
+        true => Ok(()),
+        false => ready(module),
+    }
+}
+
+/// It can be written through, with whatever else its command does: what is written behind can't.
+pub fn through(mapping: &Mapping, command: &str) -> Result<(), Failure> {
+    if !mapping.is_behind {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "{command} of {:?}: it is written behind; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and \
+         UNLINK can be, each for itself",
+        mapping.name
     )))
 }
 

@@ -11,7 +11,8 @@ use super::plain::{self, Written};
 use super::server_errors::{wrong_arity, WRONG_TYPE};
 use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
-use super::{cache_only, misspelt, replacement, rights, synchronous};
+use super::{behind, cache_only, misspelt, replacement, rights, synchronous};
+use crate::command::entry::Op;
 use crate::command::{self, Reply, Write};
 use crate::host::ffi::{Args, Ctx, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
@@ -44,6 +45,14 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         };
     if (plain == c"HSET" || plain == c"HMSET") && replacement::ends(ctx, row.target) {
         write.replaces(&mapping);
+    }
+    if let (true, None, Some(op)) = (mapping.is_behind, &write.cache, Op::of(plain)) {
+        if let (false, Err(refusal)) = (asks, rights::of_command(ctx, plain, args)) {
+            return Some(refusal);
+        }
+        let is_deletion = write.action == Action::Delete;
+        let op = if is_deletion { Op::Delete } else { op };
+        return behind::run(ctx, module, args, op, (&mapping, row.target, &write));
     }
     if let Some(cache) = &write.cache {
         // Behind the writes that are on their way to this key, or at once.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::field_names;
 use super::merge;
 use super::pending::Pending;
 use super::replies::Before;
@@ -55,6 +56,25 @@ pub fn run(
         }
         _ => {}
     }
+}
+
+/// The hash becomes the row, where it isn't.
+pub fn make_row(
+    ctx: &Writable,
+    module: &Module,
+    (target, name): (&Str, &[u8]),
+    mapping: &Mapping,
+    image: &Image,
+) {
+    if is_equal(ctx, target, mapping, Some(image)) {
+        return;
+    }
+    let key = ctx.open(target);
+    let (kind, is_persistent) = (key.kind(), key.is_persistent());
+    drop(key);
+    let (replies, fields) = (Vec::new(), field_names::of(mapping));
+    let before = Before { replies, fields, kind, is_persistent };
+    merge::row(ctx, module, (target, name), mapping, image, &[], &before);
 }
 
 fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -> bool {

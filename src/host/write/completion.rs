@@ -10,7 +10,8 @@ use super::pending::{pending, Pending, Removed};
 use super::replies::Before;
 use super::waiter::{Completed, Loaded, Waiter};
 use super::{
-    cache_only, compare, external, importing_slots, kept_change, merge, replies, slow_writes,
+    behind, cache_only, compare, external, importing_slots, kept_change, merge, replies,
+    slow_writes,
 };
 use crate::engine::{JobId, RowState, Settled};
 use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Kind, Str, Value, Writable, ASK_AGAIN};
@@ -120,7 +121,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
     };
     let Removed { mut pendings, next, is_last, is_evicted, stage, sent } = removed;
     if !again.is_empty() || !next.is_empty() {
-        module.engine.submit(again.into_iter().chain(next));
+        behind::send(module, again.into_iter().chain(next));
     }
     let now = module.shared.terms.now();
     let is_of_now = pendings.iter().flatten().all(|pending| pending.term == now);
@@ -129,6 +130,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             // Nobody waits any more: the key stays missing.
             let Some(waiter) = pending.waiter.take() else { return };
             let is_outdated = is_evicted
+                || behind::is_waiting(&settled.target)
                 || pending.epoch != epoch
                 || module.catalog.is_reshaped(&settled.mapping);
             let writable = writable.filter(|_| is_of_now);
@@ -155,6 +157,10 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             if is_last {
                 ctx.remove(&staged_key(module, &settled));
             }
+        }
+        // The hash is newer than what was read.
+        Some(_) if behind::is_newer(&settled, is_evicted) => {
+            behind::overtaken(module, &settled.target, compare::is_all(&pendings));
         }
         Some(ctx) => {
             // After a flush a key stays gone.
@@ -201,12 +207,9 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
             acknowledgement.send(ctx, module, &value);
         }
         let Some(waiter) = pending.waiter.take() else { continue };
-        let (limit, is_write) = (waiter.limit(), waiter.is_write());
-        let failure = answer.as_ref().err();
-        waiter.completed(
-            of_now,
-            Completed { write, key: &settled.target, value, failure, loaded: None },
-        );
+        let (limit, is_write, failure) = (waiter.limit(), waiter.is_write(), answer.as_ref().err());
+        let completed = Completed { write, key: &settled.target, value, failure, loaded: None };
+        waiter.completed(of_now, completed);
         let Some(limit) = limit.filter(|_| is_write) else { continue };
         if pending.claim.is_abandoned() {
             module.shared.stats.abandoned.add(1);

@@ -4,6 +4,7 @@ pub mod acknowledge;
 pub mod admit;
 pub mod atomic_multi;
 pub mod batch;
+pub mod behind;
 pub mod cache_only;
 pub mod collected;
 pub mod command;

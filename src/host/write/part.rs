@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
+use super::behind;
 use super::command::{answer_by_staged, understand};
 use super::parse::{self, Parse};
 use super::plain::{self, Written};
@@ -76,6 +77,7 @@ fn expect(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value
     let name = args.get(1);
     let written = plain::written(ctx, module, name);
     let admitted = admit::row(ctx, module, written, name).and_then(|(mapping, row)| {
+        admit::through(&mapping, "WT.EXPECT")?;
         let write = command::expect(&mapping, args.from(2)).map_err(Failure::Input)?;
         let (target, acknowledgement) = (row.target.to_vec(), None);
         Ok(Prepared { mapping, target, write, acknowledgement, deletes_plain: false })
@@ -146,6 +148,12 @@ fn one(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
     }
     let (mapping, row, mut write, acknowledgement) =
         understand(ctx, module, written, args, plain, (*parse, true))?;
+    admit::through(&mapping, "a batch or a transaction")
+        .map_err(|failure| refuse(module, &failure))?;
+    if behind::is_waiting(row.target) {
+        let problem = "entries of the row wait to be written behind";
+        return Err(Value::error(format!("WTBUSY {problem}; try again later")));
+    }
     if matches!(written, Written::Plain(key) if deletes && key.on_delete == OnDelete::Evict) {
         write = Write::evict();
     }

@@ -253,6 +253,13 @@ impl PendingWrites {
         }
     }
 
+    /// What stands first in the key's line is sent only now: nothing has happened to the key since.
+    pub fn sent_now(&mut self, target: &[u8]) {
+        if let Some(line) = self.lines.get_mut(target) {
+            line.is_evicted = false;
+        }
+    }
+
     /// All keys of the database are others now.
     pub fn all_evicted(&mut self) {
         self.lines.values_mut().for_each(|line| line.is_evicted = true);

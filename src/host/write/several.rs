@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::admit::{self, refuse};
+use super::behind::{self, Command};
 use super::pending::pending;
 use super::submit::submit;
 use super::synchronous;
@@ -16,6 +17,7 @@ use crate::engine::{JobId, Stage};
 use crate::host::ffi::{Blocked, Str, Value, Writable};
 use crate::host::module::error_log::Late;
 use crate::host::module::{module, negative, Module};
+use crate::model::action::Action;
 use crate::model::mapping::Mapping;
 
 /// What is done when every write has succeeded: plain keys are deleted.
@@ -122,8 +124,13 @@ pub fn send(
     let all = Several { client: Some(client), left, sum: 0, error: None, then };
     let all = Arc::new(Mutex::new(all));
     for (mapping, target, write) in writes {
+        let part = Box::new(Part(all.clone()));
+        if mapping.is_behind && write.action == Action::Delete {
+            behind::delete(ctx, module, Command::delete(&mapping, &target), part);
+            continue;
+        }
         stage(&target);
-        submit(module, &mapping, &target, write, Box::new(Part(all.clone())), None);
+        submit(module, &mapping, &target, write, part, None);
     }
     None
 }
@@ -146,8 +153,14 @@ pub fn wait(
             error.get_or_insert_with(|| refuse_late(module, &failure, Some(late)));
             break;
         }
-        stage(&target);
-        match synchronous::wait(ctx, module, &mapping, &target, write, None) {
+        let waited = match mapping.is_behind && write.action == Action::Delete {
+            true => behind::delete_and_wait(ctx, module, &Command::delete(&mapping, &target)),
+            false => {
+                stage(&target);
+                synchronous::wait(ctx, module, &mapping, &target, write, None)
+            }
+        };
+        match waited {
             Value::Integer(n) => sum += n,
             other => drop(error.get_or_insert(other)),
         }

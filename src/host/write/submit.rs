@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
+use super::behind;
 use super::part::Prepared;
 use super::pending::{pending, Pending, PendingWrites};
 use super::timeout::{abandon, deadline, time_limit, watch_deadlines};
@@ -24,14 +25,14 @@ pub fn submit(
     waiter: Box<dyn Waiter>,
     acknowledgement: Option<Acknowledgement>,
 ) -> JobId {
-    let mut pending = pending();
-    let (since, claim) = (Instant::now(), Arc::default());
-    let of = (mapping, target, acknowledgement);
-    let job = take_in(module, &mut pending, of, write, waiter, (since, claim));
-    let id = job.id();
-    if let Some(job) = pending.line_up(job) {
-        module.engine.submit([job]);
-    }
+    let (id, first) = {
+        let mut pending = pending();
+        let (since, claim) = (Instant::now(), Arc::default());
+        let of = (mapping, target, acknowledgement);
+        let job = take_in(module, &mut pending, of, write, waiter, (since, claim));
+        (job.id(), pending.line_up(job))
+    };
+    behind::send(module, first);
     id
 }
 

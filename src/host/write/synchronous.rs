@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::acknowledge::Acknowledgement;
+use super::behind;
 use super::completion;
 use super::pending::pending;
 use super::submit::submit;
@@ -112,6 +113,7 @@ pub fn serve_until<T>(
         let mine = with_waited_for(targets, |targets| completion::take_of(arrived, targets));
         module
             .apply(|| mine.into_iter().for_each(|s| completion::apply(ctx, Some(ctx), module, s)));
+        behind::serve(ctx, module);
     };
     serve(module, until, apply, || false, done)
 }

@@ -13,6 +13,8 @@ pub enum Kept {
     Tokens = 8_319_104_479,
     /// The triggers that follow other programs.
     Triggers = 8_319_104_480,
+    /// The positions of queues that are written behind.
+    Behind = 8_319_104_481,
 }
 
 /// Makes the schema where it is missing. A role that may make tables in it need not be allowed to make it.

@@ -1,5 +1,6 @@
 //! Statements that run: in a transaction or alone, what they return, and what became of a lost one.
 
+pub mod behind;
 pub mod once;
 pub mod pages;
 pub mod resolve;

@@ -30,8 +30,8 @@ const POOL_SLICE: Duration = Duration::from_millis(50);
 pub struct PgStore {
     connections: Connections,
     limits: Arc<Limits>,
-    catalog: Arc<Catalog>,
-    session: Option<PooledConnection<Manager>>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) session: Option<PooledConnection<Manager>>,
 }
 
 impl PgStore {
@@ -41,7 +41,7 @@ impl PgStore {
     }
 
     /// The batch's connection, or one from the pool that is alive.
-    fn connect(&mut self) -> Result<PooledConnection<Manager>, StoreError> {
+    pub(super) fn connect(&mut self) -> Result<PooledConnection<Manager>, StoreError> {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
@@ -78,7 +78,7 @@ impl PgStore {
 
     /// What a failure means, with the connection that it came by. `is_final`: a client is about to be told, or
     /// the statement itself is what is wrong.
-    fn explain(
+    pub(super) fn explain(
         &mut self,
         mut session: PooledConnection<Manager>,
         error: StoreError,
@@ -218,7 +218,7 @@ impl Store for PgStore {
 }
 
 /// Why no row can take such a statement.
-fn unfit(mapping: &Mapping, form: &Form) -> Option<String> {
+pub(super) fn unfit(mapping: &Mapping, form: &Form) -> Option<String> {
     let Form::Add(column) = form else { return None };
     let info = &mapping.columns[*column].info;
     (!info.numeric).then(|| {
@@ -235,7 +235,7 @@ fn is_other_session(refusal: &Refusal) -> bool {
 }
 
 /// Nobody takes the statement of so many rows apart any more, or the statement itself is what is wrong.
-fn is_final(error: &StoreError, rows: usize) -> bool {
+pub(super) fn is_final(error: &StoreError, rows: usize) -> bool {
     match error {
         StoreError::Refused(refusal) => rows == 1 || !names_a_row(refusal),
         StoreError::Unfit(_) => true,

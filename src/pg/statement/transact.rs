@@ -149,7 +149,7 @@ fn work(
 }
 
 /// Runs one statement. Nothing is left out: what one row's write can't do, the transaction doesn't.
-fn statement(
+pub(super) fn statement(
     session: &mut Session,
     permit: &Permit,
     group: &Group<Job>,
@@ -230,7 +230,7 @@ fn lock(
 }
 
 /// Where triggers come after the statements, each row is read again, by the last statement of it.
-fn reread_all(
+pub(super) fn reread_all(
     session: &mut Session,
     groups: &[Group<Job>],
     outcomes: &mut [Vec<Outcome>],

@@ -9,6 +9,7 @@ use crate::host::cache::in_sync;
 use crate::host::ffi::{self, Closed, Ctx, Level, Str, Writable, ASK_AGAIN};
 use crate::host::module::negative::{self, Known};
 use crate::host::module::{module, Module};
+use crate::host::write::behind;
 use crate::host::write::completion::is_moving;
 use crate::host::write::field_names;
 use crate::host::write::pending::pending;
@@ -252,7 +253,8 @@ impl Load {
         if since == Since::TooMuch {
             return Ok(since);
         }
-        if since == Since::Touched || pending().has(&key) || is_moving(ctx, module, &key) {
+        let is_newer = pending().has(&key) || behind::is_waiting(&key);
+        if since == Since::Touched || is_newer || is_moving(ctx, module, &key) {
             self.left_alone += 1;
             return Ok(since);
         }

@@ -1,0 +1,216 @@
+//! What is written behind: batches of entries on their way, one after the other for each mapping, and what
+//! became of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::job::{Job, RowState};
+use super::{Outcome, Permit, Shared, StoreError, Term};
+use crate::model::change::Change;
+use crate::model::entry_id::EntryId;
+use crate::model::failure::Failure;
+use crate::model::mapping::Mapping;
+use crate::plan::group::Group;
+
+mod drain;
+mod errors;
+mod states;
+mod tried;
+
+/// A database, as the thread sees it that writes one mapping's queue.
+pub trait BehindStore: Send {
+    /// Up to where the entries of this identity are written, and which of them were refused. The position
+    /// can't move until this is answered.
+    fn position(
+        &mut self,
+        permit: &Permit,
+        identity: &str,
+        name: &str,
+    ) -> Result<Position, StoreError>;
+
+    /// In one transaction: the position moves, and the statements are run in order. Nothing is done where the
+    /// position is not [`Moved::from`]: [`StoreError::Retry`].
+    fn write(
+        &mut self,
+        permit: &Permit,
+        moved: &Moved,
+        groups: &[Group<Job>],
+    ) -> Result<Vec<Vec<Outcome>>, StoreError>;
+
+    /// Notes that an entry was refused: when the position has passed it, it is not taken for a written one.
+    fn refuse(
+        &mut self,
+        permit: &Permit,
+        identity: &str,
+        id: EntryId,
+        failure: &Failure,
+    ) -> Result<(), StoreError>;
+
+    /// The batch is done: the connection may serve others.
+    fn release(&mut self);
+}
+
+/// How far the entries of one identity are written.
+#[derive(Debug, Clone, Default)]
+pub struct Position {
+    /// The last entry.
+    pub at: EntryId,
+    /// Entries before it that were refused, and why.
+    pub refused: HashMap<EntryId, Failure>,
+}
+
+/// A step of the position.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved<'a> {
+    /// Whose entries.
+    pub identity: &'a str,
+    /// Where it is.
+    pub from: EntryId,
+    /// Where it is to be.
+    pub to: EntryId,
+}
+
+/// An entry: its id and what it does, or why that can't be done.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: EntryId,
+    /// What it does.
+    pub change: Result<Change, Failure>,
+}
+
+/// Entries of one identity, in order.
+pub struct Batch {
+    /// The mapping's name.
+    pub name: Arc<str>,
+    /// Who made the entries.
+    pub identity: Arc<str>,
+    /// Whether the queue still holds them.
+    pub live: Arc<AtomicBool>,
+    /// In which term they were read.
+    pub term: Term,
+    /// They themselves.
+    pub entries: Vec<Entry>,
+    /// No more entries of this identity follow: the last one that the stream holds, or held.
+    pub ends: Option<EntryId>,
+}
+
+/// What became of entries.
+#[derive(Debug)]
+pub struct Report {
+    /// The mapping's name.
+    pub name: Arc<str>,
+    /// The batch's.
+    pub live: Arc<AtomicBool>,
+    /// What became of them.
+    pub news: News,
+}
+
+/// See [`Report`].
+#[derive(Debug)]
+pub enum News {
+    /// All up to this one are written, but for those that were refused; and what their rows are now.
+    Written(EntryId, Vec<(Arc<[u8]>, Arc<Mapping>, RowState)>),
+    /// This one was refused.
+    Refused(EntryId, Failure),
+    /// The database can't write the next one now, for this reason; it is tried again.
+    Held(String),
+    /// The database has more entries of an identity than the stream held.
+    FoundOlder,
+    /// The batch has ended.
+    End,
+}
+
+/// Where the reports go.
+pub struct Reports {
+    look: fn(),
+    list: Mutex<VecDeque<Report>>,
+    scheduled: AtomicBool,
+}
+
+impl Reports {
+    fn push(&self, report: Report) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push_back(report);
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            (self.look)();
+        }
+    }
+
+    /// Takes what there is; the next one asks the main thread to look again.
+    pub fn take(&self) -> VecDeque<Report> {
+        self.scheduled.store(false, Ordering::Release);
+        std::mem::take(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Makes a thread's [`BehindStore`].
+pub type NewBehindStore = Box<dyn Fn() -> Box<dyn BehindStore> + Send + Sync>;
+
+/// Where its batches are sent, and the thread.
+type Thread = (Sender<Batch>, JoinHandle<()>);
+
+/// The threads, one for each mapping that has had entries.
+pub struct Drains {
+    shared: Arc<Shared>,
+    new_store: NewBehindStore,
+    /// What they have done.
+    pub reports: Arc<Reports>,
+    closed: Arc<AtomicBool>,
+    threads: Mutex<HashMap<Arc<str>, Thread>>,
+}
+
+impl Drains {
+    /// No thread yet. `look` is called, by any thread, when there is a report.
+    pub fn new(shared: Arc<Shared>, new_store: NewBehindStore, look: fn()) -> Drains {
+        let reports = Reports { look, list: Mutex::default(), scheduled: AtomicBool::new(false) };
+        let (closed, threads) = Default::default();
+        Drains { shared, new_store, reports: Arc::new(reports), closed, threads }
+    }
+
+    /// Hands over a batch, behind those of its mapping. Where no thread can be started it has ended.
+    pub fn submit(&self, batch: Batch) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = batch.name.clone();
+        let is_there = threads.get(&name).is_some_and(|(_, thread)| !thread.is_finished());
+        if !is_there {
+            let (sender, batches) = channel();
+            let drain = drain::Drain::new(
+                self.shared.clone(),
+                (self.new_store)(),
+                self.reports.clone(),
+                self.closed.clone(),
+            );
+            let thread = std::thread::Builder::new().name("wt-behind".into());
+            match thread.spawn(move || drain.run(&batches)) {
+                Ok(thread) => drop(threads.insert(name.clone(), (sender, thread))),
+                Err(_) => return self.end(&batch),
+            }
+        }
+        let Some((sender, _)) = threads.get(&name) else { return };
+        if let Err(unsent) = sender.send(batch) {
+            self.end(&unsent.0);
+        }
+    }
+
+    fn end(&self, batch: &Batch) {
+        let (name, live) = (batch.name.clone(), batch.live.clone());
+        self.reports.push(Report { name, live, news: News::End });
+    }
+
+    /// Ends the threads when they have done what they are at.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // A thread that waits for a batch sees that there is nobody who sends one.
+        threads.values_mut().for_each(|(sender, _)| *sender = channel().0);
+    }
+
+    /// True when every thread has ended.
+    pub fn is_finished(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.values().all(|(_, thread)| thread.is_finished())
+    }
+}

@@ -1,0 +1,300 @@
+//! The queues, as the main thread knows them: which keys have entries that wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{drain, held};
+use crate::engine::Settled;
+use crate::host::ffi::{log, Blocked, Level, Str, Value};
+use crate::host::module::{MainThread, Module};
+use crate::model::entry_id::EntryId;
+
+/// What the names of the streams begin with, before the mapping's.
+pub const WAITING: &str = "{writethrough}:behind:";
+/// The same of those that hold what was refused.
+pub const FAILED: &str = "{writethrough}:failed:";
+
+/// What is known of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet: the data set is another one than before.
+    Unknown,
+    /// The entries that were there are being read, up to `until`; those up to `done` were.
+    Scanning { done: EntryId, until: EntryId },
+    /// Each entry.
+    Known,
+}
+
+/// The entries of one key that wait.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// How many.
+    pub count: u32,
+    /// The last one deletes the row.
+    pub is_deleted: bool,
+    /// The hash may not be the row when they are written.
+    pub is_doubtful: bool,
+}
+
+/// An entry that the thread has, or had.
+pub struct Sent {
+    /// Its id.
+    pub id: EntryId,
+    /// The key.
+    pub target: Arc<[u8]>,
+    /// Where its acknowledgement goes.
+    pub uuid: Vec<u8>,
+}
+
+/// Entries of one identity: those after `after`, up to the next one.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// The name of the consumer group.
+    pub identity: Arc<str>,
+    /// It begins behind this entry.
+    pub after: EntryId,
+}
+
+/// One mapping's.
+pub struct Queue {
+    /// The mapping's name.
+    pub name: Arc<str>,
+    /// False once these entries are not the queue's any more: it was emptied, or is another server's.
+    pub live: Arc<AtomicBool>,
+    pub state: State,
+    /// In order.
+    pub segments: Vec<Segment>,
+    /// The last segment is of this server, and of now: entries may be added.
+    pub is_ours: bool,
+    /// The greatest id that the stream has had.
+    pub last: EntryId,
+    /// Entries in the stream.
+    pub entries: u64,
+    /// Up to which they were given to the thread.
+    pub read_to: EntryId,
+    /// Since when the others wait, about.
+    pub unread_since: Option<Instant>,
+    /// Those that were and are not settled.
+    pub sent: VecDeque<Sent>,
+    /// Batches that the thread has.
+    pub batches: usize,
+    /// The same of entries that are not the queue's any more.
+    pub earlier_batches: usize,
+    /// By key.
+    pub waiting: HashMap<Box<[u8]>, Entries>,
+    /// Who waits until all up to an entry are written.
+    pub flushes: Vec<(EntryId, Blocked)>,
+    /// Entries that were refused, in the other stream.
+    pub failed: u64,
+    /// Why the next entry can't be written.
+    pub held: Option<String>,
+}
+
+impl Queue {
+    fn new(name: &str) -> Queue {
+        Queue {
+            name: name.into(),
+            live: Arc::new(AtomicBool::new(true)),
+            state: State::Unknown,
+            segments: Vec::new(),
+            is_ours: false,
+            last: EntryId::default(),
+            entries: 0,
+            read_to: EntryId::default(),
+            unread_since: None,
+            sent: VecDeque::new(),
+            batches: 0,
+            earlier_batches: 0,
+            waiting: HashMap::new(),
+            flushes: Vec::new(),
+            failed: 0,
+            held: None,
+        }
+    }
+
+    /// Its stream.
+    pub fn stream(&self) -> Str {
+        Str::new(format!("{WAITING}{}", self.name).as_bytes())
+    }
+
+    /// The stream of what was refused.
+    pub fn failed_stream(&self) -> Str {
+        Str::new(format!("{FAILED}{}", self.name).as_bytes())
+    }
+
+    /// Which identity made an entry, and where its entries end.
+    pub fn segment_of(&self, id: EntryId) -> Option<(&Segment, Option<EntryId>)> {
+        let at = self.segments.iter().rposition(|segment| segment.after < id)?;
+        Some((&self.segments[at], self.segments.get(at + 1).map(|next| next.after)))
+    }
+
+    /// An entry waits.
+    pub fn add(&mut self, target: &[u8], is_deleted: bool) {
+        match self.waiting.get_mut(target) {
+            Some(entries) => {
+                entries.count += 1;
+                entries.is_deleted = is_deleted;
+            }
+            None => {
+                let entries = Entries { count: 1, is_deleted, is_doubtful: false };
+                self.waiting.insert(target.into(), entries);
+            }
+        }
+    }
+
+    /// One waits no more. Returns what is known of the key, where it was the last one.
+    pub fn settle(&mut self, target: &[u8]) -> Option<Entries> {
+        self.entries = self.entries.saturating_sub(1);
+        let entries = self.waiting.get_mut(target)?;
+        entries.count = entries.count.saturating_sub(1);
+        (entries.count == 0).then(|| self.waiting.remove(target))?
+    }
+
+    /// Nothing is known any more. What the thread has is given up, and what it has written by then counts no more.
+    fn forget(&mut self) {
+        self.live.store(false, Ordering::Release);
+        let earlier = self.earlier_batches + self.batches;
+        let flushes = std::mem::take(&mut self.flushes);
+        for (_, client) in flushes {
+            client.answer(Value::error("ERR writethrough: the queue is another one now"));
+        }
+        *self = Queue { earlier_batches: earlier, ..Queue::new(&self.name) };
+    }
+
+    /// The first entry that waits.
+    pub fn oldest(&self) -> Option<EntryId> {
+        self.sent.front().map(|sent| sent.id)
+    }
+}
+
+/// By the mappings' names.
+pub static QUEUES: MainThread<HashMap<Box<[u8]>, Queue>> = MainThread::new();
+
+/// There is one: each write asks.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Some mapping is written behind, or was.
+pub fn any() -> bool {
+    ANY.load(Ordering::Relaxed)
+}
+
+/// Looks at the streams of all mappings, soon.
+pub fn start(module: &Module) {
+    {
+        let mut queues = QUEUES.get();
+        for config in module.catalog.configs().iter() {
+            let name = config.name();
+            queues.entry(name.as_bytes().into()).or_insert_with(|| Queue::new(name));
+        }
+    }
+    ANY.store(true, Ordering::Relaxed);
+    drain::soon();
+}
+
+/// No entry of such a mapping is there, and none is to come.
+pub fn remove(name: &[u8]) {
+    let mut queues = QUEUES.get();
+    if queues.get(name).is_some_and(|queue| queue.earlier_batches == 0) {
+        queues.remove(name);
+    }
+    ANY.store(!queues.is_empty(), Ordering::Relaxed);
+}
+
+/// The data set is another one: a load, a new role, a swap.
+pub fn reset_all(module: &Module) {
+    QUEUES.get().values_mut().for_each(Queue::forget);
+    start(module);
+}
+
+/// The data set was emptied, and the streams with it; or one of them was deleted.
+pub fn emptied(module: &Module, name: Option<&[u8]>) {
+    if !any() {
+        return;
+    }
+    for queue in QUEUES.get().values_mut() {
+        if name.is_some_and(|name| name != queue.name.as_bytes()) {
+            continue;
+        }
+        if queue.entries > 0 {
+            module.shared.stats.behind_lost.add(queue.entries as usize);
+            log(
+                Level::Warning,
+                &format!(
+                    "the queue of {:?} is gone, and with it {} entries that were not written",
+                    &*queue.name, queue.entries
+                ),
+            );
+        }
+        queue.forget();
+    }
+    drain::soon();
+}
+
+/// A key has gone, or come: was it one of the streams?
+pub fn notice(module: &Module, event: &[u8], key: &[u8]) {
+    if !any() {
+        return;
+    }
+    if let Some(name) = key.strip_prefix(WAITING.as_bytes()) {
+        if matches!(event, b"del" | b"expired" | b"rename_from" | b"move_from") {
+            emptied(module, Some(name));
+        }
+    }
+}
+
+fn name_of(target: &[u8]) -> &[u8] {
+    &target[..target.iter().position(|&b| b == b':').unwrap_or(target.len())]
+}
+
+/// True when entries of this final key wait, or may.
+pub fn is_waiting(target: &[u8]) -> bool {
+    any()
+        && QUEUES.get().get(name_of(target)).is_some_and(|queue| {
+            queue.state != State::Known
+                || queue.earlier_batches > 0
+                || queue.waiting.contains_key(target)
+        })
+}
+
+/// The hash is newer than what was read of its row.
+pub fn is_newer(read: &Settled, is_changed: bool) -> bool {
+    is_waiting(&read.target) || (read.mapping.is_behind && is_changed)
+}
+
+/// Whether the last entry of a missing key deletes its row: then there is no row when it is written.
+pub fn is_deleted(target: &[u8]) -> bool {
+    QUEUES.get().get(name_of(target)).is_some_and(|queue| {
+        queue.state == State::Known
+            && queue.earlier_batches == 0
+            && queue.waiting.get(target).is_some_and(|entries| entries.is_deleted)
+    })
+}
+
+/// What was read of this key is older than its entries. Where its hash was compared, that is done again.
+pub fn overtaken(module: &Module, target: &[u8], compares: bool) {
+    let is_later = QUEUES.get().get_mut(name_of(target)).is_some_and(|queue| {
+        let entries = queue.waiting.get_mut(target);
+        entries.is_some_and(|entries| {
+            entries.is_doubtful |= compares;
+            true
+        })
+    });
+    if compares && !is_later {
+        module.stale_keys.add_later(target, held::LOOK_AGAIN);
+    }
+}
+
+/// What INFO shows: its name, and its value.
+pub fn fields(now_ms: u64) -> [(&'static str, u64); 4] {
+    let queues = QUEUES.get();
+    let oldest = queues.values().filter(|queue| queue.entries > 0).filter_map(Queue::oldest);
+    let oldest = oldest.map(|id| id.ms).min();
+    [
+        ("behind_entries", queues.values().map(|queue| queue.entries).sum()),
+        ("behind_oldest_ms", oldest.map_or(0, |ms| now_ms.saturating_sub(ms))),
+        ("behind_failed", queues.values().map(|queue| queue.failed).sum()),
+        ("behind_held", queues.values().filter(|queue| queue.held.is_some()).count() as u64),
+    ]
+}

@@ -1,0 +1,77 @@
+//! Entries that are written: they leave the stream, and their hashes become the rows.
+
+use std::sync::Arc;
+
+use super::queue::QUEUES;
+use super::{held, stream};
+use crate::engine::RowState;
+use crate::host::ffi::{Kind, Str, Value, Writable};
+use crate::host::module::Module;
+use crate::host::write::acknowledge::Acknowledgement;
+use crate::host::write::pending::pending;
+use crate::host::write::{compare, touched};
+use crate::model::entry_id::EntryId;
+use crate::model::mapping::Mapping;
+
+/// All entries up to this one are written.
+pub fn written(
+    ctx: &Writable,
+    module: &Module,
+    name: &str,
+    up_to: EntryId,
+    states: Vec<(Arc<[u8]>, Arc<Mapping>, RowState)>,
+) {
+    let (mut done, mut acknowledged, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
+    let waiting = {
+        let mut queues = QUEUES.get();
+        let Some(queue) = queues.get_mut(name.as_bytes()) else { return };
+        while queue.sent.front().is_some_and(|sent| sent.id <= up_to) {
+            let Some(sent) = queue.sent.pop_front() else { break };
+            if !sent.uuid.is_empty() {
+                acknowledged.push((sent.target.clone(), sent.uuid));
+            }
+            if let Some(entries) = queue.settle(&sent.target) {
+                done.push((sent.target, entries.is_doubtful));
+            }
+        }
+        flushed.extend(queue.flushes.extract_if(.., |(of, _)| *of <= up_to));
+        queue.stream()
+    };
+    stream::trim(ctx, &waiting, up_to);
+    for (target, uuid) in acknowledged {
+        Acknowledgement::of(&target, &uuid).send(ctx, module, &Value::OK);
+    }
+    flushed.into_iter().for_each(|(_, client)| client.answer(Value::OK));
+    let mut states: std::collections::HashMap<_, _> =
+        states.into_iter().map(|(target, mapping, state)| (target, (mapping, state))).collect();
+    for (target, is_doubtful) in done {
+        // What is being read of it may be older.
+        pending().evicted(&target);
+        touched::note(&target);
+        match states.remove(&target) {
+            Some((mapping, state)) if !is_doubtful && !module.catalog.is_reshaped(&mapping) => {
+                become_row(ctx, module, &target, &mapping, &state);
+            }
+            _ => module.stale_keys.add(&target),
+        }
+        held::release(module, &target);
+    }
+}
+
+/// No entry of the key waits: its hash is to be the row that was written.
+fn become_row(ctx: &Writable, module: &Module, target: &[u8], mapping: &Mapping, state: &RowState) {
+    let key = Str::new(target);
+    // A key that is not there is not wrong.
+    if ctx.open(&key).kind() == Kind::Empty {
+        return;
+    }
+    match state {
+        RowState::Present(image) => compare::make_row(ctx, module, (&key, target), mapping, image),
+        RowState::Deleted | RowState::Absent => {
+            let called = ctx.call(c"UNLINK", &[&key]);
+            module.stale_keys.check(target, &called);
+        }
+        RowState::Unchanged => {}
+        RowState::Unknown => module.stale_keys.add(target),
+    }
+}

@@ -1,0 +1,234 @@
+//! What is written behind: the position of a queue moves in the transaction that writes its rows.
+
+use std::collections::HashMap;
+
+use postgres::error::SqlState;
+
+use super::store::{is_final, unfit, PgStore};
+use super::transact::{reread_all, statement};
+use crate::engine::behind::{BehindStore, Moved, Position};
+use crate::engine::{Job, Outcome, Permit, Store, StoreError};
+use crate::model::entry_id::EntryId;
+use crate::model::failure::{Failure, Refusal};
+use crate::pg::connect::own_schema::{self, Kept};
+use crate::pg::connect::session::Session;
+use crate::pg::error::SendError;
+use crate::plan::group::Group;
+
+/// Made where they are missing, by whoever may. A refused entry is remembered longer than a server could take
+/// to set it aside.
+const CREATE: &str = "
+    CREATE TABLE IF NOT EXISTS writethrough.behind (
+        identity text PRIMARY KEY,
+        mapping text NOT NULL,
+        ms bigint NOT NULL,
+        seq bigint NOT NULL,
+        at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE IF NOT EXISTS writethrough.behind_refused (
+        identity text NOT NULL,
+        ms bigint NOT NULL,
+        seq bigint NOT NULL,
+        sqlstate text NOT NULL,
+        message text NOT NULL,
+        at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (identity, ms, seq));";
+
+const FIRST: &str = "
+    INSERT INTO writethrough.behind (identity, mapping, ms, seq)
+    VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING";
+
+/// A transaction that moves it and whose end isn't known yet is waited for.
+const READ: &str = "SELECT ms, seq FROM writethrough.behind WHERE identity = $1 FOR UPDATE";
+
+const REFUSED: &str =
+    "SELECT ms, seq, sqlstate, message FROM writethrough.behind_refused WHERE identity = $1";
+
+const MOVE: &str = "
+    UPDATE writethrough.behind SET ms = $2, seq = $3, at = now()
+    WHERE identity = $1 AND ms = $4 AND seq = $5";
+
+const REFUSE: &str = "
+    INSERT INTO writethrough.behind_refused (identity, ms, seq, sqlstate, message)
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
+const FORGET: &str = "DELETE FROM writethrough.behind_refused WHERE at < now() - interval '7 days'";
+
+/// In place of an SQLSTATE, where the module itself has refused.
+const OURS: &str = "";
+
+impl BehindStore for PgStore {
+    fn position(
+        &mut self,
+        permit: &Permit,
+        identity: &str,
+        name: &str,
+    ) -> Result<Position, StoreError> {
+        self.in_own_tables(|session| {
+            permit.to_write()?;
+            session.client.batch_execute("BEGIN")?;
+            let (first, read) = (session.prepare_text(FIRST)?, session.prepare_text(READ)?);
+            session.client.execute(&first, &[&identity, &name])?;
+            let row = session.client.query_one(&read, &[&identity])?;
+            let refused = session.prepare_text(REFUSED)?;
+            let refused = session.client.query(&refused, &[&identity])?;
+            session.client.batch_execute("COMMIT")?;
+            let refused = refused.iter().map(|row| {
+                let (sqlstate, message): (String, String) = (row.get(2), row.get(3));
+                let failure = match &*sqlstate {
+                    OURS => Failure::Input(message),
+                    _ => Failure::Refused(Refusal { sqlstate, message, ..Refusal::default() }),
+                };
+                (id(row), failure)
+            });
+            Ok(Position { at: id(&row), refused: refused.collect::<HashMap<_, _>>() })
+        })
+    }
+
+    fn write(
+        &mut self,
+        permit: &Permit,
+        moved: &Moved,
+        groups: &[Group<Job>],
+    ) -> Result<Vec<Vec<Outcome>>, StoreError> {
+        let newer = groups.iter().find_map(|group| self.catalog.successors(&group.mapping));
+        if let Some(mappings) = newer {
+            return Err(StoreError::Stale(mappings));
+        }
+        let mut session = self.connect()?;
+        let rows: usize = groups.iter().map(|group| group.rows.len()).sum();
+        let problem = groups.iter().find_map(|group| unfit(&group.mapping, &group.form));
+        let written = match problem {
+            Some(problem) => Err(StoreError::Unfit(problem)),
+            None => write(&mut session, permit, moved, groups),
+        };
+        match written {
+            Ok(outcomes) => {
+                self.session = Some(session);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                let is_final = is_final(&error, rows);
+                let Some(group) = groups.first() else { return Err(error) };
+                Err(self.explain(session, error, &group.mapping, is_final))
+            }
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        permit: &Permit,
+        identity: &str,
+        at: EntryId,
+        failure: &Failure,
+    ) -> Result<(), StoreError> {
+        let (sqlstate, message) = match failure {
+            Failure::Refused(refusal) => (&*refusal.sqlstate, refusal.message.clone()),
+            Failure::Input(problem) => (OURS, problem.clone()),
+            other => (OURS, other.to_string()),
+        };
+        // No text of PostgreSQL's holds a NUL.
+        let message = message.replace('\0', " ");
+        self.in_own_tables(|session| {
+            permit.to_write()?;
+            let (refuse, forget) = (session.prepare_text(REFUSE)?, session.prepare_text(FORGET)?);
+            let (ms, seq) = numbers(at);
+            session.client.execute(&refuse, &[&identity, &ms, &seq, &sqlstate, &message])?;
+            session.client.execute(&forget, &[])?;
+            Ok(())
+        })
+    }
+
+    fn release(&mut self) {
+        Store::release(self);
+    }
+}
+
+impl PgStore {
+    /// Runs this with a connection, once more where the tables had to be made first.
+    fn in_own_tables<T>(
+        &mut self,
+        run: impl Fn(&mut Session) -> Result<T, SendError>,
+    ) -> Result<T, StoreError> {
+        let mut session = self.connect()?;
+        let mut done = run(&mut session);
+        let is_missing = |error: &SendError| {
+            let code = |error: &postgres::Error| {
+                let missing = [&SqlState::UNDEFINED_TABLE, &SqlState::INVALID_SCHEMA_NAME];
+                error.code().is_some_and(|code| missing.contains(&code))
+            };
+            matches!(error, SendError::Database(error) if code(error))
+        };
+        if done.as_ref().is_err_and(is_missing) {
+            session.roll_back();
+            done = own_schema::create(&mut session.client, Kept::Behind, CREATE)
+                .map_err(SendError::from)
+                .and_then(|()| run(&mut session));
+        }
+        match done {
+            Ok(done) => {
+                self.session = Some(session);
+                Ok(done)
+            }
+            Err(error) => {
+                let error = error.classify(&session.backend.clone());
+                session.roll_back();
+                if matches!(error, StoreError::Lost(_) | StoreError::Retry(_)) {
+                    session.retire();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// One transaction. Where its COMMIT is lost, the position says what became of it.
+fn write(
+    session: &mut Session,
+    permit: &Permit,
+    moved: &Moved,
+    groups: &[Group<Job>],
+) -> Result<Vec<Vec<Outcome>>, StoreError> {
+    let backend = session.backend.clone();
+    let failed = |error: SendError| error.classify(&backend);
+    let work = |session: &mut Session| {
+        permit.to_write()?;
+        let sent = |error: postgres::Error| failed(error.into());
+        session.client.batch_execute("BEGIN").map_err(sent)?;
+        let step = session.prepare_text(MOVE).map_err(sent)?;
+        let ((ms, seq), (from_ms, from_seq)) = (numbers(moved.to), numbers(moved.from));
+        let params: [&(dyn postgres::types::ToSql + Sync); 5] =
+            [&moved.identity, &ms, &seq, &from_ms, &from_seq];
+        if session.client.execute(&step, &params).map_err(sent)? != 1 {
+            let reason = "the position of the queue is another one than it was";
+            return Err(StoreError::Retry(reason.into()));
+        }
+        let mut all = Vec::with_capacity(groups.len());
+        for group in groups {
+            all.push(statement(session, permit, group, &failed)?);
+        }
+        // A statement may have waited, for a lock or a slow database.
+        permit.to_write()?;
+        Ok(all)
+    };
+    let mut outcomes = match work(session) {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            session.roll_back();
+            return Err(error);
+        }
+    };
+    let lost = |error: postgres::Error| failed(error.into());
+    session.client.batch_execute("COMMIT").map_err(lost)?;
+    reread_all(session, groups, &mut outcomes).map_err(lost)?;
+    Ok(outcomes)
+}
+
+fn id(row: &postgres::Row) -> EntryId {
+    let (ms, seq): (i64, i64) = (row.get(0), row.get(1));
+    EntryId { ms: ms as u64, seq: seq as u64 }
+}
+
+/// As PostgreSQL keeps them: a time that it can't hold is none that a clock tells.
+fn numbers(id: EntryId) -> (i64, i64) {
+    (id.ms as i64, id.seq as i64)
+}
