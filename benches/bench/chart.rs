@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::meanwhile::RATES;
 use crate::panel::{text, Panel, Scale};
 use crate::rounds::Summary;
 
@@ -42,10 +43,7 @@ pub fn over_clients(lines: &[Line], about: &str) -> String {
     let rates = panel(LEFT[0], Scale::decades(all().map(rate)));
     let times = panel(LEFT[1], Scale::decades(all().flat_map(|s| [s.p50, s.p99])));
     rates.frame(&mut out, "Writes a second", "clients", thousands);
-    times.frame(&mut out, "Time of a write: p50, p99 dashed", "clients", |us| match us >= 1000.0 {
-        true => format!("{} ms", us / 1000.0),
-        false => format!("{us} µs"),
-    });
+    times.frame(&mut out, "Time of a write: p50, p99 dashed", "clients", time);
     for (of, color) in lines.iter().zip(COLORS) {
         rates.curve(&mut out, color, "", of.values(rate));
         times.curve(&mut out, color, "", of.values(|s| s.p50));
@@ -58,6 +56,32 @@ pub fn over_clients(lines: &[Line], about: &str) -> String {
     });
     legend(&mut out, words.zip([62.0, 268.0, 446.0, 720.0]));
     end(out, about)
+}
+
+/// How late other programs' writes are, and another client's reads, over their rate.
+pub fn over_foreign_writes(lines: &[Line], about: &str) -> String {
+    let mut out = begin();
+    let titles = ["From a foreign commit to the hash", "Another client's HGET meanwhile"];
+    for ((line, title), left) in lines.iter().zip(titles).zip(LEFT) {
+        let times = line.points.iter().flat_map(|(_, s)| [s.p50, s.p99]);
+        let panel = Panel { left, ticks: &RATES, scale: Scale::decades(times) };
+        panel.frame(&mut out, title, "rows a second that others write", time);
+        panel.curve(&mut out, COLORS[0], "", line.values(|s| s.p50));
+        panel.curve(&mut out, COLORS[2], "4 4", line.values(|s| s.p99));
+    }
+    let [median, late] = ["p50".to_string(), "p99, dashed".to_string()];
+    legend(
+        &mut out,
+        [(median, LEFT[0]), (String::new(), WIDTH), (late, LEFT[0] + 80.0)].into_iter(),
+    );
+    end(out, about)
+}
+
+fn time(us: f64) -> String {
+    match us >= 1000.0 {
+        true => format!("{} ms", us / 1000.0),
+        false => format!("{us} µs"),
+    }
 }
 
 /// Throughput over the values of two options: title, axis, lines.

@@ -64,7 +64,7 @@ impl Bench {
     }
 }
 
-fn connect(port: u16) -> Client {
+pub fn connect(port: u16) -> Client {
     Client::connect(&Cluster::url(port, "disable"), NoTls).expect("PostgreSQL")
 }
 
@@ -72,8 +72,11 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn percentiles(mut all: Vec<Duration>, rate: f64) -> Run {
+pub fn percentiles(mut all: Vec<Duration>, rate: f64) -> Run {
     all.sort_unstable();
+    if all.is_empty() {
+        return Run { rate, ..Run::default() };
+    }
     let at = |share: f64| micros(all[((all.len() - 1) as f64 * share) as usize]);
     Run { rate, p50: at(0.5), p99: at(0.99), ..Run::default() }
 }

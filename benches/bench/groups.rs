@@ -50,6 +50,7 @@ impl Bench {
         summaries.extend(self.plain_keys(pace));
         summaries.extend(self.transfers(pace));
         summaries.extend(self.follow(pace));
+        summaries.extend(self.whole_table(pace));
         summaries
     }
 

@@ -15,6 +15,7 @@ mod follow;
 mod groups;
 mod growth;
 mod instructions;
+mod meanwhile;
 mod node;
 mod panel;
 mod pgbench;
@@ -89,6 +90,8 @@ fn main() -> ExitCode {
     }
     let mut summaries = bench.cases(pace);
     let curve = bench.curve(pace);
+    let followed = bench.follow_curve(pace);
+    summaries.extend(followed.iter().flat_map(|line| line.points.iter().map(|p| p.1.clone())));
     summaries.extend(curve.iter().flat_map(|line| line.points.iter().map(|p| p.1.clone())));
     let (growth, options) = match set("GROWTH") {
         Some(_) => growth::run(&bench, pace, &about),
@@ -111,6 +114,9 @@ fn main() -> ExitCode {
     let place = if quick || only.is_some() { folder } else { docs };
     if !curve.is_empty() {
         write(place.join("bench.svg"), &chart::over_clients(&curve, &about));
+    }
+    if !followed.is_empty() {
+        write(place.join("follow.svg"), &chart::over_foreign_writes(&followed, &about));
     }
     if !options.is_empty() {
         write(place.join("options.svg"), &options);
