@@ -78,7 +78,9 @@ impl Node {
 
     /// With these mappings and nothing cached, run by another program.
     pub fn under(program: &[String], postgres_port: u16, mappings: &[Value]) -> Node {
-        let line = Node::line(&find::module(), postgres_port, mappings, &[]);
+        // Slow as it is, it is given time.
+        let patient = ["CONNECT-TIMEOUT-MS", "60000", "TIMEOUT-MS", "120000"];
+        let line = Node::line(&find::module(), postgres_port, mappings, &patient);
         // The server's own cron runs by the clock, and so more often for each write of a slow server.
         Node::running(program, &[line, "hz 1".into(), "dynamic-hz no".into()])
     }

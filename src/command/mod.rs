@@ -15,7 +15,7 @@ use crate::model::mapping::Mapping;
 
 mod write;
 
-pub use write::{CacheOnly, KeptChange, KeptKind, Named, Reply, Write};
+pub use write::{CacheOnly, KeptChange, KeptKind, Named, Reply, Staged, Write};
 
 /// rgsync's operation field `#`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn hset<'a>(
     let mut named: Vec<Named> = Vec::with_capacity(most);
     // Clients name fields in the order of the table more often than not.
     let mut hint = mapping.key_len;
-    let (mut kept, mut key_named) = (HashMap::<&[u8], usize>::new(), vec![false; mapping.key_len]);
+    let (mut kept, mut key_named) = (HashMap::<&[u8], usize>::new(), Vec::new());
     while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
         let Some(column) = mapping.column_of(field, hint) else {
             match mapping.unmapped {
@@ -89,6 +89,7 @@ pub fn hset<'a>(
         hint = column + 1;
         if column < mapping.key_len {
             must_agree(mapping, id, column, value)?;
+            key_named.resize(mapping.key_len, false);
             if !std::mem::replace(&mut key_named[column], true) {
                 named.push(Named::Column(column));
             }

@@ -20,10 +20,21 @@ pub struct Write {
     pub kept_change: Option<KeptChange>,
     /// What happens to the final key when the database has no part in it.
     pub cache: Option<CacheOnly>,
-    /// The staged hash holds what this write sets, as it has been written last.
-    pub is_staged: bool,
+    /// What the staged hash holds of what this write sets, as it has been written last.
+    pub staged: Staged,
     /// With a uuid: what the acknowledgement's stream is named after.
     pub uuid: Vec<u8>,
+}
+
+/// What a staged hash holds of the write that has written it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staged {
+    /// Nothing: the write names the plain key.
+    Nothing,
+    /// The fields that it sets.
+    Fields,
+    /// Those, which are all columns' but the key's, and the key's fields, too.
+    Row,
 }
 
 /// How the client of a committed write is answered: as its command would have been on the final
@@ -109,7 +120,7 @@ impl Write {
             dropped: Vec::new(),
             kept_change: None,
             cache: None,
-            is_staged: false,
+            staged: Staged::Nothing,
             uuid: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use super::module::{module, multi, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
 use super::write::completion;
 use super::write::pending::pending;
-use super::write::{atomic_multi, behind, replacement};
+use super::write::{atomic_multi, behind, full_rows, replacement};
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
@@ -231,6 +231,12 @@ pub fn take_back() -> bool {
 pub fn event(event: Event) {
     let Some(module) = module() else { return };
     let db = module.config.db;
+    if matches!(
+        event,
+        Event::Flushed(_) | Event::Swapped(..) | Event::Loaded | Event::Promoted | Event::Demoted
+    ) {
+        full_rows::all_changed();
+    }
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             pending().flushed();

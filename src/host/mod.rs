@@ -17,7 +17,8 @@ use module::{module, multi};
 use operator::{loaded_twice, report};
 use write::filter::Sent;
 use write::{
-    atomic_multi, behind, external_change, importing_slots, plain, replacement, stage, touched,
+    atomic_multi, behind, external_change, full_rows, importing_slots, plain, replacement, stage,
+    touched,
 };
 
 use crate::command::rewrite;
@@ -60,6 +61,7 @@ impl ffi::Host for Server {
         let Some(module) = module() else { return };
         let (event, name) = (change.event, change.key);
         touched::note(name);
+        full_rows::changed(name);
         let is_staged = key::has_prefix(module.config.prefix.as_bytes(), name);
         if !is_staged {
             if change.db() == module.config.db {

@@ -33,6 +33,7 @@ mod scripts;
 // The write itself.
 mod bad_input;
 mod errors;
+mod full_rows;
 mod load;
 mod loaded_twice;
 mod mapping;

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::node::Node;
 
 /// Rows of each table that are used.
-pub const ROWS: u64 = 3000;
+pub const ROWS: u64 = 500;
 
 /// What only the module's workers run.
 const WORKER: &str = "writethrough::engine::worker::";

@@ -1,6 +1,6 @@
 //! A client that is made to wait.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use redis_module::raw;
 use super::Ctx;
 use super::Value;
 use super::{guard, Args, Row};
+use crate::engine::Numbered;
 
 impl Ctx {
     /// Makes the client wait. `None` where it can't be made to: MULTI/EXEC, a script, another module's
@@ -58,13 +59,18 @@ enum Answer {
     ByCommand(Vec<Row>),
 }
 
-/// What a blocked client waits for: numbers, and what is called with them when it goes.
-type Waiting = (Vec<u64>, fn(&[u64]));
+/// What a blocked client waits for, and what is called when it goes.
+struct Waiting {
+    /// Most wait for one.
+    first: u64,
+    more: Vec<u64>,
+    left: fn(&[u64]),
+}
 
 /// By the client's handle.
-static WAITING: LazyLock<Mutex<HashMap<usize, Waiting>>> = LazyLock::new(Mutex::default);
+static WAITING: LazyLock<Mutex<Numbered<Waiting>>> = LazyLock::new(Mutex::default);
 
-fn waiting() -> MutexGuard<'static, HashMap<usize, Waiting>> {
+fn waiting() -> MutexGuard<'static, Numbered<Waiting>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -85,20 +91,24 @@ impl Blocked {
             _: *mut raw::RedisModuleCtx,
             client: *mut raw::RedisModuleBlockedClient,
         ) {
-            let waited = waiting().remove(&(client as usize));
-            if let Some((numbers, left)) = waited {
+            let waited = waiting().remove(&(client as u64));
+            if let Some(Waiting { first, more, left }) = waited {
+                let numbers = [&[first], &more[..]].concat();
                 guard("the end of a client", || left(&numbers));
             }
         }
         let handle = self.raw.as_ptr();
-        waiting().entry(handle as usize).or_insert_with(|| (Vec::new(), left)).0.push(number);
+        match waiting().entry(handle as u64) {
+            Entry::Occupied(mut waiting) => return waiting.get_mut().more.push(number),
+            Entry::Vacant(place) => place.insert(Waiting { first: number, more: Vec::new(), left }),
+        };
         // SAFETY: the handle is valid until it is unblocked, and only the main thread calls this.
         unsafe { raw::RedisModule_SetDisconnectCallback.unwrap()(handle, Some(disconnected)) };
     }
 
     /// The client is there: it has not gone since [`Blocked::waits_for`].
     pub fn waits(&self) -> bool {
-        waiting().contains_key(&(self.raw.as_ptr() as usize))
+        waiting().contains_key(&(self.raw.as_ptr() as u64))
     }
 
     /// Answers the client. A client that has gone is fine: the server drops the answer.
@@ -116,7 +126,7 @@ impl Blocked {
         let raw = self.raw.as_ptr();
         std::mem::forget(self);
         // The server may give the handle's address to another client soon.
-        waiting().remove(&(raw as usize));
+        waiting().remove(&(raw as u64));
         // SAFETY: the handle is valid and unblocked once; `data` is freed by the callback.
         unsafe { raw::RedisModule_UnblockClient.unwrap()(raw, data) };
     }

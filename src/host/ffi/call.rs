@@ -48,7 +48,9 @@ impl Writable<'_> {
         if more.is_empty() {
             return self.call_raw(command, c"!CEv", args);
         }
-        self.call_raw(command, c"!CEv", &[args, &pointers(more)].concat())
+        let more = more.iter().map(|arg| arg.0.as_ptr());
+        let all: Vec<_> = args.iter().copied().chain(more).collect();
+        self.call_raw(command, c"!CEv", &all)
     }
 
     /// Runs a command with the arguments of another one and the rights of the context's user,

@@ -13,7 +13,7 @@ use super::stage::{stage, stage_plain, stage_with_key};
 use super::submit::submit;
 use super::{behind, cache_only, misspelt, replacement, rights, synchronous};
 use crate::command::entry::Op;
-use crate::command::{self, Reply, Write};
+use crate::command::{self, Reply, Staged, Write};
 use crate::host::ffi::{Args, Ctx, Kind, Str, Value, Writable};
 use crate::host::module::{module, Module};
 use crate::model::action::Action;
@@ -65,18 +65,20 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         }
         return Some(value);
     }
-    let staged_reply = match written {
-        Written::Plain(_) => stage_plain(ctx, module, args, plain, row.target, &write),
-        _ if sets_the_whole_row(&mapping, &write) => {
-            stage_with_key(ctx, module, args, plain, &mapping, row.id)
-        }
-        _ => stage(ctx, module, args, plain),
+    write.staged = match written {
+        Written::Staged if sets_the_whole_row(&mapping, &write) => Staged::Row,
+        Written::Staged => Staged::Fields,
+        Written::Plain(_) | Written::Elsewhere => Staged::Nothing,
+    };
+    let staged_reply = match write.staged {
+        Staged::Nothing => stage_plain(ctx, module, args, plain, row.target, &write),
+        Staged::Row => stage_with_key(ctx, module, args, plain, &mapping, row.id),
+        Staged::Fields => stage(ctx, module, args, plain),
     };
     match staged_reply {
         Err(refusal) => return Some(refusal),
         Ok(reply) => answer_by_staged(&mut write, reply),
     }
-    write.is_staged = written == Written::Staged;
     send(ctx, module, &mapping, row.target, write, acknowledgement)
 }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::merge::StagedHash;
 use super::pending::{pending, Pending, Removed};
 use super::replies::Before;
 use super::waiter::{Completed, Loaded, Waiter};
@@ -14,7 +15,7 @@ use super::{
     slow_writes,
 };
 use crate::engine::{JobId, RowState, Settled};
-use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Kind, Str, Value, Writable, ASK_AGAIN};
+use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
 use crate::host::module::{latency, module, negative, MainThread, Module};
 use crate::model::failure::Failure;
@@ -259,9 +260,11 @@ fn change(
 ) {
     // A write of a plain key has left none.
     let staged = staged_key(module, settled);
-    let is_staged = is_last && ctx.open(&staged).kind() != Kind::Empty;
-    if is_staged && is_visible && merge::rename(ctx, &staged, target, settled, pendings, before) {
-        return;
+    let left = if is_last { StagedHash::of(ctx, &staged) } else { None };
+    if let (Some(left), true) = (&left, is_visible) {
+        if merge::rename(ctx, (&staged, left), target, settled, pendings, before) {
+            return;
+        }
     }
     match &settled.state {
         _ if compare::is_all(pendings) => {
@@ -279,7 +282,7 @@ fn change(
         }
         RowState::Present(_) | RowState::Unchanged => {}
     }
-    if is_staged {
+    if left.is_some() {
         ctx.call(c"UNLINK", &[&staged]);
     }
 }

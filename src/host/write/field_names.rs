@@ -1,9 +1,8 @@
 //! The hash fields of mappings as the server's strings, made once for each reading of the catalog.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::engine::Image;
+use crate::engine::{Image, Numbered};
 use crate::host::ffi::Str;
 use crate::host::module::MainThread;
 use crate::model::mapping::Mapping;
@@ -12,7 +11,7 @@ use crate::model::mapping::Mapping;
 const MAX: usize = 1024;
 
 /// By the mapping's version. `None` for a column without a field.
-type Names = HashMap<u64, Arc<Vec<Option<Str>>>>;
+type Names = Numbered<Arc<Vec<Option<Str>>>>;
 
 static NAMES: MainThread<Names> = MainThread::new();
 

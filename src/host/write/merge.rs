@@ -2,19 +2,38 @@
 
 use std::collections::HashSet;
 
+use super::full_rows;
 use super::pending::Pending;
 use super::replies::Before;
+use crate::command::Staged;
 use crate::config;
 use crate::engine::{Image, RowState, Settled};
-use crate::host::ffi::{Kind, Str, Writable};
+use crate::host::ffi::{Ctx, Kind, Str, Writable};
 use crate::host::module::Module;
 use crate::model::mapping::Mapping;
+
+/// What is there under a staged key.
+pub struct StagedHash {
+    kind: Kind,
+    len: usize,
+    is_persistent: bool,
+}
+
+impl StagedHash {
+    /// Looks at it; `None` where there is nothing.
+    pub fn of(ctx: &Ctx, staged: &Str) -> Option<StagedHash> {
+        let key = ctx.open(staged);
+        let kind = key.kind();
+        let found = || StagedHash { kind, len: key.len(), is_persistent: key.is_persistent() };
+        (kind != Kind::Empty).then(found)
+    }
+}
 
 /// One RENAME instead of HSET and UNLINK, where the staged hash is the row, field for field. False
 /// when it is not, or when the final key has something that RENAME would lose.
 pub fn rename(
     ctx: &Writable,
-    staged: &Str,
+    (staged, left): (&Str, &StagedHash),
     target: &Str,
     settled: &Settled,
     pendings: &[Option<Pending>],
@@ -28,7 +47,7 @@ pub fn rename(
     let is_same = pending.mapping.version == mapping.version;
     // A write of the plain key stages nothing: the staged hash is that of one before it.
     if !settled.as_written
-        || !pending.is_staged
+        || pending.staged == Staged::Nothing
         || !is_same
         || loses
         || !pending.kept.is_empty()
@@ -39,21 +58,25 @@ pub fn rename(
     let RowState::Present(image) = &settled.state else { return false };
     let fields = before.fields.iter().enumerate().filter(|(_, field)| field.is_some());
     let fields = fields.filter(|(c, _)| image.get(*c).is_some()).count();
-    {
-        // Another write may have left a field there, or somebody a time to live.
-        let key = ctx.open(staged);
-        if key.kind() != Kind::Hash || key.len() != fields || !key.is_persistent() {
-            return false;
-        }
-        // A write of every column has its key's fields, too.
-        if !before.fields[..mapping.key_len].iter().flatten().all(|field| key.has(field)) {
-            return false;
-        }
+    // Another write may have left a field there, or somebody a time to live.
+    if left.kind != Kind::Hash || left.len != fields || !left.is_persistent {
+        return false;
+    }
+    let has_key = || {
+        let (key, mut fields) =
+            (ctx.open(staged), before.fields[..mapping.key_len].iter().flatten());
+        fields.all(|field| key.has(field))
+    };
+    if pending.staged != Staged::Row && !has_key() {
+        return false;
     }
     if ctx.call(c"RENAME", &[staged, target]).error().is_some() {
         return false;
     }
     expire(ctx, target, mapping);
+    if fields == before.fields.iter().flatten().count() {
+        full_rows::add(mapping, &settled.target);
+    }
     true
 }
 
@@ -124,12 +147,19 @@ pub fn row(
     args.push(target);
     args.extend(names.iter().zip(&values).flat_map(|(name, value)| [*name, value]));
     args.extend(kept.iter().flat_map(|(name, value)| [name, value]));
+    let mut is_set = false;
     if args.len() > 1 {
-        module.stale_keys.check(name, &ctx.call(c"HSET", &args));
+        let called = ctx.call(c"HSET", &args);
+        is_set = called.error().is_none();
+        module.stale_keys.check(name, &called);
     }
     // Columns that are NULL now leave the hash, and so does what is no column any more. The
     // hash's length says whether there can be any.
-    let is_longer = before.kind == Kind::Hash && ctx.open(target).len() > names.len();
+    let len = match before.kind {
+        Kind::Hash => ctx.open(target).len(),
+        Kind::Empty | Kind::Other => names.len(),
+    };
+    let is_longer = len > names.len();
     if is_longer && mapping.unmapped == config::Unmapped::Reject {
         let reply = ctx.read(c"HKEYS", &[target]);
         let is_field =
@@ -145,4 +175,7 @@ pub fn row(
         ctx.call(c"HDEL", &leaving);
     }
     expire(ctx, target, mapping);
+    if is_set && len == names.len() && kept.is_empty() && nulls == 0 {
+        full_rows::add(mapping, name);
+    }
 }

@@ -16,6 +16,7 @@ pub mod external;
 pub mod external_change;
 pub mod field_names;
 pub mod filter;
+pub mod full_rows;
 pub mod gathering;
 pub mod importing_slots;
 pub mod kept_change;

@@ -1,6 +1,7 @@
 //! Pending writes, as the main thread remembers them, and the lines in which those of one key wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -9,10 +10,10 @@ use super::deadlines::Deadlines;
 use super::gathering::Gathering;
 use super::touched;
 use super::waiter::Waiter;
-use crate::command::{CacheOnly, KeptChange, Named, Reply};
+use crate::command::{CacheOnly, KeptChange, Named, Reply, Staged};
 use crate::config::limits::Limit;
 use crate::config::Unmapped;
-use crate::engine::{Claim, Job, JobId, Progress, Settled, Stage, Term};
+use crate::engine::{Claim, Job, JobId, Numbered, Progress, Settled, Stage, Term};
 use crate::host::module::error_log::Late;
 use crate::host::module::MainThread;
 use crate::model::action::{Action, Bytes};
@@ -41,8 +42,8 @@ pub struct Pending {
     pub kept_change: Option<KeptChange>,
     /// What happens to the final key when the database has no part in it.
     pub cache: Option<CacheOnly>,
-    /// The staged hash holds what this write sets, unless a later one has written it.
-    pub is_staged: bool,
+    /// What the staged hash holds of what this write sets, unless a later one has written it.
+    pub staged: Staged,
     /// Where what becomes of it is told, too.
     pub acknowledgement: Option<Acknowledgement>,
     /// Whether it may still be sent, or given up.
@@ -101,7 +102,7 @@ pub(super) struct Line {
 #[derive(Default)]
 pub struct PendingWrites {
     /// By number.
-    pub jobs: HashMap<JobId, Pending>,
+    pub jobs: Numbered<Pending>,
     /// By final key.
     pub(super) lines: HashMap<Arc<[u8]>, Line>,
     /// Transactions of which some writes are behind others of their keys, by number.
@@ -167,15 +168,14 @@ impl PendingWrites {
 
     /// Puts a write in its key's line. Returns it when it may go at once.
     pub fn line_up(&mut self, job: Job) -> Option<Job> {
-        match self.lines.get_mut(&job.change.target) {
-            Some(line) => {
-                line.behind.push_back(job);
+        match self.lines.entry(job.change.target.clone()) {
+            Entry::Occupied(mut line) => {
+                line.get_mut().behind.push_back(job);
                 None
             }
-            None => {
+            Entry::Vacant(place) => {
                 let progress = job.progress.clone();
-                let line = Line { progress, sent: 1, ..Line::default() };
-                self.lines.insert(job.change.target.clone(), line);
+                place.insert(Line { progress, sent: 1, ..Line::default() });
                 Some(job)
             }
         }
@@ -187,7 +187,7 @@ impl PendingWrites {
         let pendings = settled.answers.iter().map(|(id, _)| self.jobs.remove(id)).collect();
         let jobs = &self.jobs;
         self.deadlines.forget_answered(jobs.len(), |id| jobs.contains_key(&id));
-        let Some(line) = self.lines.get_mut(&settled.target) else {
+        let Entry::Occupied(mut place) = self.lines.entry(settled.target.clone()) else {
             return Removed {
                 pendings,
                 next: VecDeque::new(),
@@ -197,6 +197,7 @@ impl PendingWrites {
                 sent: None,
             };
         };
+        let line = place.get_mut();
         // Those behind them begin anew.
         let (stage, sent) = (line.progress.stage(), line.progress.first_sent());
         line.sent = line.sent.saturating_sub(settled.answers.len());
@@ -236,7 +237,7 @@ impl PendingWrites {
         let is_write = |job: &Job| job.change.action != Action::Read || has_kept_change(job);
         let is_last = line.sent == next.len() && !next.iter().chain(&line.behind).any(is_write);
         if line.sent == 0 {
-            self.lines.remove(&settled.target);
+            place.remove();
         }
         let is_last = is_last && self.held.as_deref() != Some(&*settled.target);
         if let Some(transaction) = transaction {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::field_names;
+use super::full_rows;
 use super::pending::Pending;
 use crate::command::{Named, Reply};
 use crate::engine::{RowState, Settled};
@@ -29,11 +30,15 @@ pub fn before(ctx: &Ctx, target: &Str, settled: &Settled, pendings: &[Option<Pen
     let kind = key.kind();
     let fields = field_names::of(&settled.mapping);
     let several = pendings.len() > 1;
+    let is_full = !several
+        && kind == Kind::Hash
+        && full_rows::is_full(&settled.mapping, &settled.target, &key, &fields);
     let mut counter = Counter {
         key: &key,
         kind,
         fields: &fields,
         settled,
+        is_full,
         several,
         moved: HashMap::new(),
         is_row: false,
@@ -55,6 +60,8 @@ struct Counter<'a> {
     kind: Kind,
     fields: &'a [Option<Str>],
     settled: &'a Settled,
+    /// There is one write, and the hash has a field for each column.
+    is_full: bool,
     /// There are later writes, to which the earlier ones matter.
     several: bool,
     /// Fields that earlier writes have made (true) or removed (false).
@@ -97,6 +104,11 @@ impl Counter<'_> {
 
     /// How many of the fields are there (`old`), or are not.
     fn count(&mut self, pending: &Pending, named: &[Named], old: bool) -> i64 {
+        let is_same = pending.mapping.version == self.settled.mapping.version;
+        let are_columns = || named.iter().all(|name| matches!(name, Named::Column(_)));
+        if self.is_full && is_same && are_columns() {
+            return if old { named.len() as i64 } else { 0 };
+        }
         let mut count = 0;
         for name in named {
             let field = pending.field(*name);

@@ -88,7 +88,7 @@ fn take_in(
         dropped: write.dropped,
         kept_change: write.kept_change,
         cache: write.cache,
-        is_staged: write.is_staged,
+        staged: write.staged,
         acknowledgement,
         claim: claim.clone(),
         only_looks,
