@@ -48,6 +48,7 @@ impl Bench {
         summaries.extend(self.plain_commands(pace));
         summaries.extend(self.reads(pace));
         summaries.extend(self.plain_keys(pace));
+        summaries.extend(self.loads(pace));
         summaries.extend(self.transfers(pace));
         summaries.extend(self.follow(pace));
         summaries.extend(self.whole_table(pace));
@@ -64,6 +65,8 @@ impl Bench {
             (Shape::Whole, "whole rows", 256),
             (Shape::Mixed, "mixed column sets", 64),
             (Shape::Hot, "one hot key", 64),
+            (Shape::One, "one column", 64),
+            (Shape::Counter, "counters", 64),
         ] {
             for (build, node) in [("BASE", &base), ("this", &self.node)] {
                 let name = format!("{build}: {what}, {clients}");

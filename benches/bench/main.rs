@@ -15,6 +15,7 @@ mod follow;
 mod groups;
 mod growth;
 mod instructions;
+mod loads;
 mod meanwhile;
 mod node;
 mod panel;

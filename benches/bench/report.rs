@@ -4,7 +4,7 @@ use serde_json::{json, Value};
 
 use crate::cpu;
 use crate::rounds::Summary;
-use crate::targets::{ratio, ALSO, TARGETS};
+use crate::targets::{depends_on_the_host, ratio, ALSO, TARGETS};
 
 pub fn print_group(summaries: &[Summary]) {
     let Some(first) = summaries.first() else {
@@ -41,7 +41,8 @@ pub fn print_group(summaries: &[Summary]) {
 }
 
 pub fn print_targets(summaries: &[Summary]) {
-    println!("\n{:<58} {:>8} {:>9}", "case", "ratio", "at least");
+    println!("\n{:<64} {:>8} {:>9} {:<9} by host", "case", "ratio", "at least", "");
+    let by_host = |beside: &str| if depends_on_the_host(beside) { "yes" } else { "no" };
     for t in &TARGETS {
         let measured = ratio(summaries, t.of, t.beside);
         let verdict = match measured {
@@ -49,13 +50,24 @@ pub fn print_targets(summaries: &[Summary]) {
             Some(_) => "MISS",
             None => "not run",
         };
-        println!("  {:<56} {:>8} {:>9} {verdict}", t.case, two(measured), t.at_least);
+        println!(
+            "  {:<62} {:>8} {:>9} {verdict:<9} {}",
+            t.case,
+            two(measured),
+            t.at_least,
+            by_host(t.beside)
+        );
     }
     for (case, of, beside) in ALSO {
         if let Some(measured) = ratio(summaries, of, beside) {
-            println!("  {case:<56} {:>8}", two(Some(measured)));
+            let by_host = by_host(beside);
+            println!("  {case:<62} {:>8} {:>9} {:<9} {by_host}", two(Some(measured)), "", "");
         }
     }
+    println!(
+        "\nby host: the ratio says something about this machine as well. To see what a change of the code does, \
+         run the\nbuild before beside this one: BASE=<its libwritethrough.so>, or count: INSTRUCTIONS=1."
+    );
 }
 
 fn two(ratio: Option<f64>) -> String {
@@ -76,6 +88,7 @@ pub fn json(about: Value, summaries: &[Summary], growth: Value) -> Value {
         json!({
             "case": t.case, "ratio": measured, "at_least": t.at_least,
             "pass": measured.map(|r| r >= t.at_least),
+            "depends_on_the_host": depends_on_the_host(t.beside),
         })
     });
     let also = ALSO

@@ -9,9 +9,8 @@ use super::commands;
 use super::ffi::{self, log, Event, Level, OnLoad};
 use super::module::{module, multi, negative, Inbox, Module, StaleKeys};
 use super::operator::options;
-use super::write::completion;
 use super::write::pending::pending;
-use super::write::{atomic_multi, behind, full_rows, replacement};
+use super::write::{atomic_multi, behind, completion, full_rows, replacement};
 use crate::config::args;
 use crate::config::limits::{Limit, Limits};
 use crate::config::ConfigError;
@@ -27,21 +26,6 @@ use crate::pg::connect::timeline::Timeline;
 use crate::pg::journal::reader::JournalReader;
 use crate::pg::monitor::Monitor;
 use crate::pg::statement::store::PgStore;
-
-/// The version in MODULE LIST: major × 10000 + minor × 100 + patch.
-pub const VERSION: i32 = {
-    const fn number(text: &str) -> i32 {
-        let (bytes, mut at, mut number) = (text.as_bytes(), 0, 0);
-        while at < bytes.len() {
-            number = number * 10 + (bytes[at] - b'0') as i32;
-            at += 1;
-        }
-        number
-    }
-    number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
-        + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
-        + number(env!("CARGO_PKG_VERSION_PATCH"))
-};
 
 /// How long a shutdown waits for statements that are running, and a load that is taken back for
 /// its threads.

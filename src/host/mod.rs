@@ -7,6 +7,7 @@ mod lifecycle;
 mod module;
 mod operator;
 mod read;
+mod version;
 mod write;
 
 use std::ffi::{c_int, CStr};
@@ -100,7 +101,7 @@ impl ffi::Host for Server {
 
 impl ffi::Entry for Server {
     const NAME: &'static CStr = c"writethrough";
-    const VERSION: c_int = lifecycle::VERSION;
+    const VERSION: c_int = version::VERSION;
 
     fn load(ctx: &OnLoad, args: &[&[u8]]) -> bool {
         lifecycle::load(ctx, args)

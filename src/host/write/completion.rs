@@ -15,7 +15,7 @@ use super::{
     slow_writes,
 };
 use crate::engine::{JobId, RowState, Settled};
-use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
+use crate::host::ffi::{self, Closed, Ctx, Str, Value, Writable, ASK_AGAIN};
 use crate::host::module::error_log::Late;
 use crate::host::module::{latency, module, negative, MainThread, Module};
 use crate::model::failure::Failure;
@@ -144,7 +144,7 @@ pub fn apply(ctx: &Ctx, writable: Option<&Writable>, module: &Module, mut settle
     let before = replies::before(ctx, &target, &settled, &pendings);
     match writable {
         None => {}
-        Some(ctx) if is_moving(ctx, module, &settled.target) => {
+        Some(ctx) if importing_slots::is_moving(ctx, module, &settled.target) => {
             // A missing key is never wrong; the next write, or WT.REFRESH, makes it where it lives.
             ctx.remove(&target);
             importing_slots::add(settled.target.clone());
@@ -239,7 +239,7 @@ fn load(
 ) {
     let Some((write, answer)) = settled.answers.pop() else { return };
     // A key whose slot is moving is made where it lives.
-    let writable = writable.filter(|_| !is_moving(ctx, module, &settled.target));
+    let writable = writable.filter(|_| !importing_slots::is_moving(ctx, module, &settled.target));
     let failure = answer.map_err(Failure::of_read).err();
     let value = failure.as_ref().map_or(Value::OK, Value::from);
     let loaded = Loaded { state: &settled.state, mapping: &settled.mapping, is_outdated };
@@ -289,15 +289,4 @@ fn change(
 
 fn staged_key(module: &Module, settled: &Settled) -> Str {
     Str::new(&key::staged(module.config.prefix.as_bytes(), &settled.target))
-}
-
-/// True when a call for these keys would be refused: their slot is on its way from or to this
-/// node, or has left it.
-pub fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
-    if !ffi::server_flags().is_cluster() {
-        return false;
-    }
-    importing_slots::forget(target);
-    let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
-    ctx.read(c"EXISTS", &keys.each_ref()).error().is_some_and(is_elsewhere)
 }

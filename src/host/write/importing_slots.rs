@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::ffi::{self, Closed, Ctx, Str, ASK_AGAIN};
-use crate::host::module::{module, MainThread};
+use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Str, ASK_AGAIN};
+use crate::host::module::{module, MainThread, Module};
+use crate::model::key;
 
 /// How often it is looked whether the slots have arrived.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,6 +36,17 @@ pub fn add(key: Arc<[u8]>) {
 /// The key is written once more.
 pub fn forget(key: &[u8]) {
     IMPORTING.get().keys.remove(key);
+}
+
+/// True when a call for these keys would be refused: their slot is on its way from or to this
+/// node, or has left it.
+pub fn is_moving(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
+    if !ffi::server_flags().is_cluster() {
+        return false;
+    }
+    forget(target);
+    let keys = [Str::new(target), Str::new(&key::staged(module.config.prefix.as_bytes(), target))];
+    ctx.read(c"EXISTS", &keys.each_ref()).error().is_some_and(is_elsewhere)
 }
 
 /// A plain key has come by RESTORE.
