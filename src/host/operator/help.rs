@@ -36,6 +36,8 @@ const LINES: &[&CStr] = &[
     c"    Loads the rows of a mapping.",
     c"WT.TRIGGERS [name] [DROP]",
     c"    The triggers by which other programs are followed.",
+    c"WT.FLUSH name, WT.RETRY name",
+    c"    What is written behind: waits until it is in PostgreSQL; puts refused writes back.",
     c"WT.RELOAD",
     c"    Reads the document and the tables' definitions again.",
     c"WT.HELP",
