@@ -110,21 +110,27 @@ mod tests {
 
     #[test]
     fn an_entry_is_its_command() {
-        assert_eq!(parsed("1.hset 7 name ann"), Ok(Action::Upsert(vec![(1, b"ann"[..].into())])));
-        assert_eq!(parsed("1.hsetnx 7 name ann"), Ok(Action::Fill(1, b"ann"[..].into())));
-        assert_eq!(parsed("1.hincrby 7 name 2"), Ok(Action::Add(1, b"2"[..].into())));
-        assert_eq!(parsed("1.hincrbyfloat 7 name 2"), Ok(Action::Add(1, b"2"[..].into())));
-        assert_eq!(parsed("1.hdel 7 name "), Ok(Action::Erase(vec![1])));
+        assert_eq!(
+            parsed("1.hset 7 username ann"),
+            Ok(Action::Upsert(vec![(1, b"ann"[..].into())]))
+        );
+        assert_eq!(parsed("1.hsetnx 7 username ann"), Ok(Action::Fill(1, b"ann"[..].into())));
+        assert_eq!(parsed("1.hincrby 7 username 2"), Ok(Action::Add(1, b"2"[..].into())));
+        assert_eq!(parsed("1.hincrbyfloat 7 username 2"), Ok(Action::Add(1, b"2"[..].into())));
+        assert_eq!(parsed("1.hdel 7 username "), Ok(Action::Erase(vec![1])));
         assert_eq!(parsed("1.del 7"), Ok(Action::Delete));
-        assert_eq!(parsed("1.replace 7 name a"), Ok(Action::Replace(vec![(1, b"a"[..].into())])));
+        assert_eq!(
+            parsed("1.replace 7 username a"),
+            Ok(Action::Replace(vec![(1, b"a"[..].into())]))
+        );
     }
 
     #[test]
     fn what_is_no_entry() {
-        let problem = parsed("2.hset 7 name ann").unwrap_err();
+        let problem = parsed("2.hset 7 username ann").unwrap_err();
         assert_eq!(problem, "an entry \"2.hset\" is none that this version of the module knows");
         assert!(parsed("1.hset 7 nick ann").unwrap_err().contains("no field \"nick\""));
-        assert!(parsed("1.hincrby 7 name").is_err());
+        assert!(parsed("1.hincrby 7 username").is_err());
         assert!(parse(&resolve(r#"{"table":"users"}"#, &users()).unwrap(), &[]).is_err());
     }
 

@@ -57,7 +57,7 @@ fn each_command_is_answered_as_redis_answers_it() {
     assert_eq!(s.run("HSETNX __{items:1} price 1.5"), int(1));
     assert_eq!(s.run("HINCRBY __{items:1} n 2"), int(3));
     assert_eq!(s.run("HINCRBYFLOAT __{items:1} price 0.25"), bulk("1.75"));
-    assert_eq!(s.run("HDEL __{items:1} note nothing_there").is_error(), true);
+    assert!(s.run("HDEL __{items:1} note nothing_there").is_error());
     assert_eq!(s.run("HDEL __{items:1} note"), int(1));
     assert_eq!(s.run("HDEL __{items:1} note"), int(0));
     flush(&s);

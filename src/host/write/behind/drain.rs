@@ -71,7 +71,11 @@ fn turn(ctx: &Ctx, module: &Module) -> Option<Duration> {
     }
     let ctx = match ctx.writable() {
         Ok(ctx) => ctx,
-        Err(Closed::Paused) => return Some(ASK_AGAIN),
+        Err(Closed::Paused) => {
+            // Reads go on during a pause: it has to be known which of them wait.
+            attach::step(ctx, module);
+            return Some(ASK_AGAIN);
+        }
         Err(Closed::Following) => {
             module.drains.reports.take().iter().for_each(|report| {
                 reports::count_batch(report);

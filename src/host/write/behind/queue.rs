@@ -234,13 +234,9 @@ pub fn emptied(module: &Module, name: Option<&[u8]>) {
 
 /// A key has gone, or come: was it one of the streams?
 pub fn notice(module: &Module, event: &[u8], key: &[u8]) {
-    if !any() {
-        return;
-    }
-    if let Some(name) = key.strip_prefix(WAITING.as_bytes()) {
-        if matches!(event, b"del" | b"expired" | b"rename_from" | b"move_from") {
-            emptied(module, Some(name));
-        }
+    let is_gone = || matches!(event, b"del" | b"expired" | b"rename_from" | b"move_from");
+    if let Some(name) = key.strip_prefix(WAITING.as_bytes()).filter(|_| any() && is_gone()) {
+        emptied(module, Some(name));
     }
 }
 
