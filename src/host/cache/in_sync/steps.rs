@@ -19,8 +19,13 @@ use crate::pg::journal::Position;
 /// The position is stored no sooner than so long after the last one.
 const STORED_AFTER: Duration = Duration::from_millis(900);
 
-/// Keys looked at in one turn.
-const TURN: usize = 500;
+/// How long the main thread looks at keys in one turn: so much later is another client served.
+const TURN: Duration = Duration::from_micros(200);
+
+/// Rows that are being read at once, at most.
+const OUTSTANDING: usize = 500;
+
+/// Keys that are found at once.
 const SCAN_COUNT: &[u8] = b"500";
 
 /// The next reads are sent after this pause, unless a turn is due already.
@@ -42,23 +47,26 @@ fn step(ctx: &Ctx) {
         _ => return step_after(PAUSE),
     };
     // The workers have something to do while the next ones are sent.
-    if SYNC.get().outstanding > TURN / 2 {
+    if SYNC.get().outstanding > OUTSTANDING / 2 {
         return;
     }
     SYNC.get().keys.extend(module.stale_keys.take().into_iter().map(ToRead::cached));
     if SYNC.get().keys.is_empty() {
         scan(ctx, &mappings);
     }
-    let some = {
-        let mut sync = SYNC.get();
-        let count = sync.keys.len().min(TURN);
-        sync.keys.drain(..count).collect::<Vec<_>>()
-    };
-    for to_read in &some {
-        look_at(ctx, module, &mappings, to_read);
+    let until = Instant::now() + TURN;
+    while SYNC.get().outstanding < OUTSTANDING && Instant::now() < until {
+        let Some(to_read) = SYNC.get().keys.pop_front() else { break };
+        look_at(ctx, module, &mappings, &to_read);
     }
-    let is_idle = SYNC.get().outstanding == 0;
-    if is_idle {
+    let (outstanding, has_more) = {
+        let sync = SYNC.get();
+        (sync.outstanding, !sync.keys.is_empty())
+    };
+    if has_more && outstanding <= OUTSTANDING / 2 {
+        // A timer made in a timer waits for a millisecond; a one-shot doesn't.
+        ffi::wake(|| step_after(Duration::ZERO));
+    } else if outstanding == 0 {
         rest(ctx, module);
     }
 }
@@ -211,7 +219,7 @@ impl Waiter for Row {
             }
             sync.outstanding
         };
-        if left == 0 || left == TURN / 2 {
+        if left == 0 || left == OUTSTANDING / 2 {
             step_after(if failed { PAUSE } else { Duration::ZERO });
         }
     }
