@@ -87,7 +87,7 @@ pub const TARGETS: [Target; 21] = [
         "BEGIN … COMMIT, 1",
         0.8,
     ),
-    target("WT.LOAD beside a pipeline of plain HSETs", "WT.LOAD", "pipeline of plain HSETs", 0.8),
+    target("WT.LOAD beside a pipeline of plain HSETs", "WT.LOAD", "pipeline of plain HSETs", 0.6),
     target(
         "rows of others that are followed beside WT.REFRESH",
         "rows of an UPDATE of 80000, followed",

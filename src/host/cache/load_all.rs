@@ -1,8 +1,8 @@
 //! WT.LOAD: the rows of a table become hashes, where there is no key yet.
 //!
 //! A thread reads pages of rows; timers of the main thread make hashes of them, a little at a time, so
-//! that other clients are served meanwhile. A page waits while another one is being filled in, so that
-//! two of them are in memory at most.
+//! that other clients are served meanwhile. The next page is asked for when one is filled in: so the
+//! load takes one processor, and others find the other one free. (Two pages at once were no faster on two.)
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,8 +41,6 @@ struct Load {
     is_asked: bool,
     /// The page that is being filled in, its number, and the next row of it.
     filling: Option<(Page, u64, usize)>,
-    /// The one behind it.
-    ready: Option<(Page, u64)>,
     /// The key of the last row that has come.
     came: Vec<Vec<u8>>,
     /// The key of the last row that is done: where it goes on after a fault.
@@ -136,7 +134,6 @@ pub fn start(module: &Module, name: &[u8], limit: usize) -> Result<(), Failure> 
         asked: 0,
         is_asked: false,
         filling: None,
-        ready: None,
         came: Vec::new(),
         done: Vec::new(),
         is_all: false,

@@ -21,9 +21,10 @@ use crate::host::module::{latency, module, negative, MainThread, Module};
 use crate::model::failure::Failure;
 use crate::model::key;
 
-/// Rows merged in one turn of the event loop, at most: their clients send their next writes, and
-/// others are served, while the rest is merged.
+/// Rows merged in one turn of the event loop, at most, and for how long: their clients send their next
+/// writes, and others are served, while the rest is merged.
 const MERGED_AT_ONCE: usize = 128;
+const MERGING: Duration = Duration::from_micros(500);
 
 /// What the workers have done and the data set does not show yet, in order.
 static SETTLED: MainThread<VecDeque<Settled>> = MainThread::new();
@@ -54,7 +55,10 @@ fn run(ctx: &Ctx) {
         let mut merged = 0;
         // All of a transaction is shown at once.
         let mut is_followed = false;
-        while merged < MERGED_AT_ONCE || is_followed {
+        let is_over = |merged: usize| {
+            merged >= MERGED_AT_ONCE || (merged % 8 == 7 && began.elapsed() > MERGING)
+        };
+        while is_followed || !is_over(merged) {
             let Some(settled) = SETTLED.get().pop_front() else { break };
             is_followed = settled.is_followed;
             apply(ctx, writable.as_ref(), module, settled);

@@ -19,7 +19,7 @@ use crate::model::mapping::Mapping;
 use crate::pg::statement::pages::{NoPage, Request};
 
 /// How long the main thread makes hashes in one turn: so much later is another client served.
-const TURN: Duration = Duration::from_micros(200);
+const TURN: Duration = Duration::from_micros(100);
 
 /// The pause before a page is asked for once more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -102,9 +102,7 @@ impl Load {
         self.ask(module);
         Ok(match () {
             () if self.filling.is_some() => Then::Turn,
-            () if self.is_all && self.ready.is_none() && !self.is_asked => {
-                return Err(End::AllRows)
-            }
+            () if self.is_all && !self.is_asked => return Err(End::AllRows),
             () if self.is_asked => Then::Nothing,
             () => Then::After(PAUSE),
         })
@@ -133,7 +131,7 @@ impl Load {
 
     /// The pages that are not done yet are asked for once more.
     fn read_again(&mut self) {
-        (self.filling, self.ready) = (None, None);
+        self.filling = None;
         self.is_asked = false;
         self.is_all = false;
         self.came.clone_from(&self.done);
@@ -176,16 +174,13 @@ impl Load {
             let name = &self.mapping.name;
             ffi::log(Level::Notice, &format!("loading {name:?}: about {about} rows"));
         }
-        match self.filling {
-            None => self.filling = Some((page, number, 0)),
-            Some(_) => self.ready = Some((page, number)),
-        }
+        self.filling = Some((page, number, 0));
         Ok(())
     }
 
     fn ask(&mut self, module: &Module) {
         let is_early = self.again.is_some_and(|again| again > Instant::now());
-        if self.is_asked || self.is_all || self.ready.is_some() || is_early {
+        if self.is_asked || self.is_all || self.filling.is_some() || is_early {
             return;
         }
         self.again = None;
@@ -214,8 +209,7 @@ impl Load {
                     self.done = key_of(&page.mapping, last);
                 }
                 touched::done(&self.mapping.name, number);
-                self.filling = self.ready.take().map(|(page, number)| (page, number, 0));
-                continue;
+                break;
             };
             if self.row(ctx, module, &page.mapping, row, number)? == Since::TooMuch {
                 self.read_again();
