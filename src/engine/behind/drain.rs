@@ -283,3 +283,7 @@ impl Drain {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+use std::sync::mpsc::channel;
+use std::sync::Mutex;
+
+use super::*;
+use crate::config::limits::Limits;
+use crate::config::Config;
+use crate::engine::{Health, Image, Outcome, Permit, Stats, Terms};
+use crate::model::action::Action;
+use crate::model::change::Change;
+use crate::model::entry_id::EntryId;
+use crate::model::failure::Refusal;
+use crate::model::mapping::tests::{resolve, users};
+use crate::plan::group::Group;
+
+const IDENTITY: &str = "wt:test";
+
+fn id(seq: u64) -> EntryId {
+    EntryId { ms: 1, seq }
+}
+
+/// What a database keeps of one identity, and the entries that were written.
+#[derive(Default)]
+struct Table {
+    position: Position,
+    written: Vec<(EntryId, usize)>,
+}
+
+/// Writes what it is given, unless a value is "bad".
+struct Scripted(Arc<Mutex<Table>>);
+
+impl BehindStore for Scripted {
+    fn position(&mut self, _: &Permit, _: &str, _: &str) -> Result<Position, StoreError> {
+        Ok(self.0.lock().unwrap().position.clone())
+    }
+
+    fn write(
+        &mut self,
+        _: &Permit,
+        moved: &Moved,
+        groups: &[Group<Job>],
+    ) -> Result<Vec<Vec<Outcome>>, StoreError> {
+        let mut table = self.0.lock().unwrap();
+        assert_eq!(table.position.at, moved.from, "the position is where it was said to be");
+        let rows = || groups.iter().flat_map(|group| &group.rows);
+        if rows().any(|row| row.action().values().any(|(_, value)| value == b"bad")) {
+            let sqlstate = "23514".into();
+            return Err(StoreError::Refused(Refusal { sqlstate, ..Refusal::default() }));
+        }
+        table.position.at = moved.to;
+        table.written.push((moved.to, rows().map(|row| row.members.len()).sum()));
+        let image = |group: &Group<Job>| {
+            let mut image = Image::default();
+            group.mapping.columns.iter().for_each(|_| image.push(None));
+            image
+        };
+        let outcomes = |group: &Group<Job>| {
+            group.rows.iter().map(|_| Ok(Some(image(group)))).collect::<Vec<_>>()
+        };
+        Ok(groups.iter().map(outcomes).collect())
+    }
+
+    fn refuse(
+        &mut self,
+        _: &Permit,
+        _: &str,
+        id: EntryId,
+        failure: &Failure,
+    ) -> Result<(), StoreError> {
+        self.0.lock().unwrap().position.refused.insert(id, failure.clone());
+        Ok(())
+    }
+
+    fn release(&mut self) {}
+}
+
+/// Gives a thread these entries of the table of users, and returns what it reports, in order.
+fn drain(table: &Arc<Mutex<Table>>, names: &[(u64, &str)]) -> Vec<String> {
+    let config = Config::parse(r#"{"mappings":[{"table":"users"}]}"#, Vec::new()).unwrap();
+    let limits = Arc::new(Limits::new(|limit| config.limit(limit)));
+    let health = Health::new(limits.clone());
+    health.report_up();
+    let (stats, terms) = (Stats::default(), Arc::new(Terms::new(true)));
+    terms.open(terms.now());
+    let shared = Arc::new(Shared { health, stats, terms, limits });
+    let mapping = Arc::new(resolve(r#"{"table":"users"}"#, &users()).unwrap());
+    let entry = |(seq, name): &(u64, &str)| {
+        let target: Arc<[u8]> = format!("users:{seq}").into_bytes().into();
+        let action = Action::Upsert(vec![(1, name.as_bytes().into())]);
+        Entry { id: id(*seq), change: Ok(Change::new(&mapping, &target, action)) }
+    };
+    let reports = Arc::new(Reports {
+        look: || (),
+        list: Mutex::default(),
+        scheduled: AtomicBool::new(false),
+    });
+    let store = Box::new(Scripted(table.clone()));
+    let thread = Drain::new(shared.clone(), store, reports.clone(), Arc::default());
+    let (sender, batches) = channel();
+    let batch = Batch {
+        name: "users".into(),
+        identity: IDENTITY.into(),
+        live: Arc::new(AtomicBool::new(true)),
+        term: shared.terms.now(),
+        entries: names.iter().map(entry).collect(),
+        ends: None,
+    };
+    sender.send(batch).unwrap();
+    drop(sender);
+    thread.run(&batches);
+    let told = |report: Report| match report.news {
+        News::Written(at, _) => format!("written {}", at.seq),
+        News::Refused(at, _) => format!("refused {}", at.seq),
+        News::Held(reason) => format!("held {reason}"),
+        News::FoundOlder => "older".into(),
+        News::End => "end".into(),
+    };
+    reports.take().into_iter().map(told).collect()
+}
+
+#[test]
+fn a_bad_entry_is_refused_alone_and_in_order() {
+    let table = Arc::default();
+    let told = drain(&table, &[(1, "a"), (2, "bad"), (3, "c"), (4, "d")]);
+    assert_eq!(told, ["written 1", "refused 2", "written 4", "end"]);
+}
+
+/// A server was killed between the refusal and setting the entry aside. Whatever the table takes by then: were the
+/// entry written now, WT.RETRY of what is set aside could write it once more.
+#[test]
+fn what_was_refused_once_is_not_written_when_it_comes_again() {
+    let table: Arc<Mutex<Table>> = Arc::default();
+    assert_eq!(drain(&table, &[(1, "a"), (2, "bad")]), ["written 1", "refused 2", "end"]);
+    // The table would take it.
+    assert_eq!(drain(&table, &[(2, "good"), (3, "c")]), ["refused 2", "written 3", "end"]);
+    assert_eq!(table.lock().unwrap().written, [(id(1), 1), (id(3), 1)]);
+    // The position has passed it.
+    assert_eq!(drain(&table, &[(2, "good"), (3, "c")]), ["refused 2", "written 3", "end"]);
+    assert_eq!(table.lock().unwrap().written.len(), 2);
+}
