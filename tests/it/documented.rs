@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use crate::readme::read;
 use crate::support::*;
 
 /// The module's command for each of the server's that it writes through.
@@ -57,6 +58,26 @@ fn every_command_is_known_and_documented() {
             docs.chunks(2).map(|pair| (pair[0].text(), pair[1].text())).collect();
         let summary = docs.get("summary").map(String::as_str).unwrap_or_default();
         assert!(summary.len() > 10, "COMMAND DOCS {name}: {docs:?}");
+    }
+}
+
+/// What CHANGELOG.md says of 0.1.0.
+const FIRST: &[&str] =
+    &["hset", "hmset", "rename", "renamenx", "copy", "restore", "status", "mappings"];
+
+#[test]
+fn each_command_tells_the_version_in_which_it_came() {
+    let s = Stack::users().start();
+    let changelog = read("CHANGELOG.md");
+    for name in commands(&s) {
+        let docs = s.cmd(&["COMMAND", "DOCS", &name]);
+        let docs = docs.array()[1].array();
+        let since =
+            docs.chunks(2).find(|pair| pair[0].text() == "since").map(|pair| pair[1].text());
+        let since = since.unwrap_or_default();
+        let is_first = FIRST.iter().any(|first| name == format!("wt.{first}"));
+        assert_eq!(since == "0.1.0", is_first, "{name}: {since}");
+        assert!(changelog.contains(&format!("\n## [{since}]")), "{name}: {since} is no version");
     }
 }
 

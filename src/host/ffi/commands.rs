@@ -15,6 +15,8 @@ use super::Writable;
 pub trait Command {
     /// Its name.
     const NAME: &'static CStr;
+    /// The version of the module in which it came, as `0.2.0`.
+    const SINCE: &'static CStr;
     /// What it does, in one line.
     const SUMMARY: &'static CStr;
     /// The server's flags, as `write deny-oom fast`.
@@ -172,7 +174,7 @@ unsafe fn set_info<C: Command>(command: *mut raw::RedisModuleCommand) -> bool {
     let mut info: raw::RedisModuleCommandInfo = std::mem::zeroed();
     info.version = &version;
     info.summary = C::SUMMARY.as_ptr();
-    info.since = c"0.1.0".as_ptr();
+    info.since = C::SINCE.as_ptr();
     info.arity = C::ARITY;
     info.key_specs = specs.as_mut_ptr();
     raw::RedisModule_SetCommandInfo.unwrap()(command, &info) == raw::REDISMODULE_OK as c_int
