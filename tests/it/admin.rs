@@ -87,7 +87,7 @@ fn mappings_shows_columns_types_and_nullability() {
     for word in ["users", "username", "pwhash", "password_hash", "character varying(255)", "date"] {
         assert!(text.contains(word), "{word}: {text}");
     }
-    let end = "plain_writes allow on_delete evict id_pattern any";
+    let end = "plain_writes allow on_delete evict id_pattern any write through";
     assert!(text.ends_with(end), "{text}");
     s.run("WT.MAPPINGS extra more").assert_error("ERR wrong number of arguments");
 }
