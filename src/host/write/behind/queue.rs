@@ -254,9 +254,14 @@ pub fn is_waiting(target: &[u8]) -> bool {
         })
 }
 
-/// The hash is newer than what was read of its row.
-pub fn is_newer(read: &Settled, is_changed: bool) -> bool {
-    is_waiting(&read.target) || (read.mapping.is_behind && is_changed)
+/// The hash is newer than what was read or written of its row. Where it is written through, an entry is known: on
+/// a guess no write is answered and not shown.
+pub fn is_newer(settled: &Settled, is_changed: bool) -> bool {
+    let has_entry = |queue: &Queue| queue.waiting.contains_key(&settled.target[..]);
+    match settled.mapping.is_behind {
+        true => is_waiting(&settled.target) || is_changed,
+        false => any() && QUEUES.get().get(name_of(&settled.target)).is_some_and(has_entry),
+    }
 }
 
 /// Whether the last entry of a missing key deletes its row: then there is no row when it is written.
@@ -271,13 +276,9 @@ pub fn is_deleted(target: &[u8]) -> bool {
 /// What was read of this key is older than its entries. Where its hash was compared, that is done again.
 pub fn overtaken(module: &Module, target: &[u8], compares: bool) {
     let is_later = QUEUES.get().get_mut(name_of(target)).is_some_and(|queue| {
-        let entries = queue.waiting.get_mut(target);
-        entries.is_some_and(|entries| {
-            entries.is_doubtful |= compares;
-            true
-        })
+        queue.waiting.get_mut(target).map(|entries| entries.is_doubtful |= compares).is_some()
     });
-    if compares && !is_later {
+    if !is_later {
         module.stale_keys.add_later(target, held::LOOK_AGAIN);
     }
 }
