@@ -67,8 +67,8 @@ fn cached_keys(bench: &Bench, pace: Pace) -> Value {
     let start = || Node::with_module(bench.cluster.port, &[]);
     let (few, many) = (start(), start());
     few.conn().run("FLUSHALL");
-    few.fill(1000);
-    many.fill(1_000_000);
+    few.fill(1000, 1000);
+    many.fill(1_000_000, 1000);
     let name = |n: &str| format!("{n} keys in Redis at first, 256 clients");
     let contestants = vec![
         load(name("1,000"), bench.watch(&few), staged(&few, Shape::One, 256)),

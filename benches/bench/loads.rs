@@ -1,7 +1,5 @@
 //! WT.LOAD beside a pipeline of plain HSETs of the same rows: how fast, and what other clients feel of it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +9,7 @@ use crate::drive::{percentiles, Run};
 use crate::groups::Bench;
 use crate::node::Node;
 use crate::rounds::{Contestant, Pace, Summary};
-use crate::shapes::{Commands, Shape, IDS};
+use crate::shapes::IDS;
 
 /// HSETs in flight.
 const PIPELINE: u64 = 2000;
@@ -30,7 +28,7 @@ impl Bench {
         let nothing = |_: &Node| std::thread::sleep(Duration::from_millis(500));
         let kinds = [
             ("WT.LOAD", load as Fill),
-            ("pipeline of plain HSETs", pipeline),
+            ("pipeline of plain HSETs", |node| node.fill(IDS, PIPELINE)),
             ("GET alone", nothing),
         ];
         let contestants = kinds.map(|(name, fill)| {
@@ -48,23 +46,6 @@ impl Bench {
 fn load(node: &Node) {
     let loaded = node.conn().run("WT.LOAD users");
     assert!(!loaded.is_error(), "{loaded:?}");
-}
-
-fn pipeline(node: &Node) {
-    let mut stream = TcpStream::connect(("127.0.0.1", node.port)).expect("redis-server");
-    let mut commands = Commands::new(Shape::Whole, false);
-    let (mut out, mut chunk) = (Vec::new(), vec![0; 65536]);
-    for first in (1..=IDS).step_by(PIPELINE as usize) {
-        out.clear();
-        let last = IDS.min(first + PIPELINE - 1);
-        (first..=last).for_each(|id| commands.write(0, id, id, &mut out));
-        stream.write_all(&out).expect("redis-server");
-        let mut left = last + 1 - first;
-        while left > 0 {
-            let n = stream.read(&mut chunk).expect("redis-server");
-            left -= chunk[..n].iter().filter(|&&b| b == b'\n').count() as u64;
-        }
-    }
 }
 
 fn filled(node: &Node, fill: Fill) -> Run {

@@ -72,7 +72,7 @@ impl Node {
 
     fn start(conf: &[String]) -> Node {
         let node = Node::empty(conf);
-        node.fill(IDS);
+        node.fill(IDS, 1000);
         node
     }
 
@@ -110,14 +110,14 @@ impl Node {
         Conn::open(self.port).expect("redis-server")
     }
 
-    /// Every row is cached.
-    pub fn fill(&self, ids: u64) {
+    /// Every row is cached, by plain HSETs, so many in a pipeline.
+    pub fn fill(&self, ids: u64, pipeline: u64) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("redis-server");
         let mut commands = Commands::new(Shape::Whole, false);
         let (mut out, mut chunk) = (Vec::new(), vec![0; 65536]);
-        for first in (1..=ids).step_by(1000) {
+        for first in (1..=ids).step_by(pipeline as usize) {
             out.clear();
-            let last = ids.min(first + 999);
+            let last = ids.min(first + pipeline - 1);
             (first..=last).for_each(|id| commands.write(0, id, id, &mut out));
             stream.write_all(&out).expect("redis-server");
             let mut left = last + 1 - first;

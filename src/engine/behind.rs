@@ -1,14 +1,14 @@
 //! What is written behind: batches of entries on their way, one after the other for each mapping, and what
 //! became of them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::job::{Job, RowState};
-use super::{Outcome, Permit, Shared, StoreError, Term};
+use super::{Mailbox, Outcome, Permit, Shared, StoreError, Term};
 use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
@@ -125,26 +125,7 @@ pub enum News {
 }
 
 /// Where the reports go.
-pub struct Reports {
-    look: fn(),
-    list: Mutex<VecDeque<Report>>,
-    scheduled: AtomicBool,
-}
-
-impl Reports {
-    fn push(&self, report: Report) {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).push_back(report);
-        if !self.scheduled.swap(true, Ordering::AcqRel) {
-            (self.look)();
-        }
-    }
-
-    /// Takes what there is; the next one asks the main thread to look again.
-    pub fn take(&self) -> VecDeque<Report> {
-        self.scheduled.store(false, Ordering::Release);
-        std::mem::take(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
+pub type Reports = Mailbox<Report>;
 
 /// Makes a thread's [`BehindStore`].
 pub type NewBehindStore = Box<dyn Fn() -> Box<dyn BehindStore> + Send + Sync>;
@@ -165,9 +146,8 @@ pub struct Drains {
 impl Drains {
     /// No thread yet. `look` is called, by any thread, when there is a report.
     pub fn new(shared: Arc<Shared>, new_store: NewBehindStore, look: fn()) -> Drains {
-        let reports = Reports { look, list: Mutex::default(), scheduled: AtomicBool::new(false) };
-        let (closed, threads) = Default::default();
-        Drains { shared, new_store, reports: Arc::new(reports), closed, threads }
+        let (reports, (closed, threads)) = (Arc::new(Reports::new(look)), Default::default());
+        Drains { shared, new_store, reports, closed, threads }
     }
 
     /// Hands over a batch, behind those of its mapping. Where no thread can be started it has ended.
@@ -197,7 +177,7 @@ impl Drains {
 
     fn end(&self, batch: &Batch) {
         let (name, live) = (batch.name.clone(), batch.live.clone());
-        self.reports.push(Report { name, live, news: News::End });
+        self.reports.push([Report { name, live, news: News::End }]);
     }
 
     /// Ends the threads when they have done what they are at.

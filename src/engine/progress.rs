@@ -60,9 +60,10 @@ impl Progress {
 
     /// A statement is sent. One for a row that was locked is answered soon: it still is, or it is
     /// written.
-    pub fn sent(&self) {
+    pub fn sent(&self, now: Instant) {
         if self.0.sent.load(Ordering::Relaxed) == 0 {
-            let micros = u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let since = now.saturating_duration_since(*START).max(Duration::from_micros(1));
+            let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
             self.0.sent.store(micros, Ordering::Relaxed);
         }
         if self.stage() != Stage::Locked {
@@ -82,7 +83,7 @@ mod tests {
         for stage in Stage::ALL {
             progress.set(stage);
             assert_eq!(progress.clone().stage(), stage);
-            progress.sent();
+            progress.sent(Instant::now());
             let locked = stage == Stage::Locked;
             assert_eq!(progress.stage(), if locked { Stage::Locked } else { Stage::Sent });
         }
@@ -93,11 +94,11 @@ mod tests {
         let progress = Progress::default();
         assert_eq!(progress.first_sent(), None);
         let before = Instant::now() - Duration::from_micros(1);
-        progress.sent();
+        progress.sent(Instant::now());
         let first = progress.first_sent().expect("it was sent");
         assert!(before <= first && first <= Instant::now());
         progress.set(Stage::Locked);
-        progress.sent();
+        progress.sent(Instant::now());
         assert_eq!(progress.first_sent(), Some(first));
         progress.set(Stage::Queued);
         assert_eq!(progress.first_sent(), None);

@@ -147,7 +147,7 @@ impl Worker {
         let began = Instant::now();
         #[cfg(debug_assertions)]
         super::failpoint::hit(&group.rows, "panic-before");
-        jobs_of(group).for_each(|job| job.progress.sent());
+        jobs_of(group).for_each(|job| job.progress.sent(began));
         let permit = self.shared.terms.permit(self.term);
         let applied = self.store.apply(&permit, &group.mapping, &group.form, &group.rows);
         #[cfg(debug_assertions)]

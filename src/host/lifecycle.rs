@@ -104,7 +104,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     if catalog.any_reads_through() {
         ffi::look_from_now_on();
     }
-    let inbox = Arc::new(Inbox::new(completion::schedule));
+    let inbox = Arc::new(Inbox::new(|| ffi::wake(completion::schedule)));
     let connections = Connections::new(manager.clone(), limits.clone());
     let completions: Arc<dyn Completions> = inbox.clone();
     let new_store = {
@@ -115,7 +115,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
     let engine = Engine::start(&shared, &completions, Box::new(move || for_workers()));
     let engine = engine.map_err(no_thread)?;
     let drains = Drains::new(shared.clone(), Box::new(move || new_store()), || {
-        ffi::wake(behind::schedule);
+        ffi::wake(behind::soon);
         if let Some(module) = module() {
             module.inbox.nudge();
         }

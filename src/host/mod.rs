@@ -65,9 +65,7 @@ impl ffi::Host for Server {
         full_rows::changed(name);
         let is_staged = key::has_prefix(module.config.prefix.as_bytes(), name);
         if !is_staged {
-            if change.db() == module.config.db {
-                behind::notice(module, event, name);
-            }
+            behind::notice(module, change);
             if event == b"restore" {
                 importing_slots::arrived(name);
             }

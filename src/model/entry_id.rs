@@ -25,6 +25,14 @@ impl EntryId {
             None => EntryId { ms: self.ms.saturating_add(1), seq: 0 },
         }
     }
+
+    /// The greatest id before this one.
+    pub fn previous(self) -> EntryId {
+        match self.seq {
+            0 => EntryId { ms: self.ms.saturating_sub(1), seq: u64::MAX },
+            seq => EntryId { seq: seq - 1, ..self },
+        }
+    }
 }
 
 impl fmt::Display for EntryId {
@@ -43,6 +51,8 @@ mod tests {
         assert_eq!((id.to_string(), id.next().to_string()), ("12-3".into(), "12-4".into()));
         assert!(id < id.next() && id.next() < EntryId::parse(b"13-0").unwrap());
         assert_eq!(EntryId { ms: 1, seq: u64::MAX }.next(), EntryId { ms: 2, seq: 0 });
+        assert_eq!(id.next().previous(), id);
+        assert_eq!(EntryId { ms: 2, seq: 0 }.previous().next(), EntryId { ms: 2, seq: 0 });
         assert!(EntryId::parse(b"12").is_none() && EntryId::parse(b"x-1").is_none());
     }
 }

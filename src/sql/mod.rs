@@ -36,6 +36,18 @@ pub enum Shape {
     Step(Step),
 }
 
+impl Shape {
+    /// Its parameters are arrays.
+    fn is_many(self) -> bool {
+        matches!(self, Shape::Many | Shape::ManyFound)
+    }
+
+    /// Only the rows that are there.
+    fn is_found(self) -> bool {
+        matches!(self, Shape::OneFound | Shape::ManyFound)
+    }
+}
+
 /// A step of a form, for one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -68,9 +80,7 @@ pub fn statement(mapping: &Mapping, form: &Form, shape: Shape, origin: Option<i6
         Form::Replace(columns) => upsert::replace(&names, columns),
         Form::Mixed => upsert::mixed(&names),
         Form::Erase(columns) => upsert::erase(&names, columns),
-        Form::Add(column) if matches!(shape, Shape::OneFound | Shape::ManyFound) => {
-            upsert::add_found(&names, *column)
-        }
+        Form::Add(column) if shape.is_found() => upsert::add_found(&names, *column),
         Form::Add(column) => upsert::add(&names, *column),
         Form::Fill(column) => upsert::fill(&names, *column),
         Form::Delete => Text::of(format!(

@@ -72,14 +72,14 @@ impl Names<'_> {
     ) -> String {
         let all: Vec<usize> = self.key().chain(columns.iter().copied()).collect();
         let kind = |c: &usize| if self.mapping.columns[*c].info.bytea { "bytea" } else { "text" };
-        let source = match self.shape {
-            Shape::One | Shape::OneFound | Shape::Step(_) => format!(
+        let source = match self.shape.is_many() {
+            false => format!(
                 "(SELECT {}) AS u",
                 join(all.iter().enumerate(), ", ", |(n, c)| {
                     format!("${}::{} AS c{c}", n + 1, kind(c))
                 })
             ),
-            Shape::Many | Shape::ManyFound => format!(
+            true => format!(
                 "unnest({}{mask}) AS u({}{})",
                 join(all.iter().enumerate(), ", ", |(n, c)| format!("${}::{}[]", n + 1, kind(c))),
                 join(all.iter(), ", ", |c| format!("c{c}")),
@@ -130,11 +130,9 @@ impl Names<'_> {
 
     /// Rows are locked in the order of their keys.
     pub fn in_order_of_keys(&self) -> String {
-        match self.shape {
-            Shape::Many | Shape::ManyFound => {
-                format!(" ORDER BY {}", join(self.key(), ", ", |c| format!("i.c{c}")))
-            }
-            Shape::One | Shape::OneFound | Shape::Step(_) => String::new(),
+        match self.shape.is_many() {
+            true => format!(" ORDER BY {}", join(self.key(), ", ", |c| format!("i.c{c}"))),
+            false => String::new(),
         }
     }
 

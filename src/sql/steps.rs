@@ -4,7 +4,7 @@
 //! many, and so is a data-modifying WITH, which rules refuse. So the row is changed where it is there,
 //! and added where it is not.
 
-use super::upsert::{plain_insert, replace_all, set_all, sets};
+use super::upsert::{self, added_to, plain_insert, replace_all, set_all, sets};
 use super::Names;
 use super::Step;
 use crate::model::form::Form;
@@ -30,12 +30,7 @@ pub fn statement(names: &Names, form: &Form, step: Step, origin: Option<i64>) ->
 
 fn change(names: &Names, form: &Form) -> String {
     let update = |input: String, sets: String| {
-        format!(
-            "UPDATE {} AS t SET {sets} FROM {input} WHERE {} {}",
-            names.own_rows(),
-            names.same_key("t"),
-            returning(names, form),
-        )
+        format!("{} {}", upsert::update(names, &sets, &input), returning(names, form))
     };
     match form {
         Form::Upsert(columns) if !columns.is_empty() => {
@@ -47,10 +42,7 @@ fn change(names: &Names, form: &Form) -> String {
         Form::Fill(column) => {
             update(names.input(&[*column]), set_all(names, &[*column], |c| names.given(c)))
         }
-        Form::Add(column) => {
-            let sum = |c| names.sum("t", c, &format!("i.c{c}"));
-            update(names.input_of_base(*column), set_all(names, &[*column], sum))
-        }
+        Form::Add(column) => update(names.input_of_base(*column), added_to(names, *column)),
         Form::Erase(columns) => update(names.input(&[]), sets(names.erased(columns))),
         Form::Delete => format!(
             "DELETE FROM {} AS t USING {} WHERE {} {}",

@@ -43,7 +43,7 @@ pub fn add(names: &Names, column: usize) -> Text {
         names,
         &names.input_of_base(column),
         &[column],
-        &set_all(names, &[column], |c| names.sum("t", c, &format!("i.c{c}"))),
+        &added_to(names, column),
         &set_all(names, &[column], |c| names.sum("t", c, &n)),
     )
 }
@@ -51,13 +51,21 @@ pub fn add(names: &Names, column: usize) -> Text {
 /// The same for the rows that are there: it costs half of [`add`].
 pub fn add_found(names: &Names, column: usize) -> Text {
     Text::of(format!(
-        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
-        names.own_rows(),
-        set_all(names, &[column], |c| names.sum("t", c, &format!("i.c{c}"))),
-        names.input_of_base(column),
-        names.same_key("t"),
+        "{} RETURNING {}",
+        update(names, &added_to(names, column), &names.input_of_base(column)),
         names.returning("t"),
     ))
+}
+
+/// `column = coalesce(column, 0) + i.column`
+pub fn added_to(names: &Names, column: usize) -> String {
+    set_all(names, &[column], |c| names.sum("t", c, &format!("i.c{c}")))
+}
+
+/// `UPDATE …` of the rows that are there, without what it returns. `input` is called `i`.
+pub fn update(names: &Names, sets: &str, input: &str) -> String {
+    let (own, same) = (names.own_rows(), names.same_key("t"));
+    format!("UPDATE {own} AS t SET {sets} FROM {input} WHERE {same}")
 }
 
 fn update_or_insert(
@@ -73,10 +81,9 @@ fn update_or_insert(
     );
     let with = format!(
         "i AS (SELECT * FROM {input}), \
-         changed AS (UPDATE {own} AS t SET {sets} FROM i WHERE {same} RETURNING {keys}, {returning}), \
+         changed AS ({update} RETURNING {keys}, {returning}), \
          added AS ({insert} RETURNING {returning})",
-        own = names.own_rows(),
-        same = names.same_key("t"),
+        update = update(names, sets, "i"),
         keys = join(names.key(), ", ", |c| format!("t.{} AS k{c}", names.column(c))),
         returning = names.returning("t"),
         insert = insert(names, columns, &not_found, &format!("DO UPDATE SET {on_conflict}")),
@@ -93,12 +100,10 @@ pub fn mixed(names: &Names) -> Text {
         let (name, bit) = (names.column(c), bit(mapping, c));
         format!("{name} = CASE WHEN i.mask & {bit} <> 0 THEN i.c{c} ELSE t.{name} END")
     };
+    let sets = join(mapping.key_len..mapping.columns.len(), ", ", set);
     Text::of(format!(
-        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
-        names.own_rows(),
-        join(mapping.key_len..mapping.columns.len(), ", ", set),
-        names.masked_input(),
-        names.same_key("t"),
+        "{} RETURNING {}",
+        update(names, &sets, &names.masked_input()),
         names.returning("t"),
     ))
 }
@@ -106,11 +111,8 @@ pub fn mixed(names: &Names) -> Text {
 /// The columns become NULL where the row exists.
 pub fn erase(names: &Names, columns: &[usize]) -> Text {
     Text::of(format!(
-        "UPDATE {} AS t SET {} FROM {} WHERE {} RETURNING {}",
-        names.own_rows(),
-        sets(names.erased(columns)),
-        names.input(&[]),
-        names.same_key("t"),
+        "{} RETURNING {}",
+        update(names, &sets(names.erased(columns)), &names.input(&[])),
         names.returning("t"),
     ))
 }

@@ -19,12 +19,15 @@ pub fn flush(s: &Stack) {
     assert_eq!(s.info_int("behind_entries"), 0);
 }
 
+/// A row as its hash shows it.
+pub fn row(s: &Stack, id: i64) -> Hash {
+    let columns = "id::text, name, n::text, note, price::text";
+    s.row(&format!("select {columns} from items where id = {id}"))
+}
+
 #[track_caller]
 fn assert_cached(s: &Stack, id: i64) {
-    let row = s.row(&format!(
-        "select id::text, name, n::text, note, price::text from items where id = {id}"
-    ));
-    assert_eq!(s.hgetall(&format!("items:{id}")), row, "items:{id}");
+    assert_eq!(s.hgetall(&format!("items:{id}")), row(s, id), "items:{id}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::behind::{flush, items, ITEMS};
+use crate::behind::{flush, items, row, ITEMS};
 use crate::replication::follow;
 use crate::support::*;
 
@@ -21,11 +21,7 @@ fn n(s: &Stack, id: i64) -> i64 {
 
 /// The cache holds the row, once everything is written.
 fn wait_for_row(s: &Stack, id: i64) {
-    let row = || {
-        let columns = "id::text, name, n::text, note, price::text";
-        s.row(&format!("select {columns} from items where id = {id}"))
-    };
-    eventually("the hash is the row", || s.hgetall(&format!("items:{id}")) == row());
+    eventually("the hash is the row", || s.hgetall(&format!("items:{id}")) == row(s, id));
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Drain {
 
     fn report(&self, batch: &Batch, news: News) {
         let (name, live) = (batch.name.clone(), batch.live.clone());
-        self.reports.push(Report { name, live, news });
+        self.reports.push([Report { name, live, news }]);
     }
 
     /// False when something is left.
@@ -145,8 +145,7 @@ impl Drain {
         let from = self.at(batch).at;
         let done = part.iter().position(|entry| entry.id > from).unwrap_or(part.len());
         if done > 0 {
-            let position = self.at(batch).clone();
-            self.report_done(batch, part.drain(..done), &position);
+            self.report_done(batch, part.drain(..done));
             return Tried::Left(vec![part]);
         }
         // Refused before, and not set aside since: written now it could be put back, and count twice.
@@ -196,12 +195,8 @@ impl Drain {
     }
 
     /// Entries that were done before, or refused.
-    fn report_done(
-        &self,
-        batch: &Batch,
-        entries: impl Iterator<Item = Entry>,
-        position: &Position,
-    ) {
+    fn report_done(&self, batch: &Batch, entries: impl Iterator<Item = Entry>) {
+        let position = self.at(batch);
         let mut rows = Vec::new();
         let mut last = None;
         for entry in entries {

@@ -88,11 +88,7 @@ fn drain(table: &Arc<Mutex<Table>>, names: &[(u64, &str)]) -> Vec<String> {
         let action = Action::Upsert(vec![(1, name.as_bytes().into())]);
         Entry { id: id(*seq), change: Ok(Change::new(&mapping, &target, action)) }
     };
-    let reports = Arc::new(Reports {
-        look: || (),
-        list: Mutex::default(),
-        scheduled: AtomicBool::new(false),
-    });
+    let reports = Arc::new(Reports::new(|| ()));
     let store = Box::new(Scripted(table.clone()));
     let thread = Drain::new(shared.clone(), store, reports.clone(), Arc::default());
     let (sender, batches) = channel();

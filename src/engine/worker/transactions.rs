@@ -113,7 +113,7 @@ impl Worker {
             Way::InOrder | Way::Unlocked => plan_singly(jobs),
         };
         let began = Instant::now();
-        groups.iter().flat_map(jobs_of).for_each(|job| job.progress.sent());
+        groups.iter().flat_map(jobs_of).for_each(|job| job.progress.sent(began));
         #[cfg(debug_assertions)]
         groups.iter().for_each(|group| failpoint::hit(&group.rows, "panic-before"));
         let permit = self.shared.terms.permit(self.term);

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use crate::host::ffi::{is_elsewhere, Ctx, Str};
-use crate::host::module::MainThread;
+use crate::host::ffi::Ctx;
+use crate::host::module::{MainThread, Module};
 use crate::host::read::memory;
+use crate::host::write::importing_slots;
 use crate::model::mapping::Mapping;
 
 #[derive(Default)]
@@ -40,12 +41,8 @@ pub fn reached(asked: Instant) {
 }
 
 /// A row that isn't cached may be loaded: there is memory, and in a cluster its slot is this node's.
-pub fn may_load(ctx: &Ctx, mapping: &Mapping, key: &[u8]) -> bool {
-    let is_here = || {
-        !ctx.flags().is_cluster()
-            || ctx.read(c"EXISTS", &[&Str::new(key)]).error().is_none_or(|e| !is_elsewhere(e))
-    };
-    memory::has_room(ctx, mapping.ttl.is_some()) && is_here()
+pub fn may_load(ctx: &Ctx, module: &Module, mapping: &Mapping, key: &[u8]) -> bool {
+    memory::has_room(ctx, mapping.ttl.is_some()) && !importing_slots::is_moving(ctx, module, key)
 }
 
 /// For INFO: keys named, rows read, and how far the cache is behind, in milliseconds.

@@ -2,24 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, PoisonError};
 use std::time::Instant;
 
-use crate::engine::{Completions, Settled};
-use crate::host::ffi;
+use crate::engine::{Completions, Mailbox, Settled};
 
 /// What the workers have done and the main thread has not seen yet, in order.
 pub struct Inbox {
-    /// What the main thread is asked to call.
-    look: fn(),
-    settled: Mutex<VecDeque<Settled>>,
+    settled: Mailbox<Settled>,
     /// The main thread waits for a write.
     awaited: AtomicBool,
     arrived: Condvar,
     /// Something else has come that the main thread may wait for.
     nudged: AtomicBool,
-    /// The main thread has been asked to look.
-    scheduled: AtomicBool,
 }
 
 impl Completions for Inbox {
@@ -27,33 +22,29 @@ impl Completions for Inbox {
         if settled.is_empty() {
             return;
         }
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(settled);
+        self.settled.push(settled);
         // A condition variable goes to the kernel even when nobody waits.
         if self.awaited.load(Ordering::Relaxed) {
             self.arrived.notify_one();
-        }
-        if !self.scheduled.swap(true, Ordering::AcqRel) {
-            ffi::wake(self.look);
         }
     }
 }
 
 impl Inbox {
-    /// An empty inbox. The main thread calls `look` when something has come.
+    /// An empty inbox. `look` is called, by any thread, when something has come.
     pub fn new(look: fn()) -> Inbox {
-        let (settled, awaited, arrived, nudged, scheduled) = Default::default();
-        Inbox { look, settled, awaited, arrived, nudged, scheduled }
+        let (awaited, arrived, nudged) = Default::default();
+        Inbox { settled: Mailbox::new(look), awaited, arrived, nudged }
     }
 
     /// Takes everything; the next push asks the main thread to look again.
     pub fn take(&self) -> VecDeque<Settled> {
-        self.scheduled.store(false, Ordering::Release);
-        std::mem::take(&mut self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+        self.settled.take()
     }
 
     /// Ends a wait: what has come is elsewhere.
     pub fn nudge(&self) {
-        let _settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let _settled = self.settled.lock();
         self.nudged.store(true, Ordering::Relaxed);
         self.arrived.notify_one();
     }
@@ -61,7 +52,7 @@ impl Inbox {
     /// Waits until there is something, or `until`; takes everything. The main thread is still
     /// asked to look for what its caller leaves.
     pub fn wait(&self, until: Instant) -> VecDeque<Settled> {
-        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settled = self.settled.lock();
         // Under the lock: a push that has not seen it has come before.
         self.awaited.store(true, Ordering::Relaxed);
         while settled.is_empty() && !self.nudged.swap(false, Ordering::Relaxed) {

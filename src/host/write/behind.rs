@@ -15,7 +15,7 @@ mod stream;
 use crate::config::{ConfigError, MappingConfig, WriteMode};
 use crate::host::ffi;
 pub use command::{delete, delete_and_wait, run, Command};
-pub use drain::{schedule, serve};
+pub use drain::{serve, soon};
 pub use failed::retry;
 pub use flush::flush;
 pub use held::send;

@@ -80,7 +80,8 @@ pub fn rename(
     true
 }
 
-fn expire(ctx: &Writable, target: &Str, mapping: &Mapping) {
+/// The hash lives as long as its mapping says.
+pub fn expire(ctx: &Writable, target: &Str, mapping: &Mapping) {
     if let Some(ttl) = mapping.ttl {
         ctx.call(c"EXPIRE", &[target, &Str::new(ttl.to_string().as_bytes())]);
     }

@@ -20,3 +20,4 @@ pub mod tls;
 pub mod tls_error;
 pub mod transport;
 pub mod verifier;
+pub mod wire;

@@ -10,6 +10,7 @@ use crate::engine::StoreError;
 use crate::model::key::id_parts;
 use crate::model::mapping::{Mapping, Mappings};
 use crate::pg::connect::session::Session;
+use crate::pg::connect::wire::{Array, Cell};
 use crate::pg::error::classify;
 use crate::sql;
 
@@ -69,36 +70,20 @@ fn meeting(
     mapping: &Mapping,
     keys: &[&[u8]],
 ) -> Result<HashSet<Vec<u8>>, postgres::Error> {
-    let mut columns: Vec<Vec<&[u8]>> = vec![Vec::new(); mapping.key_len];
+    let mut columns: Vec<Array> = (0..mapping.key_len).map(|_| Array(Vec::new())).collect();
     for key in keys {
         let Some(parts) = id_parts(&key[mapping.name.len() + 1..], mapping.key_len) else {
             continue;
         };
-        columns.iter_mut().zip(parts).for_each(|(column, part)| column.push(part));
+        columns.iter_mut().zip(parts).for_each(|(column, part)| column.0.push(Some(part)));
     }
-    let is_bytea = |c: usize| mapping.columns[c].info.bytea;
-    let params: Vec<Box<dyn ToSql + Sync>> = columns
-        .into_iter()
-        .enumerate()
-        .map(|(c, column)| -> Box<dyn ToSql + Sync> {
-            match is_bytea(c) {
-                true => Box::new(column),
-                false => {
-                    Box::new(column.into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>())
-                }
-            }
-        })
-        .collect();
-    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| &**param).collect();
+    let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as _).collect();
     let rows = session.client.query(&sql::preloaded(mapping), &params)?;
     let key = |row: &postgres::Row| {
         let mut key = mapping.name.clone().into_bytes();
         for c in 0..mapping.key_len {
             key.push(b':');
-            match is_bytea(c) {
-                true => key.extend_from_slice(row.get(c)),
-                false => key.extend_from_slice(row.get::<_, &str>(c).as_bytes()),
-            }
+            key.extend_from_slice(row.get::<_, Cell>(c).0.unwrap_or_default());
         }
         key
     };

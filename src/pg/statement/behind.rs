@@ -65,7 +65,7 @@ impl BehindStore for PgStore {
     ) -> Result<Position, StoreError> {
         self.in_own_tables(|session| {
             permit.to_write()?;
-            session.client.batch_execute("BEGIN")?;
+            session.begin()?;
             let (first, read) = (session.prepare_text(FIRST)?, session.prepare_text(READ)?);
             session.client.execute(&first, &[&identity, &name])?;
             let row = session.client.query_one(&read, &[&identity])?;
@@ -193,7 +193,7 @@ fn write(
     let work = |session: &mut Session| {
         permit.to_write()?;
         let sent = |error: postgres::Error| failed(error.into());
-        session.client.batch_execute("BEGIN").map_err(sent)?;
+        session.begin().map_err(sent)?;
         let step = session.prepare_text(MOVE).map_err(sent)?;
         let ((ms, seq), (from_ms, from_seq)) = (numbers(moved.to), numbers(moved.from));
         let params: [&(dyn postgres::types::ToSql + Sync); 5] =

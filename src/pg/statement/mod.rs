@@ -9,4 +9,3 @@ pub mod steps;
 pub mod store;
 pub mod transact;
 pub mod transaction;
-pub mod wire;

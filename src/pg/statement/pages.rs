@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use postgres::types::ToSql;
 
-use super::wire::{Cell, Value};
 use crate::engine::{Image, StoreError};
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
@@ -18,6 +17,7 @@ use crate::pg::catalog::Catalog;
 use crate::pg::connect::connect_error::ConnectError;
 use crate::pg::connect::pool::Manager;
 use crate::pg::connect::session::Session;
+use crate::pg::connect::wire::{Cell, Value};
 use crate::pg::error::{classify, explain};
 use crate::sql;
 

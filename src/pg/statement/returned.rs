@@ -2,12 +2,12 @@
 
 use postgres::types::ToSql;
 
-use super::wire::{Array, Cell, Value};
 use crate::engine::{Image, Permit};
 use crate::model::change::Change;
 use crate::model::form::Form;
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
+use crate::pg::connect::wire::{Array, Cell, Value};
 use crate::pg::error::SendError;
 use crate::plan::group::Row;
 use crate::plan::mixed;

@@ -5,7 +5,6 @@ use postgres::types::ToSql;
 
 use super::returned::{query, read, Returned};
 use super::steps;
-use super::wire::{Cell, Value};
 use crate::engine::in_doubt::Commit;
 use crate::engine::{Image, Lost, Outcome, Permit, Row, StoreError};
 use crate::model::failure::{Failure, Refusal};
@@ -13,6 +12,7 @@ use crate::model::form::Form;
 use crate::model::key::Show;
 use crate::model::mapping::Mapping;
 use crate::pg::connect::session::Session;
+use crate::pg::connect::wire::{Cell, Value};
 use crate::pg::error::{explain, is_end, SendError};
 use crate::sql;
 

@@ -112,7 +112,7 @@ fn look_at(ctx: &Ctx, module: &Module, mappings: &Mappings, to_read: &ToRead) {
     let is_on_its_way = pending().has(key);
     match ctx.open(&Str::new(key)).kind() {
         Kind::Hash => send(module, mapping, key, row),
-        Kind::Empty if row.is_preloaded && follow::may_load(ctx, mapping, key) => {
+        Kind::Empty if row.is_preloaded && follow::may_load(ctx, module, mapping, key) => {
             send(module, mapping, key, Row { is_new: true, ..row });
         }
         // A write that has its row already will cache it, and that row may be older.

@@ -1,11 +1,12 @@
 //! The two halves of a write: its entry, and the change of the hash.
 
 use super::command::Command;
-use super::{attach, queue, stream};
+use super::queue::{self, Queue, QUEUES};
+use super::{attach, stream};
 use crate::command::entry::Op;
 use crate::host::ffi::{Str, Value, Writable};
 use crate::host::module::Module;
-use crate::host::write::field_names;
+use crate::host::write::{field_names, merge};
 use crate::model::entry_id::EntryId;
 use crate::model::key;
 
@@ -20,7 +21,8 @@ pub fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, E
     }
     for _ in 0..2 {
         attach::make_ours(ctx, module, name)?;
-        let stream = Str::new([queue::WAITING.as_bytes(), name.as_bytes()].concat().as_slice());
+        let stream = QUEUES.get().get(name.as_bytes()).map(Queue::stream);
+        let Some(stream) = stream else { continue };
         if let Some(id) = stream::add(ctx, &stream, &words)? {
             return Ok((stream, id));
         }
@@ -68,8 +70,6 @@ pub fn run(ctx: &Writable, command: &Command, key: &Str, is_new: bool) -> Result
             ctx.call(c"HSET", &pairs);
         }
     }
-    if let Some(ttl) = mapping.ttl {
-        ctx.call(c"EXPIRE", &[key, &Str::new(ttl.to_string().as_bytes())]);
-    }
+    merge::expire(ctx, key, mapping);
     Ok(if command.is_done { Value::OK } else { value })
 }

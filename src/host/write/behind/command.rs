@@ -96,14 +96,8 @@ pub fn run(
     (mapping, target, write): (&Arc<Mapping>, &[u8], &Write),
 ) -> Option<Value> {
     let command = Command::of(mapping, target, op, args, write);
-    if let Err(failure) = room(module, &mapping.name) {
-        return Some(refuse(module, &failure));
-    }
-    if command.is_certain(ctx) {
-        let value = apply(ctx, module, &command, true);
-        if !matches!(value, Value::Error(_)) {
-            module.count(None, None);
-        }
+    if let Some(value) = at_once(ctx, module, &command) {
+        count(module, &value);
         return Some(value);
     }
     if let Err(failure) = admit::ready(module) {
@@ -120,27 +114,31 @@ pub fn run(
 
 /// Deletes a row. Whoever waits is told.
 pub fn delete(ctx: &Writable, module: &Module, command: Command, waiter: Box<dyn Waiter>) {
-    let failure = room(module, &command.mapping.name).err();
-    let value = match failure {
-        Some(failure) => refuse(module, &failure),
-        None if command.is_certain(ctx) => {
-            module.count(None, None);
-            apply(ctx, module, &command, true)
-        }
-        None => return read_first(module, command, waiter, 0),
+    let Some(value) = at_once(ctx, module, &command) else {
+        return read_first(module, command, waiter, 0);
     };
+    count(module, &value);
     let key = &command.target;
     waiter.completed(Some(ctx), Completed { write: 0, key, value, failure: None, loaded: None });
 }
 
 /// The same where the server waits.
 pub fn delete_and_wait(ctx: &Writable, module: &Module, command: &Command) -> Value {
+    at_once(ctx, module, command).unwrap_or_else(|| wait(ctx, module, command))
+}
+
+/// Does it, or refuses it, where nothing has to be read before.
+fn at_once(ctx: &Writable, module: &Module, command: &Command) -> Option<Value> {
     if let Err(failure) = room(module, &command.mapping.name) {
-        return refuse(module, &failure);
+        return Some(refuse(module, &failure));
     }
-    match command.is_certain(ctx) {
-        true => apply(ctx, module, command, true),
-        false => wait(ctx, module, command),
+    command.is_certain(ctx).then(|| apply(ctx, module, command, true))
+}
+
+/// Counts a write that was done.
+fn count(module: &Module, value: &Value) {
+    if !matches!(value, Value::Error(_)) {
+        module.count(None, None);
     }
 }
 

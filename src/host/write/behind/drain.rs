@@ -25,12 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// When the next timer goes off.
 static DUE: MainThread<Option<Instant>> = MainThread::new();
 
-/// The one-shot: asks for the timer.
-pub fn schedule() {
-    soon();
-}
-
-/// The queues are looked at in the next turn of the event loop.
+/// The queues are looked at in the next turn of the event loop. Also a one-shot.
 pub fn soon() {
     after(Duration::ZERO);
 }

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use super::{drain, held};
 use crate::engine::Settled;
-use crate::host::ffi::{log, Blocked, Level, Str, Value};
+use crate::host::ffi::{log, Blocked, KeyChange, Level, Str, Value};
 use crate::host::module::{MainThread, Module};
 use crate::model::entry_id::EntryId;
 
 /// What the names of the streams begin with, before the mapping's.
-pub const WAITING: &str = "{writethrough}:behind:";
+const WAITING: &str = "{writethrough}:behind:";
 /// The same of those that hold what was refused.
-pub const FAILED: &str = "{writethrough}:failed:";
+const FAILED: &str = "{writethrough}:failed:";
 
 /// What is known of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,9 +233,10 @@ pub fn emptied(module: &Module, name: Option<&[u8]>) {
 }
 
 /// A key has gone, or come: was it one of the streams?
-pub fn notice(module: &Module, event: &[u8], key: &[u8]) {
-    let is_gone = || matches!(event, b"del" | b"expired" | b"rename_from" | b"move_from");
-    if let Some(name) = key.strip_prefix(WAITING.as_bytes()).filter(|_| any() && is_gone()) {
+pub fn notice(module: &Module, change: &KeyChange) {
+    let is_gone = || matches!(change.event, b"del" | b"expired" | b"rename_from" | b"move_from");
+    let is_ours = |_: &&[u8]| any() && is_gone() && change.db() == module.config.db;
+    if let Some(name) = change.key.strip_prefix(WAITING.as_bytes()).filter(is_ours) {
         emptied(module, Some(name));
     }
 }

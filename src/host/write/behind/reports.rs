@@ -8,7 +8,6 @@ use super::{failed, held, rows};
 use crate::engine::behind::{News, Report};
 use crate::host::ffi::{log, Level, Writable};
 use crate::host::module::Module;
-use crate::model::entry_id::EntryId;
 
 /// True when the report is of entries that the queue holds.
 fn is_live(report: &Report, queue: &Queue) -> bool {
@@ -46,7 +45,7 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
                 if queue.batches == 0 && !queue.live.load(Ordering::Acquire) {
                     queue.live = Arc::new(AtomicBool::new(true));
                     if let Some(first) = queue.sent.front().map(|sent| sent.id) {
-                        queue.read_to = before(first);
+                        queue.read_to = first.previous();
                         queue.sent.clear();
                     }
                 }
@@ -86,13 +85,5 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
                 );
             }
         }
-    }
-}
-
-/// The greatest id before this one.
-fn before(id: EntryId) -> EntryId {
-    match id.seq {
-        0 => EntryId { ms: id.ms.saturating_sub(1), seq: u64::MAX },
-        seq => EntryId { seq: seq - 1, ..id },
     }
 }
