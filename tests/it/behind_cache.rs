@@ -120,6 +120,25 @@ fn what_cannot_be_written_behind_is_refused_with_a_reason() {
     s.run("WT.RETRY nothing").assert_error("ERR writethrough: no mapping is named");
 }
 
+/// Right after a swap nothing is known of the queues, not even that there is none.
+#[test]
+fn a_batch_right_after_a_swap_is_no_reason_to_try_again() {
+    let s = Stack::users().start();
+    s.add_user(1);
+    let replies = s.conn().packet(&[
+        "SWAPDB 0 1",
+        "SWAPDB 1 0",
+        "WT.BATCH 1 4 HSET __{users:1} username a",
+        "SWAPDB 0 1",
+        "SWAPDB 1 0",
+        "WT.TRANSACTION 1 4 HSET __{users:1} username b",
+    ]);
+    for reply in [&replies[2], &replies[5]] {
+        assert_eq!(*reply, Reply::Array(vec![int(0)]));
+    }
+    assert_eq!(s.one("select username from users"), "b");
+}
+
 #[test]
 fn what_does_not_go_together_fails_the_load() {
     let document = |more: serde_json::Value| {

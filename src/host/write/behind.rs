@@ -14,13 +14,13 @@ mod stream;
 
 use crate::config::{ConfigError, MappingConfig, WriteMode};
 use crate::host::ffi;
+pub use attach::waits;
 pub use command::{delete, delete_and_wait, run, Command};
-pub use drain::{serve, soon};
+pub use drain::{now_ms, serve, soon};
 pub use failed::retry;
 pub use flush::flush;
 pub use held::send;
 
-pub use drain::now_ms;
 pub use queue::{emptied, fields, is_newer, is_waiting, notice, overtaken, reset_all, start};
 
 /// A queue is one stream, and a node of a cluster has some of the keys only.

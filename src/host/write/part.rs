@@ -150,7 +150,7 @@ fn one(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
         understand(ctx, module, written, args, plain, (*parse, true))?;
     admit::through(&mapping, "a batch or a transaction")
         .map_err(|failure| refuse(module, &failure))?;
-    if behind::is_waiting(row.target) {
+    if behind::waits(ctx, module, row.target) {
         let problem = "entries of the row wait to be written behind";
         return Err(Value::error(format!("WTBUSY {problem}; try again later")));
     }

@@ -29,6 +29,14 @@ pub fn step(ctx: &Ctx, module: &Module) -> bool {
     has_more
 }
 
+/// True when entries of this final key wait. A queue that nothing is known of is looked at: who asks can't wait.
+pub fn waits(ctx: &Ctx, module: &Module, target: &[u8]) -> bool {
+    queue::is_waiting(target) && {
+        step(ctx, module);
+        queue::is_waiting(target)
+    }
+}
+
 fn look(ctx: &Ctx, module: &Module, name: &[u8]) {
     let Some((waiting, failed)) =
         QUEUES.get().get(name).map(|queue| (queue.stream(), queue.failed_stream()))
