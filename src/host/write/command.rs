@@ -46,7 +46,8 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
     if (plain == c"HSET" || plain == c"HMSET") && replacement::ends(ctx, row.target) {
         write.replaces(&mapping);
     }
-    if let (true, None, Some(op)) = (mapping.is_behind, &write.cache, Op::of(plain)) {
+    let goes_behind = mapping.is_behind && write.cache.is_none();
+    if let Some(op) = goes_behind.then(|| Op::of(plain)).flatten() {
         if let (false, Err(refusal)) = (asks, rights::of_command(ctx, plain, args)) {
             return Some(refusal);
         }
