@@ -98,6 +98,19 @@ pub struct Batch {
     pub ends: Option<EntryId>,
 }
 
+/// A row that entries were written of.
+#[derive(Debug)]
+pub struct WrittenRow {
+    /// The final key.
+    pub target: Arc<[u8]>,
+    /// By which it was written.
+    pub mapping: Arc<Mapping>,
+    /// What it is now.
+    pub state: RowState,
+    /// Each column that the last entry sets holds what the entry says, to the letter.
+    pub is_as_sent: bool,
+}
+
 /// What became of entries.
 #[derive(Debug)]
 pub struct Report {
@@ -113,7 +126,7 @@ pub struct Report {
 #[derive(Debug)]
 pub enum News {
     /// All up to this one are written, but for those that were refused; and what their rows are now.
-    Written(EntryId, Vec<(Arc<[u8]>, Arc<Mapping>, RowState)>),
+    Written(EntryId, Vec<WrittenRow>),
     /// This one was refused.
     Refused(EntryId, Failure),
     /// The database can't write the next one now, for this reason; it is tried again.

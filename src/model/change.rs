@@ -26,7 +26,12 @@ impl AsRef<Change> for Change {
 impl Change {
     /// A change for a final key whose id was checked before.
     pub fn new(mapping: &Arc<Mapping>, target: &[u8], action: Action) -> Change {
-        Change { mapping: mapping.clone(), target: target.into(), action }
+        Change::of(mapping, target.into(), action)
+    }
+
+    /// The same, where the key is shared.
+    pub fn of(mapping: &Arc<Mapping>, target: Arc<[u8]>, action: Action) -> Change {
+        Change { mapping: mapping.clone(), target, action }
     }
 
     /// The id's parts, one a key column. The host checked their number when it took the write.

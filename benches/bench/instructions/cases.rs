@@ -37,6 +37,7 @@ pub fn all() -> Vec<Case> {
     };
     let one = |name, request| Case { clients: 1, rounds: ROUNDS_OF_ONE, ..many(name, request) };
     let more = |case: Case| Case { server: 1, ..case };
+    let behind = |case: Case| Case { server: 2, ..case };
     // These cost little.
     let often = |case: Case| Case { rounds: 4 * case.rounds, ..case };
     let base = |case: Case| often(Case { is_base: true, ..case });
@@ -50,12 +51,14 @@ pub fn all() -> Vec<Case> {
         more(many("read miss, 64", read(0, u64::MAX))),
         often(more(many("read hit, 64", read(0, 32 * ROUNDS)))),
         Case { rows: BATCH, clients: 1, ..many("WT.BATCH of 100, 1", batch()) },
+        behind(many("behind, 64", written("users", Shape::Whole, true))),
         base(one("plain HSET, 1", written("users", Shape::Whole, false))),
         one("whole row, 1", written("users", Shape::Whole, true)),
         one("refused row, 1", refused(1)),
         one("counter, 1", written("users", Shape::Counter, true)),
         more(one("read miss, 1", read(50_000, u64::MAX))),
         one("transfer, 1", transfer()),
+        behind(one("behind, 1", written("users", Shape::Whole, true))),
     ]
 }
 

@@ -99,7 +99,12 @@ pub fn run(mode: Mode, only: Option<&str>, folder: &Path) -> ExitCode {
         json!({ "table": "people", "plain_writes": "through" }),
         json!({ "table": "items", "read_through": true }),
     ];
-    let servers = [&simple, &more].map(|mappings| Callgrind::start(&cluster, mappings));
+    let behind = [
+        json!({ "table": "users", "write": "behind" }),
+        json!({ "table": "accounts", "write": "behind" }),
+    ];
+    let servers =
+        [&simple, &more, &behind].map(|mappings: &[_; 2]| Callgrind::start(&cluster, mappings));
     println!("Redis {}, PostgreSQL {}, callgrind", servers[0].node.version, cluster.version());
     println!(
         "\n{:<28} {:>10} {:>10} {:>9} {:>9} {:>9}",

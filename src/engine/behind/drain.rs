@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::errors::{describe, is_about_entry};
 use super::states::states;
 use super::tried::{halves, Tried};
-use super::{Batch, BehindStore, Entry, Moved, News, Position, Report, Reports};
+use super::{Batch, BehindStore, Entry, Moved, News, Position, Report, Reports, WrittenRow};
 use crate::engine::job::{Completions, Job, RowState, Settled};
 use crate::engine::{Shared, StoreError};
+use crate::model::change::Change;
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
 use crate::plan::batch::plan_whole;
@@ -183,7 +184,7 @@ impl Drain {
                 let rows = groups.iter().map(|group| group.rows.len()).sum();
                 shared.stats.committed(rows, now, now.duration_since(began));
                 shared.stats.behind_written.add(part.len());
-                self.report(batch, News::Written(last, states(groups, outcomes)));
+                self.report(batch, News::Written(last, states(groups, outcomes).collect()));
                 Tried::Done
             }
             Err(error) => self.failed(batch, part, error),
@@ -206,7 +207,9 @@ impl Drain {
             }
             last = Some(entry.id);
             if let Ok(change) = entry.change {
-                rows.push((change.target, change.mapping, RowState::Unknown));
+                let Change { target, mapping, .. } = change;
+                let state = RowState::Unknown;
+                rows.push(WrittenRow { target, mapping, state, is_as_sent: false });
             }
         }
         if let Some(last) = last {

@@ -1,19 +1,19 @@
 //! What rows are after a batch.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use crate::engine::job::{Job, RowState};
+use super::WrittenRow;
+use crate::engine::job::{Image, Job, RowState};
 use crate::engine::Outcome;
+use crate::model::action::Action;
 use crate::model::form::Form;
-use crate::model::mapping::Mapping;
 use crate::plan::group::Group;
 
 /// What each row is after the last of its statements.
 pub(super) fn states(
     groups: Vec<Group<Job>>,
     outcomes: Vec<Vec<Outcome>>,
-) -> Vec<(Arc<[u8]>, Arc<Mapping>, RowState)> {
+) -> impl Iterator<Item = WrittenRow> {
     let mut states = HashMap::new();
     for (Group { mapping, form, rows }, outcomes) in groups.into_iter().zip(outcomes) {
         for (row, outcome) in rows.into_iter().zip(outcomes) {
@@ -22,11 +22,22 @@ pub(super) fn states(
                 Some(image) => RowState::Present(image),
                 None => RowState::Absent,
             };
-            states.insert(row.change().target.clone(), (mapping.clone(), state));
+            let target = row.change().target.clone();
+            let last = row.members.last().map(|job| &job.change.action);
+            let is_as_sent =
+                matches!(&state, RowState::Present(image) if last.is_some_and(|a| is_in(a, image)));
+            let mapping = mapping.clone();
+            states.insert(target.clone(), WrittenRow { target, mapping, state, is_as_sent });
             for job in row.members {
                 job.finish();
             }
         }
     }
-    states.into_iter().map(|(target, (mapping, state))| (target, mapping, state)).collect()
+    states.into_values()
+}
+
+/// The row holds what a write sets, to the letter.
+fn is_in(action: &Action, row: &Image) -> bool {
+    let sets = matches!(action, Action::Upsert(_) | Action::Replace(_));
+    sets && action.values().all(|(column, value)| row.get(column) == Some(value))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
-use std::ptr::{null, NonNull};
+use std::ptr::{null, null_mut, NonNull};
 
 use redis_module::raw;
 
@@ -124,6 +124,26 @@ impl Key<'_> {
             );
         }
         exists != 0
+    }
+}
+
+impl Key<'_> {
+    /// The value of a hash's field.
+    pub fn get(&self, field: &Str) -> Option<Str> {
+        let raw = self.raw?;
+        let mut value: *mut raw::RedisModuleString = null_mut();
+        // SAFETY: the key is open; where it holds a hash, one string for each field is written, which is ours to
+        // free, or NULL; and NULL ends the fields.
+        unsafe {
+            raw::RedisModule_HashGet.unwrap()(
+                raw.as_ptr(),
+                raw::REDISMODULE_HASH_NONE as c_int,
+                field.0.as_ptr(),
+                &mut value as *mut *mut raw::RedisModuleString,
+                null::<c_void>(),
+            );
+        }
+        NonNull::new(value).map(Str)
     }
 }
 

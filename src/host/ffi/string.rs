@@ -108,6 +108,12 @@ impl<'a> Args<'a> {
         self.raw[at..].iter().map(|&arg| unsafe { bytes(arg) })
     }
 
+    /// The arguments from the `at`th on, by a reference more each.
+    pub fn share(self, at: usize) -> impl ExactSizeIterator<Item = Str> + use<'a> {
+        // SAFETY: as in `strings`.
+        self.raw[at..].iter().map(|arg| unsafe { &*from_ref(arg).cast::<Str>() }.share())
+    }
+
     /// References to the arguments from the `at`th on, for [`Ctx::call`].
     pub fn strings(self, at: usize) -> Vec<&'a Str> {
         // SAFETY: `Str` is a transparent wrapper of a non-null pointer; a reference to it drops

@@ -155,8 +155,7 @@ fn writes(module: &Module) -> Vec<(String, Shown)> {
 
 fn written_behind(module: &Module) -> Vec<(String, Shown)> {
     let stats = &module.shared.stats;
-    let mut fields: Vec<_> =
-        behind::fields(behind::now_ms()).map(|(name, value)| number(name, value)).into();
+    let mut fields: Vec<_> = behind::fields().map(|(name, value)| number(name, value)).into();
     fields.extend([
         number("behind_max", module.shared.limits.get(Limit::BehindMax)),
         number("behind_written", stats.behind_written.get()),

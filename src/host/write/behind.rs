@@ -7,21 +7,23 @@ mod drain;
 mod failed;
 mod flush;
 mod held;
+mod info;
 mod queue;
 mod reports;
 mod rows;
 mod stream;
+mod unread;
 
 use crate::config::{ConfigError, MappingConfig, WriteMode};
 use crate::host::ffi;
 pub use attach::waits;
 pub use command::{delete, delete_and_wait, run, Command};
-pub use drain::{now_ms, serve, soon};
+pub use drain::{serve, soon};
 pub use failed::retry;
 pub use flush::flush;
 pub use held::send;
-
-pub use queue::{emptied, fields, is_newer, is_waiting, notice, overtaken, reset_all, start};
+pub use info::fields;
+pub use queue::{emptied, is_newer, is_waiting, notice, overtaken, reset_all, start};
 
 /// A queue is one stream, and a node of a cluster has some of the keys only.
 pub fn check_cluster(mappings: &[MappingConfig]) -> Result<(), ConfigError> {

@@ -53,7 +53,7 @@ pub fn run(ctx: &Writable, args: Args, plain: &CStr, parse: Parse) -> Option<Val
         }
         let is_deletion = write.action == Action::Delete;
         let op = if is_deletion { Op::Delete } else { op };
-        return behind::run(ctx, module, args, op, (&mapping, row.target, &write));
+        return behind::run(ctx, module, args, op, (&mapping, row.target, write));
     }
     if let Some(cache) = &write.cache {
         // Behind the writes that are on their way to this key, or at once.

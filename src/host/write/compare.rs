@@ -1,7 +1,5 @@
 //! A row that was read to be compared with its cached hash.
 
-use std::collections::BTreeMap;
-
 use super::field_names;
 use super::merge;
 use super::pending::Pending;
@@ -38,7 +36,8 @@ pub fn run(
         _ => return,
     };
     // Evicted meanwhile: what is not cached is not wrong.
-    if ctx.open(target).kind() == Kind::Empty || is_equal(ctx, target, &settled.mapping, image) {
+    let is_row = |image| is_equal(ctx, target, &settled.mapping, (image, Known::Nothing));
+    if ctx.open(target).kind() == Kind::Empty || image.is_some_and(is_row) {
         return;
     }
     let mut repair = false;
@@ -64,9 +63,9 @@ pub fn make_row(
     module: &Module,
     (target, name): (&Str, &[u8]),
     mapping: &Mapping,
-    image: &Image,
+    (image, known): (&Image, Known),
 ) {
-    if is_equal(ctx, target, mapping, Some(image)) {
+    if is_equal(ctx, target, mapping, (image, known)) {
         return;
     }
     let key = ctx.open(target);
@@ -77,16 +76,25 @@ pub fn make_row(
     merge::row(ctx, module, (target, name), mapping, image, &[], &before);
 }
 
-fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, image: Option<&Image>) -> bool {
-    let Some(image) = image else { return false };
-    let reply = ctx.read(c"HGETALL", &[target]);
-    let texts = reply.texts();
-    let mut cached: BTreeMap<&[u8], &[u8]> =
-        texts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let mut columns = mapping.columns.iter().enumerate();
-    let same = columns.all(|(c, column)| match &column.field {
-        Some(field) => cached.remove(&field[..]) == image.get(c),
-        None => true,
+/// Which fields of a hash needn't be looked at: each is there, and is its column's.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Known {
+    Nothing,
+    AllButKey,
+}
+
+fn is_equal(ctx: &Ctx, target: &Str, mapping: &Mapping, (image, known): (&Image, Known)) -> bool {
+    let (hash, fields, mut found) = (ctx.open(target), field_names::of(mapping), 0);
+    let mut columns = fields.iter().enumerate();
+    let same = columns.all(|(c, field)| {
+        let Some(field) = field else { return true };
+        if known == Known::AllButKey && c >= mapping.key_len {
+            found += 1;
+            return true;
+        }
+        let cached = hash.get(field);
+        found += usize::from(cached.is_some());
+        cached.as_ref().map(Str::as_bytes) == image.get(c)
     });
-    same && (cached.is_empty() || mapping.unmapped == Unmapped::Keep)
+    same && (mapping.unmapped == Unmapped::Keep || hash.len() == found)
 }

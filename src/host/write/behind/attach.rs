@@ -1,11 +1,13 @@
 //! A queue that nothing is known of is looked at: who made which entries, and which keys they are of.
 
+use std::sync::Arc;
+
 use super::held;
 use super::queue::{self, Queue, State, QUEUES};
 use super::stream;
 use crate::command::entry::{self, Op};
 use crate::config::WriteMode;
-use crate::host::ffi::{Ctx, Kind, Value, Writable};
+use crate::host::ffi::{Ctx, Kind, Str, Value, Writable};
 use crate::host::module::Module;
 use crate::model::entry_id::EntryId;
 
@@ -86,9 +88,9 @@ fn scan(ctx: &Ctx, name: &[u8]) -> bool {
     let Some(queue) = queues.get_mut(name) else { return false };
     for raw in &entries {
         // What is no entry is of no key: it is set aside when its turn comes.
-        let target = target(&queue.name, &raw.fields());
+        let target: Arc<[u8]> = target(&queue.name, &raw.fields()).into();
         let is_deleted = matches!(entry::head(&raw.fields()), Ok((Op::Delete, _)));
-        queue.add(&target, is_deleted);
+        queue.add(&target).is_deleted = is_deleted;
     }
     match entries.last() {
         Some(last) if entries.len() == TURN => {
@@ -108,13 +110,13 @@ pub fn target(name: &str, fields: &[&[u8]]) -> Vec<u8> {
     [name.as_bytes(), b":", id].concat()
 }
 
-/// Entries may be added to the queue of this mapping: they are of this server and of now. An error is what the
-/// client reads.
-pub fn make_ours(ctx: &Writable, module: &Module, name: &str) -> Result<(), Value> {
+/// The stream of this mapping, to which entries may be added: they are of this server and of now. An error is
+/// what the client reads.
+pub fn make_ours(ctx: &Writable, module: &Module, name: &str) -> Result<Str, Value> {
     let is_known = {
         let mut queues = QUEUES.get();
-        if queues.get(name.as_bytes()).is_some_and(|queue| queue.is_ours) {
-            return Ok(());
+        if let Some(queue) = queues.get(name.as_bytes()).filter(|queue| queue.is_ours) {
+            return Ok(queue.stream());
         }
         let is_there = queues.contains_key(name.as_bytes());
         is_there
@@ -134,5 +136,5 @@ pub fn make_ours(ctx: &Writable, module: &Module, name: &str) -> Result<(), Valu
         queue.segments.push(segment);
         queue.is_ours = true;
     }
-    Ok(())
+    Ok(waiting)
 }

@@ -1,17 +1,83 @@
 //! The two halves of a write: its entry, and the change of the hash.
 
+use std::time::Instant;
+
 use super::command::Command;
-use super::queue::{self, Queue, QUEUES};
-use super::{attach, stream};
+use super::queue::{self, QUEUES};
+use super::{attach, drain, stream};
 use crate::command::entry::Op;
-use crate::host::ffi::{Str, Value, Writable};
-use crate::host::module::Module;
+use crate::host::ffi::{Kind, Str, Value, Writable};
+use crate::host::module::{negative, Module};
+use crate::host::write::pending::pending;
 use crate::host::write::{field_names, merge};
 use crate::model::entry_id::EntryId;
 use crate::model::key;
 
+/// Adds the entry and changes the hash. `has_row`: where there is no hash, whether there is a row all the same.
+pub fn apply(
+    ctx: &Writable,
+    module: &Module,
+    command: Command,
+    kind: Kind,
+    has_row: bool,
+) -> Value {
+    let (target, op, is_new) = (command.target.clone(), command.op, kind != Kind::Hash);
+    let has_row = !is_new || (has_row && !queue::is_deleted(&target));
+    match op {
+        Op::Erase | Op::Delete if !has_row => return Value::Integer(0),
+        Op::Erase if is_new => return Value::Integer(0),
+        Op::SetNx if !is_new && ctx.open(&command.key).has(&command.words[0]) => {
+            return Value::Integer(0)
+        }
+        _ => {}
+    }
+    let changed = module.apply(|| {
+        // A field that Redis alone keeps needs its row, and no more.
+        let added = match command.is_kept && !is_new {
+            true => None,
+            false => Some(add(ctx, module, &command)?),
+        };
+        let undo = |value: Value| {
+            if let Some((stream, id)) = &added {
+                stream::delete(ctx, stream, *id);
+            }
+            value
+        };
+        let value = run(ctx, &command, is_new).map_err(undo)?;
+        if op == Op::Erase && value == Value::Integer(0) {
+            return Err(undo(value));
+        }
+        Ok((value, added.map(|(_, id)| id)))
+    });
+    let (value, id) = match changed {
+        Ok(changed) => changed,
+        Err(value) => return value,
+    };
+    if let Some(id) = id {
+        let mut queues = QUEUES.get();
+        if let Some(queue) = queues.get_mut(command.mapping.name.as_bytes()) {
+            let entries = queue.add(&target);
+            (entries.is_deleted, entries.is_shown) = (op == Op::Delete, command.sets_all());
+            let others = queue.unread_count();
+            if others == 0 {
+                queue.unread_since = Some(Instant::now());
+            }
+            if let Some(entry) = command.entry(id) {
+                queue.unread.push(others, entry);
+            }
+            queue.entries += 1;
+            queue.last = id;
+        }
+    }
+    // What is being read of the row is older.
+    pending().evicted(&target);
+    negative::end(&target);
+    drain::soon();
+    value
+}
+
 /// Adds the entry. Where the stream is gone, another one is made.
-pub fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, EntryId), Value> {
+fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, EntryId), Value> {
     let name = &command.mapping.name;
     let (marker, id) = (Str::new(command.op.marker()), Str::new(command.id()));
     let marker = if command.is_kept { Str::new(Op::Set.marker()) } else { marker };
@@ -20,9 +86,7 @@ pub fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, E
         words.extend(&command.words);
     }
     for _ in 0..2 {
-        attach::make_ours(ctx, module, name)?;
-        let stream = QUEUES.get().get(name.as_bytes()).map(Queue::stream);
-        let Some(stream) = stream else { continue };
+        let stream = attach::make_ours(ctx, module, name)?;
         if let Some(id) = stream::add(ctx, &stream, &words)? {
             return Ok((stream, id));
         }
@@ -32,9 +96,10 @@ pub fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, E
 }
 
 /// Runs the command on the hash. An error when it is refused: nothing has changed.
-pub fn run(ctx: &Writable, command: &Command, key: &Str, is_new: bool) -> Result<Value, Value> {
-    let Command { mapping, op, words, .. } = command;
-    let mut args = vec![key];
+fn run(ctx: &Writable, command: &Command, is_new: bool) -> Result<Value, Value> {
+    let Command { mapping, key, op, words, .. } = command;
+    let mut args = Vec::with_capacity(1 + words.len());
+    args.push(key);
     match op {
         Op::Set | Op::Replace => {
             // rgsync's operation is no field.

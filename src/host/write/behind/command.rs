@@ -2,32 +2,40 @@
 //! append-only file and replicas.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::queue::QUEUES;
-use super::{change, drain, queue, stream};
-use crate::command::entry::Op;
+use super::unread::Unread;
+use super::{change, queue};
+use crate::command::entry::{self, Op};
 use crate::command::{Reply, Write};
 use crate::config::limits::Limit;
 use crate::engine::JobId;
 use crate::host::ffi::{Args, Closed, Kind, Str, Value, Writable};
-use crate::host::module::{module, negative, Module};
+use crate::host::module::{module, Module};
 use crate::host::write::admit::{self, refuse};
 use crate::host::write::pending::pending;
 use crate::host::write::submit::submit;
 use crate::host::write::synchronous;
 use crate::host::write::waiter::{Completed, Waiter};
 use crate::model::action::Action;
+use crate::model::change::Change;
+use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
 
 /// A command on one row.
 pub struct Command {
     pub(super) mapping: Arc<Mapping>,
-    pub(super) target: Vec<u8>,
+    pub(super) target: Arc<[u8]>,
+    /// The same, as the server's string.
+    pub(super) key: Str,
     pub(super) op: Op,
     /// The arguments behind the key, of which an entry has pairs.
     pub(super) words: Vec<Str>,
+    /// What they do to the row.
+    action: Action,
+    /// Where its acknowledgement goes.
+    uuid: Vec<u8>,
     /// It is answered `OK`.
     pub(super) is_done: bool,
     /// It changes a field that is kept in Redis only.
@@ -36,29 +44,41 @@ pub struct Command {
 
 impl Command {
     /// Of a client's arguments; `write` is what they say of the row.
-    fn of(mapping: &Arc<Mapping>, target: &[u8], op: Op, args: Args, write: &Write) -> Command {
-        let mut words = Vec::with_capacity(args.len());
-        match op {
+    fn of(mapping: &Arc<Mapping>, target: &[u8], op: Op, args: Args, write: Write) -> Command {
+        let words = match op {
             Op::Erase => {
-                args.from(2).for_each(|field| words.extend([Str::new(field), Str::new(b"")]));
+                let no_value = Str::new(b"");
+                args.share(2).flat_map(|field| [field, no_value.share()]).collect()
             }
-            _ => words.extend(args.from(2).map(Str::new)),
-        }
+            _ => args.share(2).collect(),
+        };
         let replaces = matches!(write.action, Action::Replace(_));
         Command {
             mapping: mapping.clone(),
-            target: target.to_vec(),
+            target: target.into(),
+            key: Str::new(target),
             op: if replaces { Op::Replace } else { op },
             words,
             is_done: op == Op::Set && write.reply == Reply::Done,
             is_kept: write.kept_change.is_some(),
+            action: write.action,
+            uuid: write.uuid,
         }
     }
 
     /// The deletion of a row.
     pub fn delete(mapping: &Arc<Mapping>, target: &[u8]) -> Command {
-        let (mapping, target, words) = (mapping.clone(), target.to_vec(), Vec::new());
-        Command { mapping, target, op: Op::Delete, words, is_done: false, is_kept: false }
+        Command {
+            mapping: mapping.clone(),
+            target: target.into(),
+            key: Str::new(target),
+            op: Op::Delete,
+            words: Vec::new(),
+            action: Action::Delete,
+            uuid: Vec::new(),
+            is_done: false,
+            is_kept: false,
+        }
     }
 
     /// The id of its row.
@@ -66,15 +86,43 @@ impl Command {
         &self.target[self.mapping.name.len() + 1..]
     }
 
-    /// It does the same whatever the row holds, or that is known.
-    fn is_certain(&self, ctx: &Writable) -> bool {
-        let kind = ctx.open(&Str::new(&self.target)).kind();
+    /// It does the same whatever the row holds, or that is known, with what the key holds.
+    fn is_certain(&self, kind: Kind) -> bool {
         let is_known = match kind {
             Kind::Hash => true,
             Kind::Empty => self.op == Op::Replace || queue::is_deleted(&self.target),
             Kind::Other => false,
         };
         is_known && !is_behind_writes(&self.target, &self.mapping.name)
+    }
+
+    /// It sets each column but the key's.
+    pub(super) fn sets_all(&self) -> bool {
+        let values = self.mapping.columns.len() - self.mapping.key_len;
+        match &self.action {
+            Action::Upsert(sets) | Action::Replace(sets) => sets.len() == values,
+            _ => false,
+        }
+    }
+
+    /// What its entry says.
+    fn parsed(&self) -> Result<(Action, Vec<u8>), String> {
+        let head = [self.op.marker(), self.id()];
+        let fields: Vec<&[u8]> =
+            head.into_iter().chain(self.words.iter().map(Str::as_bytes)).collect();
+        entry::parse(&self.mapping, &fields).map(|write| (write.action, write.uuid))
+    }
+
+    /// It is queued: what the thread gets. `None`: that is told by the stream alone.
+    pub(super) fn entry(self, id: EntryId) -> Option<Unread> {
+        if self.is_kept {
+            return None;
+        }
+        // After a restart the entry is all that is left.
+        debug_assert_eq!(self.parsed(), Ok((self.action.clone(), self.uuid.clone())));
+        let Command { mapping, target, action, uuid, .. } = self;
+        let change = Ok(Change::of(&mapping, target.clone(), action));
+        Some(Unread { id, target, uuid, change })
     }
 }
 
@@ -93,13 +141,16 @@ pub fn run(
     module: &Module,
     args: Args,
     op: Op,
-    (mapping, target, write): (&Arc<Mapping>, &[u8], &Write),
+    (mapping, target, write): (&Arc<Mapping>, &[u8], Write),
 ) -> Option<Value> {
     let command = Command::of(mapping, target, op, args, write);
-    if let Some(value) = at_once(ctx, module, &command) {
-        count(module, &value);
-        return Some(value);
-    }
+    let command = match at_once(ctx, module, command) {
+        Ok(value) => {
+            count(module, &value);
+            return Some(value);
+        }
+        Err(command) => command,
+    };
     if let Err(failure) = admit::ready(module) {
         return Some(refuse(module, &failure));
     }
@@ -108,31 +159,37 @@ pub fn run(
             read_first(module, command, Box::new(client), 0);
             None
         }
-        None => Some(wait(ctx, module, &command)),
+        None => Some(wait(ctx, module, command)),
     }
 }
 
 /// Deletes a row. Whoever waits is told.
 pub fn delete(ctx: &Writable, module: &Module, command: Command, waiter: Box<dyn Waiter>) {
-    let Some(value) = at_once(ctx, module, &command) else {
-        return read_first(module, command, waiter, 0);
+    let target = command.target.clone();
+    let value = match at_once(ctx, module, command) {
+        Ok(value) => value,
+        Err(command) => return read_first(module, command, waiter, 0),
     };
     count(module, &value);
-    let key = &command.target;
+    let key = &target;
     waiter.completed(Some(ctx), Completed { write: 0, key, value, failure: None, loaded: None });
 }
 
 /// The same where the server waits.
-pub fn delete_and_wait(ctx: &Writable, module: &Module, command: &Command) -> Value {
-    at_once(ctx, module, command).unwrap_or_else(|| wait(ctx, module, command))
+pub fn delete_and_wait(ctx: &Writable, module: &Module, command: Command) -> Value {
+    at_once(ctx, module, command).unwrap_or_else(|command| wait(ctx, module, command))
 }
 
-/// Does it, or refuses it, where nothing has to be read before.
-fn at_once(ctx: &Writable, module: &Module, command: &Command) -> Option<Value> {
+/// Does it, or refuses it, where nothing has to be read before. Else the command comes back.
+fn at_once(ctx: &Writable, module: &Module, command: Command) -> Result<Value, Command> {
     if let Err(failure) = room(module, &command.mapping.name) {
-        return Some(refuse(module, &failure));
+        return Ok(refuse(module, &failure));
     }
-    command.is_certain(ctx).then(|| apply(ctx, module, command, true))
+    let kind = ctx.open(&command.key).kind();
+    match command.is_certain(kind) {
+        true => Ok(change::apply(ctx, module, command, kind, true)),
+        false => Err(command),
+    }
 }
 
 /// Counts a write that was done.
@@ -160,17 +217,18 @@ fn read_first(module: &Module, command: Command, waiter: Box<dyn Waiter>, tries:
 }
 
 /// The server waits for the row.
-fn wait(ctx: &Writable, module: &Module, command: &Command) -> Value {
+fn wait(ctx: &Writable, module: &Module, command: Command) -> Value {
     let (mapping, target) = (&command.mapping, &command.target);
     let read = || Write::read(Reply::Found);
     let mut found = synchronous::wait(ctx, module, mapping, target, read(), None);
-    let is_hash = ctx.open(&Str::new(target)).kind() == Kind::Hash;
-    if found == Value::Integer(1) && !is_hash {
+    let mut kind = ctx.open(&command.key).kind();
+    if found == Value::Integer(1) && kind != Kind::Hash {
         // It has gone again; or the row has no value, so that there is no hash.
         found = synchronous::wait(ctx, module, mapping, target, read(), None);
+        kind = ctx.open(&command.key).kind();
     }
     match found {
-        Value::Integer(found) => apply(ctx, module, command, found != 0),
+        Value::Integer(found) => change::apply(ctx, module, command, kind, found != 0),
         refusal => refusal,
     }
 }
@@ -199,12 +257,12 @@ impl Waiter for Late {
                 Value::error("WTBUSY the mapping is written through from now on; try again")
             }
             (Value::Integer(found), Some(ctx), Some(module)) => {
-                let is_hash = ctx.open(&Str::new(&command.target)).kind() == Kind::Hash;
+                let kind = ctx.open(&command.key).kind();
                 // It has gone again; or the row has no value, so that there is no hash.
-                if *found != 0 && !is_hash && tries < 2 {
+                if *found != 0 && kind != Kind::Hash && tries < 2 {
                     return read_first(module, command, waiter, tries + 1);
                 }
-                apply(ctx, module, &command, *found != 0)
+                change::apply(ctx, module, command, kind, *found != 0)
             }
             (Value::Integer(_), ..) => Value::from(Closed::Following),
             (refusal, ..) => refusal.clone(),
@@ -217,57 +275,4 @@ fn is_behind_now(module: &Module, command: &Command) -> bool {
     let mappings = module.catalog.mappings();
     let name = command.mapping.name.as_bytes();
     mappings.is_ok_and(|mappings| mappings.get(name).is_some_and(|mapping| mapping.is_behind))
-}
-
-/// Adds the entry and changes the hash. `has_row`: where there is no hash, whether there is a row all the same.
-fn apply(ctx: &Writable, module: &Module, command: &Command, has_row: bool) -> Value {
-    let Command { mapping, target, op, words, .. } = command;
-    let key = Str::new(target);
-    let kind = ctx.open(&key).kind();
-    let has_row = kind == Kind::Hash || (has_row && !queue::is_deleted(target));
-    let is_new = kind != Kind::Hash;
-    match op {
-        Op::Erase | Op::Delete if !has_row => return Value::Integer(0),
-        Op::Erase if is_new => return Value::Integer(0),
-        Op::SetNx if !is_new && ctx.open(&key).has(&words[0]) => return Value::Integer(0),
-        _ => {}
-    }
-    let changed = module.apply(|| {
-        // A field that Redis alone keeps needs its row, and no more.
-        let added = match command.is_kept && !is_new {
-            true => None,
-            false => Some(change::add(ctx, module, command)?),
-        };
-        let undo = |value: Value| {
-            if let Some((stream, id)) = &added {
-                stream::delete(ctx, stream, *id);
-            }
-            value
-        };
-        let value = change::run(ctx, command, &key, is_new).map_err(undo)?;
-        if *op == Op::Erase && value == Value::Integer(0) {
-            return Err(undo(value));
-        }
-        Ok((value, added.map(|(_, id)| id)))
-    });
-    let (value, id) = match changed {
-        Ok(changed) => changed,
-        Err(value) => return value,
-    };
-    if let Some(id) = id {
-        let mut queues = QUEUES.get();
-        if let Some(queue) = queues.get_mut(mapping.name.as_bytes()) {
-            queue.add(target, *op == Op::Delete);
-            if queue.entries == queue.sent.len() as u64 {
-                queue.unread_since = Some(Instant::now());
-            }
-            queue.entries += 1;
-            queue.last = id;
-        }
-    }
-    // What is being read of the row is older.
-    pending().evicted(target);
-    negative::end(target);
-    drain::soon();
-    value
 }

@@ -1,10 +1,11 @@
 //! Entries go to the thread that writes them, and what became of them comes back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::queue::{self, Queue, Sent, State, QUEUES};
 use super::stream::{self, Raw};
+use super::unread::Unread;
 use super::{attach, failed, held, reports};
 use crate::command::entry;
 use crate::config::limits::Limit;
@@ -22,8 +23,19 @@ const BATCHES: usize = 2;
 /// When the entries are looked at again that the database can't take now.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// When the next timer goes off.
-static DUE: MainThread<Option<Instant>> = MainThread::new();
+/// The queues are looked at so often at most: what comes in between shares a turn, its trim and its batch.
+const PACE: Duration = Duration::from_millis(1);
+
+/// The timer.
+#[derive(Default)]
+struct Timer {
+    /// When the next one goes off.
+    due: Option<Instant>,
+    /// When the last one did.
+    was: Option<Instant>,
+}
+
+static TIMER: MainThread<Timer> = MainThread::new();
 
 /// The queues are looked at in the next turn of the event loop. Also a one-shot.
 pub fn soon() {
@@ -31,18 +43,19 @@ pub fn soon() {
 }
 
 fn after(pause: Duration) {
-    let at = Instant::now() + pause;
-    let mut due = DUE.get();
+    let mut timer = TIMER.get();
+    let now = Instant::now();
+    let is_soon = timer.was.is_some_and(|was| now.duration_since(was) < PACE);
+    let pause = if is_soon { pause.max(PACE) } else { pause };
     // One that goes off later finds nothing to do.
-    if due.is_none_or(|due| due > at) {
-        *due = Some(at);
+    if timer.due.is_none_or(|due| due > now + pause) {
+        timer.due = Some(now + pause);
         ffi::timer(pause, run);
     }
 }
 
-/// The timer.
 fn run(ctx: &Ctx) {
-    *DUE.get() = None;
+    *TIMER.get() = Timer { due: None, was: Some(Instant::now()) };
     let Some(module) = module() else { return };
     if !ctx.select(module.config.db) {
         return;
@@ -107,22 +120,23 @@ fn make_ours(ctx: &Writable, module: &Module) {
     }
 }
 
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// Hands entries over to the thread. Returns when to come again for those that wait for more.
 fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
     loop {
-        let (waiting, from) = {
+        let waiting = QUEUES.get().get(name)?.stream();
+        let entries = ctx.open(&waiting).len() as u64;
+        let from = {
             let mut queues = QUEUES.get();
             let queue = queues.get_mut(name)?;
-            let unread = queue.entries.saturating_sub(queue.sent.len() as u64);
             if queue.state != State::Known || queue.batches >= BATCHES {
                 return None;
             }
+            if entries != queue.entries {
+                // Somebody else has changed the stream: what it holds is what counts.
+                queue.unread.clear();
+                queue.entries = queue.entries.max(entries);
+            }
+            let unread = queue.unread_count();
             if unread == 0 {
                 drop(queues);
                 end_identities(ctx, module, name);
@@ -134,61 +148,75 @@ fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
             if is_early && unread < module.shared.limits.get(Limit::BatchMax) {
                 return Some(delay - age);
             }
-            (queue.stream(), queue.read_to.next())
+            queue.read_to.next()
         };
         let mappings = module.catalog.mappings().ok();
         let Some(mapping) = mappings.and_then(|mappings| mappings.get(name).cloned()) else {
             return Some(PAUSE);
         };
         let most = module.shared.limits.get(Limit::BatchMax) as usize;
-        let raw = stream::range(ctx, &waiting, from, None, most);
-        if raw.is_empty() {
+        let kept = QUEUES.get().get_mut(name).map(|queue| queue.unread.take(most));
+        let entries = match kept.filter(|kept| !kept.is_empty()) {
+            Some(kept) => kept,
+            None => {
+                let raw = stream::range(ctx, &waiting, from, None, most);
+                raw.iter().map(|raw| understand(&mapping, raw)).collect()
+            }
+        };
+        if entries.is_empty() {
             recount(ctx, module, name, &waiting);
             return None;
         }
-        if !send(ctx, module, name, &mapping, raw) {
+        if !send(ctx, module, name, entries) {
             return None;
         }
     }
 }
 
+/// What an entry of the stream does to its row.
+fn understand(mapping: &Arc<Mapping>, raw: &Raw) -> Unread {
+    let fields = raw.fields();
+    let target: Arc<[u8]> = attach::target(&mapping.name, &fields).into();
+    let write = entry::parse(mapping, &fields).map_err(Failure::Input);
+    let uuid = write.as_ref().map(|write| write.uuid.clone()).unwrap_or_default();
+    let change = write.map(|write| Change::of(mapping, target.clone(), write.action));
+    Unread { id: raw.id, target, uuid, change }
+}
+
 /// Sends what is of one identity. What is of none can't be told from what was written: it is set aside. False
 /// when the queue is gone.
-fn send(
-    ctx: &Writable,
-    module: &Module,
-    name: &[u8],
-    mapping: &Arc<Mapping>,
-    mut raw: Vec<Raw>,
-) -> bool {
+fn send(ctx: &Writable, module: &Module, name: &[u8], mut entries: Vec<Unread>) -> bool {
+    let first = entries[0].id;
     let found = {
-        let queues = QUEUES.get();
-        let Some(queue) = queues.get(name) else { return false };
-        let of = queue.segment_of(raw[0].id);
-        of.map(|(segment, end)| (segment.identity.clone(), end))
+        let mut queues = QUEUES.get();
+        let Some(queue) = queues.get_mut(name) else { return false };
+        let of = queue.segment_of(first).map(|(segment, end)| (segment.identity.clone(), end));
+        if !matches!(of, Some((_, None))) {
+            // What isn't sent is read again.
+            queue.unread.clear();
+        }
+        of.ok_or_else(|| queue.name.clone())
     };
-    let Some((identity, end)) = found else {
-        let problem = "the entry was not added by the module: nobody knows whether it was written";
-        let failure = Failure::Input(problem.into());
-        let of = Arc::<str>::from(&*mapping.name);
-        module.apply(|| failed::set_aside(ctx, module, &of, raw[0].id, &failure));
-        return true;
+    let (identity, end) = match found {
+        Ok(found) => found,
+        Err(of) => {
+            let problem =
+                "the entry was not added by the module: nobody knows whether it was written";
+            let failure = Failure::Input(problem.into());
+            module.apply(|| failed::set_aside(ctx, module, &of, first, &failure));
+            return true;
+        }
     };
     if let Some(end) = end {
-        raw.retain(|raw| raw.id <= end);
+        entries.retain(|entry| entry.id <= end);
     }
     let mut queues = QUEUES.get();
     let Some(queue) = queues.get_mut(name) else { return false };
-    let mut entries = Vec::with_capacity(raw.len());
-    for raw in &raw {
-        let fields = raw.fields();
-        let target: Arc<[u8]> = attach::target(&queue.name, &fields).into();
-        let write = entry::parse(mapping, &fields).map_err(Failure::Input);
-        let uuid = write.as_ref().map(|write| write.uuid.clone()).unwrap_or_default();
-        queue.sent.push_back(Sent { id: raw.id, target: target.clone(), uuid });
-        let change = write.map(|write| Change::new(mapping, &target, write.action));
-        entries.push(Entry { id: raw.id, change });
-        queue.read_to = raw.id;
+    let mut sent = Vec::with_capacity(entries.len());
+    for Unread { id, target, uuid, change } in entries {
+        queue.sent.push_back(Sent { id, target, uuid });
+        sent.push(Entry { id, change });
+        queue.read_to = id;
     }
     queue.batches += 1;
     queue.unread_since = Some(Instant::now());
@@ -197,7 +225,7 @@ fn send(
         identity,
         live: queue.live.clone(),
         term: module.shared.terms.now(),
-        entries,
+        entries: sent,
         ends: end,
     };
     drop(queues);

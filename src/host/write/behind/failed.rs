@@ -1,10 +1,10 @@
 //! Entries that PostgreSQL has refused: they are set aside, and can be put back.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::queue::QUEUES;
 use super::{attach, drain, held, stream};
-use crate::command::entry::{self, Op};
+use crate::command::entry;
 use crate::host::ffi::{Args, Ctx, Str, Value, Writable};
 use crate::host::module::{module, negative, Module};
 use crate::host::write::acknowledge::Acknowledgement;
@@ -117,18 +117,17 @@ fn put_back(ctx: &Writable, module: &Module, name: &str) -> Value {
         let words: Vec<Str> = fields.iter().map(|field| Str::new(field)).collect();
         let words: Vec<&Str> = words.iter().collect();
         // What somebody else has put there is no entry.
-        let Ok((op, _)) = entry::head(&fields) else { continue };
+        if entry::head(&fields).is_err() {
+            continue;
+        }
         match stream::add(ctx, &waiting, &words) {
             Ok(Some(id)) => {
                 stream::delete(ctx, &failed, raw.id);
-                let target = attach::target(name, &fields);
+                let target: Arc<[u8]> = attach::target(name, &fields).into();
                 let mut queues = QUEUES.get();
                 let Some(queue) = queues.get_mut(name.as_bytes()) else { break };
-                queue.add(&target, op == Op::Delete);
-                if let Some(entries) = queue.waiting.get_mut(&*target) {
-                    // The hash does not show it yet.
-                    (entries.is_doubtful, entries.is_deleted) = (true, false);
-                }
+                // The hash does not show it yet.
+                queue.add(&target).is_doubtful = true;
                 queue.entries += 1;
                 queue.failed = queue.failed.saturating_sub(1);
                 queue.last = id;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::unread::Kept;
 use super::{drain, held};
 use crate::engine::Settled;
 use crate::host::ffi::{log, Blocked, KeyChange, Level, Str, Value};
@@ -36,6 +37,8 @@ pub struct Entries {
     pub is_deleted: bool,
     /// The hash may not be the row when they are written.
     pub is_doubtful: bool,
+    /// The last one sets each column but the key's, and the hash was not changed since it was added.
+    pub is_shown: bool,
 }
 
 /// An entry that the thread has, or had.
@@ -61,6 +64,8 @@ pub struct Segment {
 pub struct Queue {
     /// The mapping's name.
     pub name: Arc<str>,
+    /// The name of its stream, made once.
+    stream: Str,
     /// False once these entries are not the queue's any more: it was emptied, or is another server's.
     pub live: Arc<AtomicBool>,
     pub state: State,
@@ -76,6 +81,8 @@ pub struct Queue {
     pub read_to: EntryId,
     /// Since when the others wait, about.
     pub unread_since: Option<Instant>,
+    /// The first of the others.
+    pub unread: Kept,
     /// Those that were and are not settled.
     pub sent: VecDeque<Sent>,
     /// Batches that the thread has.
@@ -83,7 +90,7 @@ pub struct Queue {
     /// The same of entries that are not the queue's any more.
     pub earlier_batches: usize,
     /// By key.
-    pub waiting: HashMap<Box<[u8]>, Entries>,
+    pub waiting: HashMap<Arc<[u8]>, Entries>,
     /// Who waits until all up to an entry are written.
     pub flushes: Vec<(EntryId, Blocked)>,
     /// Entries that were refused, in the other stream.
@@ -96,6 +103,7 @@ impl Queue {
     fn new(name: &str) -> Queue {
         Queue {
             name: name.into(),
+            stream: Str::new(format!("{WAITING}{name}").as_bytes()),
             live: Arc::new(AtomicBool::new(true)),
             state: State::Unknown,
             segments: Vec::new(),
@@ -104,6 +112,7 @@ impl Queue {
             entries: 0,
             read_to: EntryId::default(),
             unread_since: None,
+            unread: Kept::default(),
             sent: VecDeque::new(),
             batches: 0,
             earlier_batches: 0,
@@ -116,7 +125,7 @@ impl Queue {
 
     /// Its stream.
     pub fn stream(&self) -> Str {
-        Str::new(format!("{WAITING}{}", self.name).as_bytes())
+        self.stream.share()
     }
 
     /// The stream of what was refused.
@@ -130,18 +139,17 @@ impl Queue {
         Some((&self.segments[at], self.segments.get(at + 1).map(|next| next.after)))
     }
 
-    /// An entry waits.
-    pub fn add(&mut self, target: &[u8], is_deleted: bool) {
-        match self.waiting.get_mut(target) {
-            Some(entries) => {
-                entries.count += 1;
-                entries.is_deleted = is_deleted;
-            }
-            None => {
-                let entries = Entries { count: 1, is_deleted, is_doubtful: false };
-                self.waiting.insert(target.into(), entries);
-            }
-        }
+    /// Entries that the thread doesn't have.
+    pub fn unread_count(&self) -> u64 {
+        self.entries.saturating_sub(self.sent.len() as u64)
+    }
+
+    /// An entry waits. Returns what is known of its key, to be completed.
+    pub fn add(&mut self, target: &Arc<[u8]>) -> &mut Entries {
+        let entries = self.waiting.entry(target.clone()).or_default();
+        entries.count += 1;
+        (entries.is_deleted, entries.is_shown) = (false, false);
+        entries
     }
 
     /// One waits no more. Returns what is known of the key, where it was the last one.
@@ -232,12 +240,19 @@ pub fn emptied(module: &Module, name: Option<&[u8]>) {
     drain::soon();
 }
 
-/// A key has gone, or come: was it one of the streams?
+/// A key has changed: one of the streams, or a hash.
 pub fn notice(module: &Module, change: &KeyChange) {
+    if !any() {
+        return;
+    }
     let is_gone = || matches!(change.event, b"del" | b"expired" | b"rename_from" | b"move_from");
-    let is_ours = |_: &&[u8]| any() && is_gone() && change.db() == module.config.db;
+    let is_ours = |_: &&[u8]| is_gone() && change.db() == module.config.db;
     if let Some(name) = change.key.strip_prefix(WAITING.as_bytes()).filter(is_ours) {
         emptied(module, Some(name));
+    } else if let Some(queue) = QUEUES.get().get_mut(name_of(change.key)) {
+        if let Some(entries) = queue.waiting.get_mut(change.key) {
+            entries.is_shown = false;
+        }
     }
 }
 
@@ -282,17 +297,4 @@ pub fn overtaken(module: &Module, target: &[u8], compares: bool) {
     if !is_later {
         module.stale_keys.add_later(target, held::LOOK_AGAIN);
     }
-}
-
-/// What INFO shows: its name, and its value.
-pub fn fields(now_ms: u64) -> [(&'static str, u64); 4] {
-    let queues = QUEUES.get();
-    let oldest = queues.values().filter(|queue| queue.entries > 0).filter_map(Queue::oldest);
-    let oldest = oldest.map(|id| id.ms).min();
-    [
-        ("behind_entries", queues.values().map(|queue| queue.entries).sum()),
-        ("behind_oldest_ms", oldest.map_or(0, |ms| now_ms.saturating_sub(ms))),
-        ("behind_failed", queues.values().map(|queue| queue.failed).sum()),
-        ("behind_held", queues.values().filter(|queue| queue.held.is_some()).count() as u64),
-    ]
 }

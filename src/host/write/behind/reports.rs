@@ -47,6 +47,7 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
                     if let Some(first) = queue.sent.front().map(|sent| sent.id) {
                         queue.read_to = first.previous();
                         queue.sent.clear();
+                        queue.unread.clear();
                     }
                 }
             }

@@ -1,9 +1,10 @@
 //! Entries that are written: they leave the stream, and their hashes become the rows.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use super::queue::QUEUES;
 use super::{held, stream};
+use crate::engine::behind::WrittenRow;
 use crate::engine::RowState;
 use crate::host::ffi::{Kind, Str, Value, Writable};
 use crate::host::module::Module;
@@ -11,16 +12,9 @@ use crate::host::write::acknowledge::Acknowledgement;
 use crate::host::write::pending::pending;
 use crate::host::write::{compare, touched};
 use crate::model::entry_id::EntryId;
-use crate::model::mapping::Mapping;
 
 /// All entries up to this one are written.
-pub fn written(
-    ctx: &Writable,
-    module: &Module,
-    name: &str,
-    up_to: EntryId,
-    states: Vec<(Arc<[u8]>, Arc<Mapping>, RowState)>,
-) {
+pub fn written(ctx: &Writable, module: &Module, name: &str, up_to: EntryId, rows: Vec<WrittenRow>) {
     let (mut done, mut acknowledged, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
     let waiting = {
         let mut queues = QUEUES.get();
@@ -31,7 +25,7 @@ pub fn written(
                 acknowledged.push((sent.target.clone(), sent.uuid));
             }
             if let Some(entries) = queue.settle(&sent.target) {
-                done.push((sent.target, entries.is_doubtful));
+                done.push((sent.target, entries));
             }
         }
         flushed.extend(queue.flushes.extract_if(.., |(of, _)| *of <= up_to));
@@ -42,15 +36,14 @@ pub fn written(
         Acknowledgement::of(&target, &uuid).send(ctx, module, &Value::OK);
     }
     flushed.into_iter().for_each(|(_, client)| client.answer(Value::OK));
-    let mut states: std::collections::HashMap<_, _> =
-        states.into_iter().map(|(target, mapping, state)| (target, (mapping, state))).collect();
-    for (target, is_doubtful) in done {
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.target.clone(), row)).collect();
+    for (target, entries) in done {
         // What is being read of it may be older.
         pending().evicted(&target);
         touched::note(&target);
-        match states.remove(&target) {
-            Some((mapping, state)) if !is_doubtful && !module.catalog.is_reshaped(&mapping) => {
-                become_row(ctx, module, &target, &mapping, &state);
+        match rows.remove(&target) {
+            Some(row) if !entries.is_doubtful && !module.catalog.is_reshaped(&row.mapping) => {
+                become_row(ctx, module, &row, entries.is_shown);
             }
             _ => module.stale_keys.add(&target),
         }
@@ -59,14 +52,21 @@ pub fn written(
 }
 
 /// No entry of the key waits: its hash is to be the row that was written.
-fn become_row(ctx: &Writable, module: &Module, target: &[u8], mapping: &Mapping, state: &RowState) {
+fn become_row(ctx: &Writable, module: &Module, row: &WrittenRow, is_shown: bool) {
+    let WrittenRow { target, mapping, state, is_as_sent } = row;
     let key = Str::new(target);
     // A key that is not there is not wrong.
     if ctx.open(&key).kind() == Kind::Empty {
         return;
     }
     match state {
-        RowState::Present(image) => compare::make_row(ctx, module, (&key, target), mapping, image),
+        RowState::Present(image) => {
+            let known = match is_shown && *is_as_sent {
+                true => compare::Known::AllButKey,
+                false => compare::Known::Nothing,
+            };
+            compare::make_row(ctx, module, (&key, target), mapping, (image, known));
+        }
         RowState::Deleted | RowState::Absent => {
             let called = ctx.call(c"UNLINK", &[&key]);
             module.stale_keys.check(target, &called);

@@ -1,7 +1,7 @@
 //! The commands on the streams, and their replies.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::queue::Segment;
 use crate::host::ffi::{Ctx, Reply, Str, Value, Writable};
@@ -93,11 +93,14 @@ pub fn forget_identity(ctx: &Writable, stream: &Str, identity: &str) {
     ctx.call(c"XGROUP", &[&Str::new(b"DESTROY"), stream, &word(identity)]);
 }
 
+/// What each XADD has before its fields, made once.
+static ADDING: LazyLock<[Str; 2]> = LazyLock::new(|| [Str::new(b"NOMKSTREAM"), Str::new(b"*")]);
+
 /// Adds an entry to a stream that is there. `Ok(None)`: it isn't.
 pub fn add(ctx: &Writable, stream: &Str, words: &[&Str]) -> Result<Option<EntryId>, Value> {
-    let (nomkstream, any) = (Str::new(b"NOMKSTREAM"), Str::new(b"*"));
+    let [nomkstream, any] = &*ADDING;
     let mut args = Vec::with_capacity(words.len() + 3);
-    args.extend([stream, &nomkstream, &any]);
+    args.extend([stream, nomkstream, any]);
     args.extend(words);
     let reply = ctx.call(c"XADD", &args);
     match reply.refusal() {
