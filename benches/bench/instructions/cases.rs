@@ -58,7 +58,6 @@ pub fn all() -> Vec<Case> {
         one("counter, 1", written("users", Shape::Counter, true)),
         more(one("read miss, 1", read(50_000, u64::MAX))),
         one("transfer, 1", transfer()),
-        behind(one("behind, 1", written("users", Shape::Whole, true))),
     ]
 }
 
