@@ -71,6 +71,7 @@ mod hdel;
 mod hsetnx;
 mod kept_fields;
 mod mixed_commands;
+mod new_database;
 mod once;
 mod other_ways;
 mod rgsync;

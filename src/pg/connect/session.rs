@@ -31,7 +31,7 @@ const BUFFERS_MAX: usize = 16 << 20;
 
 /// How long a statement waits for a row that somebody else has locked, before its batch is taken
 /// apart and the row is set aside: other rows' writes wait no longer than this.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Whose a session is.
 #[derive(Debug, Clone, Copy)]
