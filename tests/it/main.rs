@@ -52,6 +52,7 @@ mod replaced;
 
 // A write that PostgreSQL gets afterwards.
 mod behind;
+mod behind_batch;
 mod behind_cache;
 mod behind_order;
 

@@ -143,14 +143,14 @@ fn ready_to_write(module: &Module, mapping: &Mapping) -> Result<(), Failure> {
     }
 }
 
-/// It can be written through, with whatever else its command does: what is written behind can't.
-pub fn through(mapping: &Mapping, command: &str) -> Result<(), Failure> {
+/// It can be written together with others, all or nothing: what is written behind can't.
+pub fn together(mapping: &Mapping) -> Result<(), Failure> {
     if !mapping.is_behind {
         return Ok(());
     }
     Err(Failure::Input(format!(
-        "{command} of {:?}: it is written behind; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and \
-         UNLINK can be, each for itself",
+        "{:?} is written behind, so PostgreSQL decides after the answer, and WT.TRANSACTION and WT.ONCE can't \
+         promise what they do; use WT.BATCH, or \"write\": \"through\" in the mapping",
         mapping.name
     )))
 }

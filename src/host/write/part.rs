@@ -6,20 +6,22 @@ use std::sync::Arc;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, refuse};
-use super::behind;
+use super::behind::{self, Command};
 use super::command::{answer_by_staged, understand};
 use super::parse::{self, Parse};
 use super::plain::{self, Written};
 use super::server_errors::{no_permission, wrong_arity};
 use super::stage::{stage_plain, unstage};
+use crate::command::entry::Op;
 use crate::command::{self, rewrite, Write};
 use crate::config::OnDelete;
 use crate::host::ffi::{Args, Str, Value, Writable};
 use crate::host::module::Module;
 use crate::model::action::Action;
 use crate::model::failure::Failure;
-use crate::model::key::Show;
+use crate::model::key::{RowKey, Show};
 use crate::model::mapping::Mapping;
+use crate::pg::catalog::PlainKey;
 
 /// A write within another command, ready to be sent.
 pub struct Prepared {
@@ -56,7 +58,19 @@ pub fn prepare_in_transaction(
     if args.get(0).eq_ignore_ascii_case(b"WT.EXPECT") {
         return expect(ctx, module, args).map(|expected| vec![expected]);
     }
-    let writes = prepare(ctx, module, args)?;
+    let writes = each_key(args, |args| {
+        let understood = of_one_key(ctx, module, args)?;
+        admit::together(&understood.mapping).map_err(|failure| refuse(module, &failure))?;
+        if behind::waits(ctx, module, understood.row.target) {
+            let problem = "entries of the row wait to be written behind";
+            return Err(Value::error(format!("WTBUSY {problem}; try again later")));
+        }
+        understood.stage(ctx, module)
+    });
+    let writes = writes.map_err(|(staged, refusal)| {
+        unstage(ctx, module, staged.iter().map(|write| &write.target[..]));
+        refusal
+    })?;
     let Some(change) = writes.iter().find_map(|write| write.write.kept_change.as_ref()) else {
         return Ok(writes);
     };
@@ -77,7 +91,7 @@ fn expect(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value
     let name = args.get(1);
     let written = plain::written(ctx, module, name);
     let admitted = admit::row(ctx, module, written, name).and_then(|(mapping, row)| {
-        admit::through(&mapping, "WT.EXPECT")?;
+        admit::together(&mapping)?;
         let write = command::expect(&mapping, args.from(2)).map_err(Failure::Input)?;
         let (target, acknowledgement) = (row.target.to_vec(), None);
         Ok(Prepared { mapping, target, write, acknowledgement, deletes_plain: false })
@@ -107,28 +121,85 @@ pub fn push(all: &mut Vec<Prepared>, mut next: Prepared) {
     all.push(next);
 }
 
-/// A command within another one, which nobody has staged, a write for each of its keys; or what its client
-/// reads instead.
-pub fn prepare(ctx: &Writable, module: &Module, args: Args) -> Result<Vec<Prepared>, Value> {
-    let name = args.get(0);
-    let deletes = name.eq_ignore_ascii_case(b"DEL") || name.eq_ignore_ascii_case(b"UNLINK");
-    if !deletes || args.len() <= 2 {
-        return one(ctx, module, args).map(|write| vec![write]);
-    }
-    let (mut writes, mut seen) = (Vec::<Prepared>::new(), HashSet::new());
-    for key in args.from(1).filter(|key| seen.insert(*key)) {
-        match one(ctx, module, Args::of(&[Str::new(name), Str::new(key)])) {
-            Ok(write) => writes.push(write),
-            Err(refusal) => {
-                unstage(ctx, module, writes.iter().map(|write| &write.target[..]));
-                return Err(refusal);
-            }
-        }
-    }
-    Ok(writes)
+/// A part of WT.BATCH.
+pub enum InBatch {
+    /// It goes to the workers.
+    Through(Box<Prepared>),
+    /// It is written behind.
+    Behind(Command),
 }
 
-fn one(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
+impl InBatch {
+    /// The final key.
+    pub fn target(&self) -> &[u8] {
+        match self {
+            InBatch::Through(write) => &write.target,
+            InBatch::Behind(command) => command.target(),
+        }
+    }
+}
+
+/// A command of WT.BATCH, a part for each of its keys; or what its client reads instead.
+pub fn prepare_in_batch(
+    ctx: &Writable,
+    module: &Module,
+    args: Args,
+) -> Result<Vec<InBatch>, Value> {
+    let parts = each_key(args, |args| {
+        let understood = of_one_key(ctx, module, args)?;
+        let Some(op) = understood.goes_behind() else {
+            return understood.stage(ctx, module).map(Box::new).map(InBatch::Through);
+        };
+        let Understood { mapping, row, write, args, .. } = understood;
+        Ok(InBatch::Behind(Command::of(&mapping, row.target, op, args, write)))
+    });
+    parts.map_err(|(staged, refusal)| {
+        unstage(ctx, module, staged.iter().map(InBatch::target));
+        refusal
+    })
+}
+
+/// DEL and UNLINK of several keys is one command for each. The first error, with what was made before it.
+fn each_key<T>(
+    args: Args,
+    mut make: impl FnMut(Args) -> Result<T, Value>,
+) -> Result<Vec<T>, (Vec<T>, Value)> {
+    let name = args.get(0);
+    let deletes = name.eq_ignore_ascii_case(b"DEL") || name.eq_ignore_ascii_case(b"UNLINK");
+    let mut made = Vec::new();
+    if !deletes || args.len() <= 2 {
+        return match make(args) {
+            Ok(one) => Ok(vec![one]),
+            Err(refusal) => Err((made, refusal)),
+        };
+    }
+    let mut seen = HashSet::new();
+    for key in args.from(1).filter(|key| seen.insert(*key)) {
+        match make(Args::of(&[Str::new(name), Str::new(key)])) {
+            Ok(one) => made.push(one),
+            Err(refusal) => return Err((made, refusal)),
+        }
+    }
+    Ok(made)
+}
+
+/// A command within another one, checked.
+struct Understood<'a> {
+    plain: &'static CStr,
+    args: Args<'a>,
+    written: Written,
+    mapping: Arc<Mapping>,
+    row: RowKey<'a>,
+    write: Write,
+    acknowledgement: Option<Acknowledgement>,
+}
+
+/// Checks a command of one key. An error is what its client reads.
+fn of_one_key<'a>(
+    ctx: &Writable,
+    module: &Module,
+    args: Args<'a>,
+) -> Result<Understood<'a>, Value> {
     let name = args.get(0);
     let is_it = |(plain, _): &&(&CStr, Parse)| plain.to_bytes().eq_ignore_ascii_case(name);
     let refused = |problem: String| refuse(module, &Failure::Input(problem));
@@ -138,7 +209,6 @@ fn one(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
             "{problem}; HSET, HMSET, HSETNX, HINCRBY, HINCRBYFLOAT, HDEL, DEL and UNLINK can"
         )));
     };
-    let deletes = *plain == c"DEL" || *plain == c"UNLINK";
     if rewrite::rule(name, args.len()).is_none() {
         return Err(wrong_arity(plain));
     }
@@ -148,19 +218,36 @@ fn one(ctx: &Writable, module: &Module, args: Args) -> Result<Prepared, Value> {
     }
     let (mapping, row, mut write, acknowledgement) =
         understand(ctx, module, written, args, plain, (*parse, true))?;
-    admit::through(&mapping, "a batch or a transaction")
-        .map_err(|failure| refuse(module, &failure))?;
-    if behind::waits(ctx, module, row.target) {
-        let problem = "entries of the row wait to be written behind";
-        return Err(Value::error(format!("WTBUSY {problem}; try again later")));
-    }
-    if matches!(written, Written::Plain(key) if deletes && key.on_delete == OnDelete::Evict) {
+    let evicts = |key: PlainKey| deletes(plain) && key.on_delete == OnDelete::Evict;
+    if matches!(written, Written::Plain(key) if evicts(key)) {
         write = Write::evict();
     }
-    if write.cache.is_none() {
-        let reply = stage_plain(ctx, module, args, plain, row.target, &write)?;
-        answer_by_staged(&mut write, reply);
+    Ok(Understood { plain, args, written, mapping, row, write, acknowledgement })
+}
+
+fn deletes(plain: &CStr) -> bool {
+    plain == c"DEL" || plain == c"UNLINK"
+}
+
+impl Understood<'_> {
+    /// Which entry it is, where it is written behind. What changes the cache only is none.
+    fn goes_behind(&self) -> Option<Op> {
+        match &self.write {
+            write if !self.mapping.is_behind || write.cache.is_some() => None,
+            write if write.action == Action::Delete => Some(Op::Delete),
+            _ => Op::of(self.plain),
+        }
     }
-    let deletes_plain = deletes && matches!(written, Written::Plain(_));
-    Ok(Prepared { mapping, target: row.target.to_vec(), write, acknowledgement, deletes_plain })
+
+    /// Ready to be written through.
+    fn stage(self, ctx: &Writable, module: &Module) -> Result<Prepared, Value> {
+        let Understood { plain, args, written, mapping, row, mut write, acknowledgement } = self;
+        if write.cache.is_none() {
+            let reply = stage_plain(ctx, module, args, plain, row.target, &write)?;
+            answer_by_staged(&mut write, reply);
+        }
+        let deletes_plain = deletes(plain) && matches!(written, Written::Plain(_));
+        let target = row.target.to_vec();
+        Ok(Prepared { mapping, target, write, acknowledgement, deletes_plain })
+    }
 }

@@ -44,9 +44,8 @@ pub fn run(
         return plain::run_elsewhere(ctx, plain, args);
     }
     let admitted = admit::row(ctx, module, written, name);
-    let admitted = admitted.and_then(|(mapping, row)| {
-        admit::through(&mapping, &plain.to_string_lossy()).map(|()| (mapping, row))
-    });
+    let admitted =
+        admitted.and_then(|(mapping, row)| admit::together(&mapping).map(|()| (mapping, row)));
     let staged = match admitted {
         Ok((_, row)) => Str::new(&key::staged(module.config.prefix.as_bytes(), row.target)),
         Err(failure) => return Some(refuse(module, &failure)),
@@ -170,7 +169,7 @@ pub fn whole_hash(
         By::Nobody => Value::from(&failure),
     };
     let (mapping, staged) = admit::staged(ctx, module, key).map_err(refuse)?;
-    admit::through(&mapping, "a change of the whole hash").map_err(refuse)?;
+    admit::together(&mapping).map_err(refuse)?;
     let name = Str::new(key);
     let is_hash = ctx.open(&name).kind() == Kind::Hash;
     if !is_hash || ctx.open(&Str::new(staged.target)).kind() == Kind::Other {

@@ -44,7 +44,7 @@ pub struct Command {
 
 impl Command {
     /// Of a client's arguments; `write` is what they say of the row.
-    fn of(mapping: &Arc<Mapping>, target: &[u8], op: Op, args: Args, write: Write) -> Command {
+    pub fn of(mapping: &Arc<Mapping>, target: &[u8], op: Op, args: Args, write: Write) -> Command {
         let words = match op {
             Op::Erase => {
                 let no_value = Str::new(b"");
@@ -79,6 +79,11 @@ impl Command {
             is_done: false,
             is_kept: false,
         }
+    }
+
+    /// The final key.
+    pub fn target(&self) -> &Arc<[u8]> {
+        &self.target
     }
 
     /// The id of its row.
@@ -145,18 +150,12 @@ pub fn run(
 ) -> Option<Value> {
     let command = Command::of(mapping, target, op, args, write);
     let command = match at_once(ctx, module, command) {
-        Ok(value) => {
-            count(module, &value);
-            return Some(value);
-        }
+        Ok(value) => return Some(value),
         Err(command) => command,
     };
-    if let Err(failure) = admit::ready(module) {
-        return Some(refuse(module, &failure));
-    }
     match ctx.block() {
         Some(client) => {
-            read_first(module, command, Box::new(client), 0);
+            in_line(module, command, Box::new(client));
             None
         }
         None => Some(wait(ctx, module, command)),
@@ -168,9 +167,8 @@ pub fn delete(ctx: &Writable, module: &Module, command: Command, waiter: Box<dyn
     let target = command.target.clone();
     let value = match at_once(ctx, module, command) {
         Ok(value) => value,
-        Err(command) => return read_first(module, command, waiter, 0),
+        Err(command) => return in_line(module, command, waiter),
     };
-    count(module, &value);
     let key = &target;
     waiter.completed(Some(ctx), Completed { write: 0, key, value, failure: None, loaded: None });
 }
@@ -180,23 +178,23 @@ pub fn delete_and_wait(ctx: &Writable, module: &Module, command: Command) -> Val
     at_once(ctx, module, command).unwrap_or_else(|command| wait(ctx, module, command))
 }
 
-/// Does it, or refuses it, where nothing has to be read before. Else the command comes back.
-fn at_once(ctx: &Writable, module: &Module, command: Command) -> Result<Value, Command> {
+/// Does it, or refuses it. Where its row has to be read before, the command comes back.
+pub fn at_once(ctx: &Writable, module: &Module, command: Command) -> Result<Value, Command> {
     if let Err(failure) = room(module, &command.mapping.name) {
         return Ok(refuse(module, &failure));
     }
     let kind = ctx.open(&command.key).kind();
-    match command.is_certain(kind) {
-        true => Ok(change::apply(ctx, module, command, kind, true)),
-        false => Err(command),
+    if !command.is_certain(kind) {
+        return match admit::ready(module) {
+            Ok(()) => Err(command),
+            Err(failure) => Ok(refuse(module, &failure)),
+        };
     }
-}
-
-/// Counts a write that was done.
-fn count(module: &Module, value: &Value) {
+    let value = change::apply(ctx, module, command, kind, true);
     if !matches!(value, Value::Error(_)) {
         module.count(None, None);
     }
+    Ok(value)
 }
 
 /// There is room for one more entry.
@@ -207,6 +205,11 @@ fn room(module: &Module, name: &str) -> Result<(), Failure> {
         true => Err(Failure::Behind(entries as usize)),
         false => Ok(()),
     }
+}
+
+/// Runs the command when its row is read, behind what stands in the key's line.
+pub fn in_line(module: &Module, command: Command, waiter: Box<dyn Waiter>) {
+    read_first(module, command, waiter, 0);
 }
 
 /// Reads the row, in the key's line; then the command is run.
