@@ -1,6 +1,7 @@
 //! The id of a stream's entry.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The id of a stream's entry: a time in milliseconds, and a number within it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +34,12 @@ impl EntryId {
             seq => EntryId { seq: seq - 1, ..self },
         }
     }
+}
+
+/// Milliseconds since 1970, by this server's clock.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl fmt::Display for EntryId {

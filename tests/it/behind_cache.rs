@@ -98,24 +98,8 @@ fn a_user_needs_the_rights_of_the_command() {
 }
 
 #[test]
-fn what_cannot_be_written_behind_is_refused_with_a_reason() {
+fn only_mappings_have_queues() {
     let s = items().start();
-    one_item(&s);
-    for line in [
-        "WT.TRANSACTION 1 4 HSET __{items:1} name b",
-        "WT.BATCH 1 4 HSET __{items:1} name b",
-        "WT.ONCE t 4 HSET __{items:1} name b",
-    ] {
-        let reply = s.run(line);
-        let reply = if let Reply::Array(list) = &reply { list[0].clone() } else { reply };
-        reply.assert_error(
-            "ERR writethrough: a batch or a transaction of \"items\": it is written behind",
-        );
-    }
-    assert_eq!(s.run("HSET tmp name x"), int(1));
-    s.run("RENAME tmp __{items:1}")
-        .assert_error("ERR writethrough: RENAME of \"items\": it is written behind");
-    assert_eq!(s.run("EXISTS tmp"), int(1));
     s.run("WT.FLUSH nothing").assert_error("ERR writethrough: no mapping is named");
     s.run("WT.RETRY nothing").assert_error("ERR writethrough: no mapping is named");
 }

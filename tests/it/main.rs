@@ -55,6 +55,7 @@ mod behind;
 mod behind_batch;
 mod behind_cache;
 mod behind_order;
+mod behind_transfers;
 
 // A read of a row that is not cached.
 mod read_edges;

@@ -17,7 +17,7 @@ mod unread;
 use crate::config::{ConfigError, MappingConfig, WriteMode};
 use crate::host::ffi;
 pub use attach::waits;
-pub use command::{at_once, delete, delete_and_wait, in_line, run, Command};
+pub use command::{at_once, delete, in_line, run, run_and_wait, Command};
 pub use drain::{serve, soon};
 pub use failed::retry;
 pub use flush::flush;

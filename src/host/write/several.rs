@@ -154,7 +154,7 @@ pub fn wait(
             break;
         }
         let waited = match mapping.is_behind && write.action == Action::Delete {
-            true => behind::delete_and_wait(ctx, module, Command::delete(&mapping, &target)),
+            true => behind::run_and_wait(ctx, module, Command::delete(&mapping, &target)),
             false => {
                 stage(&target);
                 synchronous::wait(ctx, module, &mapping, &target, write, None)

@@ -1,4 +1,4 @@
-//! RENAME, RENAMENX, COPY and RESTORE onto a staged key: the whole hash is written through.
+//! RENAME, RENAMENX, COPY and RESTORE onto a staged key: the whole hash is written through, or behind.
 //!
 //! The server waits (DESIGN 4): the command changes more than one key, and a refusal undoes it.
 
@@ -6,6 +6,7 @@ use std::ffi::CStr;
 
 use super::acknowledge::Acknowledgement;
 use super::admit::{self, not_ready, refuse};
+use super::behind::{self, Command};
 use super::pending::pending;
 use super::plain::{self, Written};
 use super::rights;
@@ -43,10 +44,7 @@ pub fn run(
     if written == Written::Elsewhere || is_same {
         return plain::run_elsewhere(ctx, plain, args);
     }
-    let admitted = admit::row(ctx, module, written, name);
-    let admitted =
-        admitted.and_then(|(mapping, row)| admit::together(&mapping).map(|()| (mapping, row)));
-    let staged = match admitted {
+    let staged = match admit::row(ctx, module, written, name) {
         Ok((_, row)) => Str::new(&key::staged(module.config.prefix.as_bytes(), row.target)),
         Err(failure) => return Some(refuse(module, &failure)),
     };
@@ -154,8 +152,8 @@ pub enum By {
     Nobody,
 }
 
-/// Writes all fields of a staged hash through and waits. The answer, or the error when the row is
-/// not written; what is staged is then still there.
+/// Writes all fields of a staged hash through and waits; or adds them to the queue, where the mapping is written
+/// behind. The answer, or the error when that is refused; what is staged is then still there.
 pub fn whole_hash(
     ctx: &Writable,
     module: &Module,
@@ -169,7 +167,6 @@ pub fn whole_hash(
         By::Nobody => Value::from(&failure),
     };
     let (mapping, staged) = admit::staged(ctx, module, key).map_err(refuse)?;
-    admit::together(&mapping).map_err(refuse)?;
     let name = Str::new(key);
     let is_hash = ctx.open(&name).kind() == Kind::Hash;
     if !is_hash || ctx.open(&Str::new(staged.target)).kind() == Kind::Other {
@@ -186,19 +183,33 @@ pub fn whole_hash(
         By::Client => Acknowledgement::admit(ctx, staged.target, &write.uuid)?,
         By::Nobody => None,
     };
-    write.reply = done;
     // Until it is known whether the row is written, the hash must not be lost.
     pending().held = Some(staged.target.into());
-    let value = synchronous::wait(ctx, module, &mapping, staged.target, write, acknowledgement);
-    let in_flight = {
+    let value = match mapping.is_behind {
+        true => {
+            let fields = fields.texts().into_iter().map(Str::new).collect();
+            let command = Command::whole(&mapping, staged.target, fields, write);
+            match (behind::run_and_wait(ctx, module, command), &done) {
+                (error @ Value::Error(_), _) => error,
+                (_, Reply::Number(number)) => Value::Integer(*number),
+                _ => Value::OK,
+            }
+        }
+        false => {
+            write.reply = done;
+            synchronous::wait(ctx, module, &mapping, staged.target, write, acknowledgement)
+        }
+    };
+    // Where writes go through, a later one may have staged its own.
+    let is_over = {
         let mut pending = pending();
         pending.held = None;
-        pending.has(staged.target)
+        mapping.is_behind || !pending.has(staged.target)
     };
     match value {
         Value::Error(_) => Err(value),
         value => {
-            if !in_flight {
+            if is_over {
                 module.apply(|| ctx.call(c"UNLINK", &[&name]));
             }
             Ok(value)

@@ -66,6 +66,12 @@ impl Command {
         }
     }
 
+    /// A hash as a whole, all of whose fields are set; `write` is what they say of the row.
+    pub fn whole(mapping: &Arc<Mapping>, target: &[u8], fields: Vec<Str>, write: Write) -> Command {
+        let (op, action, uuid) = (Op::Set, write.action, write.uuid);
+        Command { op, words: fields, action, uuid, ..Command::delete(mapping, target) }
+    }
+
     /// The deletion of a row.
     pub fn delete(mapping: &Arc<Mapping>, target: &[u8]) -> Command {
         Command {
@@ -174,7 +180,7 @@ pub fn delete(ctx: &Writable, module: &Module, command: Command, waiter: Box<dyn
 }
 
 /// The same where the server waits.
-pub fn delete_and_wait(ctx: &Writable, module: &Module, command: Command) -> Value {
+pub fn run_and_wait(ctx: &Writable, module: &Module, command: Command) -> Value {
     at_once(ctx, module, command).unwrap_or_else(|command| wait(ctx, module, command))
 }
 

@@ -1,14 +1,7 @@
 //! What INFO and WT.STATUS show of the queues.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::queue::{Queue, QUEUES};
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
+use crate::model::entry_id::now_ms;
 
 /// Each field's name, and its value.
 pub fn fields() -> [(&'static str, u64); 4] {
