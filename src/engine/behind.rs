@@ -58,6 +58,8 @@ pub trait BehindStore: Send {
 pub struct Position {
     /// The last entry.
     pub at: EntryId,
+    /// Of entries before this one that are not behind `at` nobody knows whether they were written.
+    pub since: EntryId,
     /// Entries before it that were refused, and why.
     pub refused: HashMap<EntryId, Failure>,
 }

@@ -29,7 +29,7 @@ const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 /// How often the tables' definitions are looked at.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the journal and the tokens of WT.ONCE are trimmed.
+/// How often the journal, the tokens of WT.ONCE and the positions of queues are trimmed.
 const TRIM_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often the triggers are looked at.
@@ -114,7 +114,7 @@ impl Monitor {
         let (mut watched, mut trimmed) = (Instant::now(), None);
         // The journal_reader's connection: it must not wait for the workers'.
         let mut session = None;
-        let mut tokens_trimmed: Option<Instant> = None;
+        let mut others_trimmed: Option<Instant> = None;
         let mut triggers_looked_at = Instant::now();
         while health.wait_to_probe(pause, self.journal_reader.pause().unwrap_or(WATCH_PAUSE)) {
             if health.is_up() {
@@ -134,9 +134,9 @@ impl Monitor {
                         self.make_triggers(&mut session);
                     }
                 }
-                let is_due = tokens_trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE);
-                if is_due && self.trim_tokens(&connections) {
-                    tokens_trimmed = Some(Instant::now());
+                let is_due = others_trimmed.is_none_or(|at| at.elapsed() >= TRIM_PAUSE);
+                if is_due && self.trim(&connections) {
+                    others_trimmed = Some(Instant::now());
                 }
                 continue;
             }

@@ -30,6 +30,9 @@ const SLICE: Duration = Duration::from_millis(20);
 /// Refused entries that are remembered, at most; past it the database is asked again.
 const REFUSED_MAX: usize = 10_000;
 
+/// Why an entry is refused that its database may have forgotten.
+const UNTOLD: &str = "the entry waited for so long that PostgreSQL may have forgotten it: nobody knows whether it was written";
+
 /// Nobody waits for one of these writes.
 struct Nobody;
 
@@ -150,9 +153,12 @@ impl Drain {
             return Tried::Left(vec![part]);
         }
         // Refused before, and not set aside since: written now it could be put back, and count twice.
+        let position = self.at(batch);
         for entry in &mut part {
-            if let Some(failure) = self.at(batch).refused.get(&entry.id) {
+            if let Some(failure) = position.refused.get(&entry.id) {
                 entry.change = Err(failure.clone());
+            } else if entry.id < position.since {
+                entry.change = Err(Failure::Input(UNTOLD.into()));
             }
         }
         let Some(last) = part.last().map(|entry| entry.id) else { return Tried::Done };

@@ -133,3 +133,15 @@ fn what_was_refused_once_is_not_written_when_it_comes_again() {
     assert_eq!(drain(&table, &[(2, "good"), (3, "c")]), ["refused 2", "written 3", "end"]);
     assert_eq!(table.lock().unwrap().written.len(), 2);
 }
+
+/// Their position may have been deleted.
+#[test]
+fn what_is_too_old_to_be_told_is_refused() {
+    let table: Arc<Mutex<Table>> = Arc::default();
+    table.lock().unwrap().position.since = id(3);
+    let told = drain(&table, &[(1, "a"), (2, "b"), (3, "c")]);
+    assert_eq!(told, ["refused 1", "refused 2", "written 3", "end"]);
+    // The position has passed them.
+    assert_eq!(drain(&table, &[(2, "b"), (4, "d")]), ["refused 2", "written 4", "end"]);
+    assert_eq!(table.lock().unwrap().written, [(id(3), 1), (id(4), 1)]);
+}

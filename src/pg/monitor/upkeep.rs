@@ -1,4 +1,4 @@
-//! What the module keeps in the database: triggers, and tokens of WT.ONCE.
+//! What the module keeps in the database: triggers, tokens of WT.ONCE, and positions of queues.
 
 use std::sync::PoisonError;
 
@@ -7,7 +7,7 @@ use crate::pg::connect::connections::Connections;
 use crate::pg::connect::session::Session;
 use crate::pg::error::explain;
 use crate::pg::follow::{self, Made};
-use crate::pg::statement::once;
+use crate::pg::statement::{behind, once};
 
 impl Monitor {
     /// What has changed before it was made is not in it.
@@ -55,13 +55,16 @@ impl Monitor {
         }
     }
 
-    /// Deletes tokens of WT.ONCE whose time is up. False when there may be more, or it could not be done.
-    pub(super) fn trim_tokens(&self, connections: &Connections) -> bool {
+    /// Deletes tokens of WT.ONCE whose time is up, and positions of queues that have gone for good. False when
+    /// there may be more, or it could not be done.
+    pub(super) fn trim(&self, connections: &Connections) -> bool {
         if !self.shared.terms.is_master() {
             return true;
         }
         let Ok(mut session) = connections.get(WATCH_TIMEOUT) else { return false };
-        match once::trim(&mut session) {
+        let trimmed = once::trim(&mut session)
+            .and_then(|has_more| Ok(behind::trim(&mut session)? || has_more));
+        match trimmed {
             Ok(has_more) => !has_more,
             Err(error) => {
                 self.shared.stats.set_last_error(explain(&error));

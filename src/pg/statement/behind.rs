@@ -1,28 +1,30 @@
 //! What is written behind: the position of a queue moves in the transaction that writes its rows.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use postgres::error::SqlState;
+use postgres::types::Type;
 
 use super::store::{is_final, unfit, PgStore};
 use super::transact::{reread_all, statement};
 use crate::engine::behind::{BehindStore, Moved, Position};
 use crate::engine::{Job, Outcome, Permit, Store, StoreError};
-use crate::model::entry_id::EntryId;
+use crate::model::entry_id::{now_ms, EntryId};
 use crate::model::failure::{Failure, Refusal};
 use crate::pg::connect::own_schema::{self, Kept};
 use crate::pg::connect::session::Session;
 use crate::pg::error::SendError;
 use crate::plan::group::Group;
 
-/// Made where they are missing, by whoever may. A refused entry is remembered longer than a server could take
-/// to set it aside.
+/// Made where they are missing, by whoever may.
 const CREATE: &str = "
     CREATE TABLE IF NOT EXISTS writethrough.behind (
         identity text PRIMARY KEY,
         mapping text NOT NULL,
         ms bigint NOT NULL,
         seq bigint NOT NULL,
+        since_ms bigint NOT NULL,
         at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE IF NOT EXISTS writethrough.behind_refused (
         identity text NOT NULL,
@@ -33,12 +35,11 @@ const CREATE: &str = "
         at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (identity, ms, seq));";
 
-const FIRST: &str = "
-    INSERT INTO writethrough.behind (identity, mapping, ms, seq)
-    VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING";
-
-/// A transaction that moves it and whose end isn't known yet is waited for.
-const READ: &str = "SELECT ms, seq FROM writethrough.behind WHERE identity = $1 FOR UPDATE";
+/// A transaction that moves it and whose end isn't known yet is waited for. Who asks needs it: it is kept.
+const READ: &str = "
+    INSERT INTO writethrough.behind (identity, mapping, ms, seq, since_ms)
+    VALUES ($1, $2, 0, 0, $3)
+    ON CONFLICT (identity) DO UPDATE SET at = now() RETURNING ms, seq, since_ms";
 
 const REFUSED: &str =
     "SELECT ms, seq, sqlstate, message FROM writethrough.behind_refused WHERE identity = $1";
@@ -51,7 +52,15 @@ const REFUSE: &str = "
     INSERT INTO writethrough.behind_refused (identity, ms, seq, sqlstate, message)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 
-const FORGET: &str = "DELETE FROM writethrough.behind_refused WHERE at < now() - interval '7 days'";
+/// Days after which what nobody has touched is deleted.
+const KEPT_DAYS: u64 = 30;
+
+/// Entries that are older can't be told from written ones where nothing is known of their identity: it may have been
+/// deleted. A day less, since clocks differ.
+const TOLD: Duration = Duration::from_secs((KEPT_DAYS - 1) * 24 * 3600);
+
+/// Rows that are deleted by one statement.
+const TRIMMED_AT_ONCE: i64 = 10_000;
 
 /// In place of an SQLSTATE, where the module itself has refused.
 const OURS: &str = "";
@@ -66,9 +75,9 @@ impl BehindStore for PgStore {
         self.in_own_tables(|session| {
             permit.to_write()?;
             session.begin()?;
-            let (first, read) = (session.prepare_text(FIRST)?, session.prepare_text(READ)?);
-            session.client.execute(&first, &[&identity, &name])?;
-            let row = session.client.query_one(&read, &[&identity])?;
+            let read = session.prepare_text(READ)?;
+            let since = now_ms().saturating_sub(TOLD.as_millis() as u64) as i64;
+            let row = session.client.query_one(&read, &[&identity, &name, &since])?;
             let refused = session.prepare_text(REFUSED)?;
             let refused = session.client.query(&refused, &[&identity])?;
             session.client.batch_execute("COMMIT")?;
@@ -80,7 +89,9 @@ impl BehindStore for PgStore {
                 };
                 (id(row), failure)
             });
-            Ok(Position { at: id(&row), refused: refused.collect::<HashMap<_, _>>() })
+            let since: i64 = row.get(2);
+            let (at, refused) = (id(&row), refused.collect::<HashMap<_, _>>());
+            Ok(Position { at, since: EntryId { ms: since as u64, seq: 0 }, refused })
         })
     }
 
@@ -130,10 +141,9 @@ impl BehindStore for PgStore {
         let message = message.replace('\0', " ");
         self.in_own_tables(|session| {
             permit.to_write()?;
-            let (refuse, forget) = (session.prepare_text(REFUSE)?, session.prepare_text(FORGET)?);
+            let refuse = session.prepare_text(REFUSE)?;
             let (ms, seq) = numbers(at);
             session.client.execute(&refuse, &[&identity, &ms, &seq, &sqlstate, &message])?;
-            session.client.execute(&forget, &[])?;
             Ok(())
         })
     }
@@ -221,6 +231,30 @@ fn write(
     session.client.batch_execute("COMMIT").map_err(lost)?;
     reread_all(session, groups, &mut outcomes).map_err(lost)?;
     Ok(outcomes)
+}
+
+/// Deletes positions, and refused entries, that nobody has touched for long. True when there may be more.
+pub fn trim(session: &mut Session) -> Result<bool, postgres::Error> {
+    let mut has_more = false;
+    for table in ["writethrough.behind", "writethrough.behind_refused"] {
+        let may_trim = format!(
+            "SELECT to_regclass('{table}') IS NOT NULL AND has_table_privilege(to_regclass('{table}'), 'DELETE')"
+        );
+        let may_trim: Option<bool> = session.client.query_one(&may_trim, &[])?.get(0);
+        if may_trim != Some(true) {
+            continue;
+        }
+        // One that is being moved is in use.
+        let delete = format!(
+            "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM {table} WHERE at < now() - make_interval(days => {KEPT_DAYS})
+                 LIMIT $1 FOR UPDATE SKIP LOCKED))"
+        );
+        let delete = session.client.prepare_typed(&delete, &[Type::INT8])?;
+        let deleted = session.client.execute(&delete, &[&TRIMMED_AT_ONCE])?;
+        has_more |= deleted == TRIMMED_AT_ONCE as u64;
+    }
+    Ok(has_more)
 }
 
 fn id(row: &postgres::Row) -> EntryId {
