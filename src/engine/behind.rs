@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::job::{Job, RowState};
 use super::{Mailbox, Outcome, Permit, Shared, StoreError, Term};
@@ -17,8 +18,12 @@ use crate::plan::group::Group;
 
 mod drain;
 mod errors;
+mod history;
 mod states;
 mod tried;
+
+/// For so long it is kept how far the entries of an identity are written that nobody asks for.
+pub const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A database, as the thread sees it that writes one mapping's queue.
 pub trait BehindStore: Send {
@@ -135,6 +140,8 @@ pub enum News {
     Held(String),
     /// The database has more entries of an identity than the stream held.
     FoundOlder,
+    /// The database has fewer entries of an identity than it had confirmed: it is one of an earlier time.
+    DatabaseOlder,
     /// The batch has ended.
     End,
 }

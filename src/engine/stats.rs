@@ -77,6 +77,8 @@ pub struct Stats {
     pub behind_lost: Counter,
     /// How often a queue was found older than the table.
     pub behind_found_older: Counter,
+    /// How often the database was found at an earlier time than it had confirmed.
+    pub behind_database_older: Counter,
     /// Batches that workers took.
     pub batches: Counter,
     /// Statements that were committed.

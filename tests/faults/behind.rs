@@ -1,6 +1,7 @@
 //! Counters and logged rows that are written behind, while redis-server is killed, PostgreSQL too, and the
 //! connections between them end at any moment.
 
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ const CLIENTS: usize = 8;
 const COUNTERS: usize = 5;
 
 /// A large sum is refused. Of `logged` a trigger keeps the order of the table.
-const SQL: &str = "
+pub const SQL: &str = "
 create table counters (id int primary key, n bigint not null default 0 check (n < 1000000000));
 create table logged (id int primary key, v bigint);
 create table log (seq bigserial primary key, id int, v bigint);
@@ -40,7 +41,7 @@ enum Act {
 
 /// What one client was answered.
 #[derive(Default, Clone)]
-struct Told {
+pub struct Told {
     /// Increments of each counter that were answered, and those that may have been done.
     added: [(i64, i64); COUNTERS],
     /// The value of its own row that was answered last, and the one that was sent last.
@@ -95,25 +96,17 @@ fn client(port: u16, number: usize, seed: usize, stop: &AtomicBool, done: &Atomi
     told
 }
 
-pub fn scene(kept: Kept, seed: usize) {
-    let server = Arc::new(PostgresServer::start_new());
+/// The two tables, written behind.
+pub fn builder() -> Builder {
     let mapping = |table: &str| json!({"table": table, "write": "behind"});
-    let builder = Stack::new()
-        .sql(SQL)
-        .mapping(mapping("counters"))
-        .mapping(mapping("logged"))
-        .option("timeout_ms", 5000)
-        .option("batch_max", 50)
-        .postgres(&server);
-    let s = match kept {
-        Kept::Always => builder.redis_conf("appendonly yes").redis_conf("appendfsync always"),
-        Kept::EverySecond => builder.redis_conf("appendonly yes"),
-        Kept::OldRdb | Kept::Nothing => builder,
-    };
-    let s = s.start();
+    let builder = Stack::new().sql(SQL).mapping(mapping("counters")).mapping(mapping("logged"));
+    builder.option("timeout_ms", 5000).option("batch_max", 50)
+}
+
+/// Clients write while `body` breaks things; it is given a function that waits until they have written more.
+pub fn under_load(port: u16, seed: usize, body: impl FnOnce(&dyn Fn())) -> Vec<Told> {
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let port = s.redis.port();
-    let told: Vec<Told> = std::thread::scope(|scope| {
+    let told = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let (stop, done) = (&stop, &done);
@@ -124,6 +117,29 @@ pub fn scene(kept: Kept, seed: usize) {
             let now = done.load(Ordering::Relaxed);
             eventually("writes go on", || done.load(Ordering::Relaxed) > now + 200);
         };
+        let broken = catch_unwind(AssertUnwindSafe(|| {
+            body(&more);
+            more();
+        }));
+        // Whatever has failed: the clients end.
+        stop.store(true, Ordering::Relaxed);
+        broken.unwrap_or_else(|panic| resume_unwind(panic));
+        clients.into_iter().map(|client| client.join().expect("a client")).collect()
+    });
+    TALLY.writes.fetch_add(done.load(Ordering::Relaxed), Ordering::Relaxed);
+    told
+}
+
+pub fn scene(kept: Kept, seed: usize) {
+    let server = Arc::new(PostgresServer::start_new());
+    let builder = builder().postgres(&server);
+    let s = match kept {
+        Kept::Always => builder.redis_conf("appendonly yes").redis_conf("appendfsync always"),
+        Kept::EverySecond => builder.redis_conf("appendonly yes"),
+        Kept::OldRdb | Kept::Nothing => builder,
+    };
+    let s = s.start();
+    let told = under_load(s.redis.port(), seed, |more| {
         for round in 0..12 {
             more();
             match round % 4 {
@@ -141,22 +157,19 @@ pub fn scene(kept: Kept, seed: usize) {
             }
             fault();
         }
-        more();
-        stop.store(true, Ordering::Relaxed);
-        clients.into_iter().map(|client| client.join().expect("a client")).collect()
     });
+    verdict(&s, &s.database, matches!(kept, Kept::Always | Kept::EverySecond), &told);
+}
+
+/// When all is written: nothing is there twice, what one client wrote is in order, each hash is its row; and where
+/// neither server has lost anything, all that was answered is there.
+#[track_caller]
+pub fn verdict(s: &Stack, database: &Database, keeps_all: bool, told: &[Told]) {
     for name in ["counters", "logged"] {
         assert_eq!(s.run(&format!("WT.FLUSH {name}")), ok());
     }
-    TALLY.writes.fetch_add(done.load(Ordering::Relaxed), Ordering::Relaxed);
-    verdict(&s, kept, &told);
-}
-
-#[track_caller]
-fn verdict(s: &Stack, kept: Kept, told: &[Told]) {
-    let keeps_all = matches!(kept, Kept::Always | Kept::EverySecond);
     let number = |sql: String| -> i64 {
-        s.database.row(&sql).into_values().next().map_or(0, |text| text.parse().expect("a number"))
+        database.row(&sql).into_values().next().map_or(0, |text| text.parse().expect("a number"))
     };
     for counter in 0..COUNTERS {
         let sum = |of: fn(&(i64, i64)) -> i64| told.iter().map(|t| of(&t.added[counter])).sum();
@@ -169,7 +182,7 @@ fn verdict(s: &Stack, kept: Kept, told: &[Told]) {
         let v = number(format!("select v from logged where id = {id}"));
         assert!(v <= told.set.1, "row {id}: {v} was never sent");
         assert!(!keeps_all || v >= told.set.0, "row {id} is {v}, and {} was answered", told.set.0);
-        let log = s.database.rows(&format!("select v from log where id = {id} order by seq"));
+        let log = database.rows(&format!("select v from log where id = {id} order by seq"));
         let log: Vec<i64> = log.iter().map(|row| row["v"].parse().expect("a number")).collect();
         let is_in_order = log.windows(2).all(|two| two[0] < two[1]);
         assert!(is_in_order, "row {id}: not in order, or twice: {log:?}");
@@ -178,7 +191,7 @@ fn verdict(s: &Stack, kept: Kept, told: &[Told]) {
         for id in 0..CLIENTS {
             eventually(&format!("{table}:{id} is its row"), || {
                 let cached = s.hgetall(&format!("{table}:{id}"));
-                let row = s.row(&format!("select id, {field} from {table} where id = {id}"));
+                let row = database.row(&format!("select id, {field} from {table} where id = {id}"));
                 cached.is_empty() || cached == row
             });
         }

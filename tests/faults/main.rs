@@ -12,6 +12,8 @@ mod support;
 const KEYS: support::Keys = support::Keys::Staged;
 
 mod behind;
+mod behind_database;
+mod behind_torn;
 mod cluster;
 mod database;
 mod foreign;
@@ -54,6 +56,10 @@ const SCENES: &[Scene] = &[
     ("behind-aof-always", |seed| behind::scene(restarts::Kept::Always, seed)),
     ("behind-aof-everysec", |seed| behind::scene(restarts::Kept::EverySecond, seed)),
     ("behind-old-rdb", |seed| behind::scene(restarts::Kept::OldRdb, seed)),
+    ("behind-aof-torn", behind_torn::scene),
+    ("behind-failover-synchronous", |seed| behind_database::failover(true, seed)),
+    ("behind-failover", |seed| behind_database::failover(false, seed)),
+    ("behind-restored", behind_database::restored),
     ("replicas", replicas::scene),
     ("cluster", cluster::scene),
     ("reads-database", reads::database),

@@ -10,17 +10,18 @@ use crate::replication::follow;
 use crate::support::*;
 
 /// Items that are there, and cached.
-fn cached(s: &Stack, count: i64) {
+pub fn cached(s: &Stack, count: i64) {
     s.execute(&format!("insert into items select i, 'a', 0 from generate_series(1, {count}) i"));
     (1..=count).for_each(|id| assert_eq!(s.run(&format!("WT.REFRESH items:{id}")), int(1)));
 }
 
-fn n(s: &Stack, id: i64) -> i64 {
+/// What the table has counted.
+pub fn n(s: &Stack, id: i64) -> i64 {
     s.one(&format!("select n from items where id = {id}")).parse().expect("a number")
 }
 
 /// The cache holds the row, once everything is written.
-fn wait_for_row(s: &Stack, id: i64) {
+pub fn wait_for_row(s: &Stack, id: i64) {
     eventually("the hash is the row", || s.hgetall(&format!("items:{id}")) == row(s, id));
 }
 
@@ -167,25 +168,38 @@ fn while_the_database_is_away_writes_are_taken() {
     assert_eq!([n(&s, 1), n(&s, 2)], [10, 1]);
 }
 
-/// As after a restore of an earlier base backup.
+/// A base backup is taken in the middle, and restored.
 #[test]
 fn a_database_of_an_earlier_time_gets_what_is_left() {
-    let s = items().start();
-    cached(&s, 1);
-    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(1));
+    let server = Arc::new(PostgresServer::start_new());
+    let s = items().told_soon_of_outages().postgres(&server).start();
+    cached(&s, 3);
+    for id in 1..=2 {
+        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(1));
+    }
     flush(&s);
-    s.execute("create table saved as table writethrough.behind");
-    assert_eq!(s.run("HINCRBY __{items:1} n 10"), int(11));
+    server.back_up();
+    // These are trimmed: the stream has them no more.
+    for id in 1..=2 {
+        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 10")), int(11));
+    }
     flush(&s);
-    s.execute(
-        "update items set n = 1;
-         update writethrough.behind b set ms = s.ms, seq = s.seq from saved s
-         where s.identity = b.identity",
-    );
+    // And these are not.
+    s.set("behind-delay-ms", 60_000);
     assert_eq!(s.run("HINCRBY __{items:1} n 100"), int(111));
+    assert_eq!(s.run("HINCRBY __{items:3} n 100"), int(100));
+    assert_eq!(s.info_int("behind_database_older"), 0);
+    server.restore();
     flush(&s);
-    assert_eq!(n(&s, 1), 101);
-    wait_for_row(&s, 1);
+    assert_eq!([1, 2, 3].map(|id| n(&s, id)), [101, 1, 100]);
+    eventually("it is told", || s.info_int("behind_database_older") == 1);
+    s.wait_for_log("is of an earlier time than the queue of \"items\"");
+    // Also those that nobody has written since.
+    (1..=3).for_each(|id| wait_for_row(&s, id));
+    assert_eq!(s.run("HINCRBY __{items:2} n 1"), int(2));
+    flush(&s);
+    assert_eq!(n(&s, 2), 2);
+    assert_eq!(s.info_int("behind_database_older"), 1);
 }
 
 #[test]
@@ -278,60 +292,4 @@ fn the_mode_changes_and_the_queue_is_written_first() {
     flush(&s);
     assert_eq!(s.one("select name from items"), "last");
     wait_for_row(&s, 1);
-}
-
-/// Positions and refusals that nobody has asked for in 30 days.
-#[test]
-fn what_the_database_keeps_of_queues_that_have_gone_is_deleted() {
-    let s = items().start();
-    cached(&s, 1);
-    assert_eq!(s.run("HINCRBY __{items:1} n 5000"), int(5000));
-    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(5001));
-    flush(&s);
-    s.execute(
-        "insert into writethrough.behind (identity, mapping, ms, seq, since_ms, at) values
-             ('wt:old', 'items', 1, 0, 0, now() - interval '31 days'),
-             ('wt:less', 'items', 1, 0, 0, now() - interval '29 days');
-         insert into writethrough.behind_refused (identity, ms, seq, sqlstate, message, at) values
-             ('wt:old', 1, 0, '23514', 'x', now() - interval '31 days'),
-             ('wt:less', 1, 0, '23514', 'x', now() - interval '29 days')",
-    );
-    // It is looked at after a start, and then each minute.
-    s.restart_redis("KILL");
-    for table in ["behind", "behind_refused"] {
-        let kept = format!("select count(*) from writethrough.{table} where identity = 'wt:less'");
-        let gone = format!("select count(*) from writethrough.{table} where identity = 'wt:old'");
-        eventually("the old ones are gone", || s.one(&gone) == "0");
-        assert_eq!(s.one(&kept), "1");
-    }
-    assert_eq!(s.one("select count(*) from writethrough.behind where mapping = 'items'"), "2");
-}
-
-/// An old data set comes back, whose position may have been deleted.
-#[test]
-fn an_entry_that_the_database_may_have_forgotten_is_set_aside() {
-    let s = items().redis_conf("appendonly yes").redis_conf("appendfsync always").start();
-    cached(&s, 1);
-    let days_ago = |days: u64| {
-        let now: u64 =
-            s.one("select (extract(epoch from now()) * 1000)::bigint").parse().expect("ms");
-        now - days * 24 * 3600 * 1000
-    };
-    let stream = "{writethrough}:behind:items";
-    assert_eq!(s.run(&format!("XGROUP CREATE {stream} wt:0123 0-0 MKSTREAM")), ok());
-    for (days, n) in [(31, 1), (29, 10), (28, 100)] {
-        s.run(&format!("XADD {stream} {}-0 1.hincrby 1 n {n}", days_ago(days) - 1000));
-    }
-    s.restart_redis("KILL");
-    flush(&s);
-    assert_eq!(n(&s, 1), 100);
-    let failed = s.run("XRANGE {writethrough}:failed:items - +");
-    assert_eq!(failed.array().len(), 2, "{failed:?}");
-    let first: Vec<String> = failed.array()[0].array()[1].array().iter().map(Reply::text).collect();
-    assert!(first[5].ends_with("nobody knows whether it was written"), "{first:?}");
-    wait_for_row(&s, 1);
-    // Put back, they are new entries.
-    assert_eq!(s.run("WT.RETRY items"), int(2));
-    flush(&s);
-    assert_eq!(n(&s, 1), 111);
 }

@@ -54,6 +54,7 @@ mod replaced;
 mod behind;
 mod behind_batch;
 mod behind_cache;
+mod behind_forgotten;
 mod behind_order;
 mod behind_transfers;
 

@@ -1,6 +1,6 @@
 //! The thread that writes one mapping's queue.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::errors::{describe, is_about_entry};
+use super::history::History;
 use super::states::states;
 use super::tried::{halves, Tried};
 use super::{Batch, BehindStore, Entry, Moved, News, Position, Report, Reports, WrittenRow};
@@ -48,8 +49,8 @@ pub(super) struct Drain {
     closed: Arc<AtomicBool>,
     /// By identity: what is known of it, since nobody else moves it.
     positions: HashMap<Arc<str>, Position>,
-    /// Identities of which the database was found to have more entries than the stream.
-    found_older: HashSet<Arc<str>>,
+    /// What was known before.
+    history: History,
     nobody: Arc<dyn Completions>,
 }
 
@@ -60,8 +61,8 @@ impl Drain {
         reports: Arc<Reports>,
         closed: Arc<AtomicBool>,
     ) -> Drain {
-        let (positions, found_older) = Default::default();
-        Drain { shared, store, reports, closed, positions, found_older, nobody: Arc::new(Nobody) }
+        let (positions, history) = Default::default();
+        Drain { shared, store, reports, closed, positions, history, nobody: Arc::new(Nobody) }
     }
 
     /// Writes batches until there is nobody who sends any. A panic ends a batch, and what it had left is read
@@ -141,9 +142,9 @@ impl Drain {
                 Ok(position) => drop(self.positions.insert(batch.identity.clone(), position)),
                 Err(error) => return self.failed(batch, part, error),
             }
-            let is_older = batch.ends.is_some_and(|end| self.at(batch).at > end);
-            if is_older && self.found_older.insert(batch.identity.clone()) {
-                self.report(batch, News::FoundOlder);
+            let at = self.at(batch).at;
+            for news in self.history.find(batch, at) {
+                self.report(batch, news);
             }
         }
         let from = self.at(batch).at;
@@ -187,6 +188,7 @@ impl Drain {
                     position.at = last;
                 }
                 let now = Instant::now();
+                self.history.confirm(batch, last, now);
                 let rows = groups.iter().map(|group| group.rows.len()).sum();
                 shared.stats.committed(rows, now, now.duration_since(began));
                 shared.stats.behind_written.add(part.len());

@@ -108,6 +108,7 @@ fn drain(table: &Arc<Mutex<Table>>, names: &[(u64, &str)]) -> Vec<String> {
         News::Refused(at, _) => format!("refused {}", at.seq),
         News::Held(reason) => format!("held {reason}"),
         News::FoundOlder => "older".into(),
+        News::DatabaseOlder => "database older".into(),
         News::End => "end".into(),
     };
     reports.take().into_iter().map(told).collect()

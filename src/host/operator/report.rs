@@ -162,6 +162,7 @@ fn written_behind(module: &Module) -> Vec<(String, Shown)> {
         number("behind_refused", stats.behind_refused.get()),
         number("behind_lost", stats.behind_lost.get()),
         number("behind_found_older", stats.behind_found_older.get()),
+        number("behind_database_older", stats.behind_database_older.get()),
     ]);
     fields
 }

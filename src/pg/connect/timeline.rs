@@ -43,9 +43,14 @@ impl Timeline {
             return;
         }
         if known.replace(told.to_string()).is_some() {
-            self.changes.fetch_add(1, Ordering::AcqRel);
-            (self.notify)();
+            self.doubt();
         }
+    }
+
+    /// What was committed is missing, as somebody has found who had written it.
+    pub fn doubt(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        (self.notify)();
     }
 
     /// How often it was another one.

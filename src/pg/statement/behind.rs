@@ -8,7 +8,7 @@ use postgres::types::Type;
 
 use super::store::{is_final, unfit, PgStore};
 use super::transact::{reread_all, statement};
-use crate::engine::behind::{BehindStore, Moved, Position};
+use crate::engine::behind::{BehindStore, Moved, Position, KEPT};
 use crate::engine::{Job, Outcome, Permit, Store, StoreError};
 use crate::model::entry_id::{now_ms, EntryId};
 use crate::model::failure::{Failure, Refusal};
@@ -52,12 +52,9 @@ const REFUSE: &str = "
     INSERT INTO writethrough.behind_refused (identity, ms, seq, sqlstate, message)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 
-/// Days after which what nobody has touched is deleted.
-const KEPT_DAYS: u64 = 30;
-
 /// Entries that are older can't be told from written ones where nothing is known of their identity: it may have been
 /// deleted. A day less, since clocks differ.
-const TOLD: Duration = Duration::from_secs((KEPT_DAYS - 1) * 24 * 3600);
+const TOLD: Duration = KEPT.saturating_sub(Duration::from_secs(24 * 3600));
 
 /// Rows that are deleted by one statement.
 const TRIMMED_AT_ONCE: i64 = 10_000;
@@ -235,7 +232,7 @@ fn write(
 
 /// Deletes positions, and refused entries, that nobody has touched for long. True when there may be more.
 pub fn trim(session: &mut Session) -> Result<bool, postgres::Error> {
-    let mut has_more = false;
+    let (mut has_more, kept) = (false, KEPT.as_secs());
     for table in ["writethrough.behind", "writethrough.behind_refused"] {
         let may_trim = format!(
             "SELECT to_regclass('{table}') IS NOT NULL AND has_table_privilege(to_regclass('{table}'), 'DELETE')"
@@ -247,7 +244,7 @@ pub fn trim(session: &mut Session) -> Result<bool, postgres::Error> {
         // One that is being moved is in use.
         let delete = format!(
             "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM {table} WHERE at < now() - make_interval(days => {KEPT_DAYS})
+                 SELECT ctid FROM {table} WHERE at < now() - make_interval(secs => {kept})
                  LIMIT $1 FOR UPDATE SKIP LOCKED))"
         );
         let delete = session.client.prepare_typed(&delete, &[Type::INT8])?;

@@ -24,6 +24,11 @@ impl Database {
         Database { server, name }
     }
 
+    /// The same of another server, a standby of the one that it was created on.
+    pub fn of(server: Arc<PostgresServer>, name: &str) -> Database {
+        Database { server, name: name.into() }
+    }
+
     pub fn server(&self) -> &PostgresServer {
         &self.server
     }

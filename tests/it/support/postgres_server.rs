@@ -86,6 +86,7 @@ impl PostgresServer {
     pub fn restore(&self) {
         self.stop_immediate();
         let dir = self.supervisor.dir();
+        let _ = std::fs::remove_dir_all(dir.join("lost"));
         std::fs::rename(dir.join("data"), dir.join("lost")).expect("the old cluster");
         std::fs::rename(dir.join("backup"), dir.join("data")).expect("the backup");
         self.start_again();

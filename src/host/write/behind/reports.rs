@@ -63,6 +63,18 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
                 ),
             );
         }
+        News::DatabaseOlder => {
+            module.shared.stats.behind_database_older.add(1);
+            log(
+                Level::Warning,
+                &format!(
+                    "the database is of an earlier time than the queue of {:?}: it has lost writes that it had \
+                     confirmed; cached hashes become their rows",
+                    &*report.name
+                ),
+            );
+            module.manager.timeline.doubt();
+        }
         _ if !is_of_now => {}
         News::Written(up_to, states) => {
             let mut queues = QUEUES.get();
