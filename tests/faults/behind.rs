@@ -100,7 +100,9 @@ fn client(port: u16, number: usize, seed: usize, stop: &AtomicBool, done: &Atomi
 pub fn builder() -> Builder {
     let mapping = |table: &str| json!({"table": table, "write": "behind"});
     let builder = Stack::new().sql(SQL).mapping(mapping("counters")).mapping(mapping("logged"));
-    builder.option("timeout_ms", 5000).option("batch_max", 50)
+    // Clients don't wait for a database that is away, and what they write faster than it is written is refused: or it
+    // would take long.
+    builder.option("timeout_ms", 500).option("batch_max", 50).option("behind_max", 5000)
 }
 
 /// Clients write while `body` breaks things; it is given a function that waits until they have written more.

@@ -76,6 +76,12 @@ fn rows_that_are_not_cached_are_read_first() {
     }
     flush(&s);
     assert_eq!(s.one("select count(*) from items where note = 'x' and n = id % 900 + 1"), "3000");
+    // And more than are done in one turn.
+    let lines: Vec<String> =
+        (1..=5000).map(|i| format!("HINCRBY __{{items:1}} n {}", i % 2)).collect();
+    let replies = s.cmd(&batch_of(&lines));
+    let expected: Vec<Reply> = (1..=5000).map(|i: i64| int(2 + (i + 1) / 2)).collect();
+    assert!(replies == Reply::Array(expected), "{:?}", replies.array().last());
 }
 
 #[test]
