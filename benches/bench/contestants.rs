@@ -32,7 +32,8 @@ pub fn batch_command(node: &Node, rows: u64) -> Load {
     Load { clients: 1, steps: vec![redis(node)], rows, request }
 }
 
-fn commands(node: &Node, mut commands: Commands, clients: usize) -> Load {
+/// Writes that these make, one after the other.
+pub fn commands(node: &Node, mut commands: Commands, clients: usize) -> Load {
     Load {
         clients,
         steps: vec![redis(node)],

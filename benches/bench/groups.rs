@@ -52,6 +52,7 @@ impl Bench {
         summaries.extend(self.transfers(pace));
         summaries.extend(self.follow(pace));
         summaries.extend(self.whole_table(pace));
+        summaries.extend(self.behind(pace));
         summaries
     }
 

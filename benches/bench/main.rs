@@ -6,6 +6,7 @@
 //! ROUNDS=n, SECONDS=x, BASE=path (only this: the build beside another libwritethrough.so),
 //! INSTRUCTIONS=1 (only this: instructions instead of times, by callgrind; ONLY chooses here, too).
 
+mod behind;
 mod chart;
 mod cluster;
 mod contestants;

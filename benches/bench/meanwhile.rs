@@ -13,6 +13,7 @@ use crate::groups::Bench;
 use crate::node::Node;
 use crate::random::Random;
 use crate::rounds::{Contestant, Pace, Summary};
+use crate::shapes::IDS;
 use crate::support::resp::{Conn, Reply};
 
 /// Rows of the table that is updated as a whole. In a short run a tenth; both are more than the module takes as single
@@ -29,7 +30,10 @@ const CACHED: u64 = 100_000;
 /// Statements a second, at most: past it each changes several rows.
 const STATEMENTS: usize = 1000;
 
-/// Another client's reads: one in a millisecond.
+/// What another client reads: these rows are in all tables.
+const READ: [&str; 2] = ["large", "v"];
+
+/// One in a millisecond.
 const EACH: Duration = Duration::from_millis(1);
 
 impl Bench {
@@ -47,12 +51,12 @@ impl Bench {
         let contestants = vec![
             Contestant {
                 name: "HGET, nothing else".into(),
-                run: Box::new(|pace| beside(&node, || std::thread::sleep(pace.time * 3))),
+                run: Box::new(|pace| beside(&node, READ, || std::thread::sleep(pace.time * 3))),
             },
             Contestant {
                 name: format!("HGET, UPDATE of {rows}, not followed"),
                 run: Box::new(|_| {
-                    beside(&node, || {
+                    beside(&node, READ, || {
                         update_all(&mut connect(port), "large_unwatched", rows);
                     })
                 }),
@@ -62,7 +66,7 @@ impl Bench {
                 run: Box::new(|_| {
                     let before = memory(&mut node.conn());
                     let (mut most, mut took) = (before, Duration::ZERO);
-                    let mut run = beside(&node, || {
+                    let mut run = beside(&node, READ, || {
                         let value = update_all(&mut connect(port), "large", rows);
                         let began = Instant::now();
                         let mut conn = node.conn();
@@ -114,7 +118,7 @@ impl Bench {
                 Contestant {
                     name: format!("HGET, {rate} rows a second"),
                     run: Box::new(|pace| {
-                        beside(&node, || drop(lag(&node, port, rate, pace.time * 2)))
+                        beside(&node, READ, || drop(lag(&node, port, rate, pace.time * 2)))
                     }),
                 },
             ];
@@ -155,7 +159,7 @@ fn holds(conn: &mut Conn, id: u64, value: i64) -> bool {
 }
 
 /// `used_memory` and RSS, in MB.
-fn memory(conn: &mut Conn) -> [f64; 2] {
+pub fn memory(conn: &mut Conn) -> [f64; 2] {
     let info = conn.run("INFO memory").text();
     ["used_memory:", "used_memory_rss:"].map(|name| {
         let line = info.lines().find_map(|line| line.strip_prefix(name));
@@ -163,8 +167,8 @@ fn memory(conn: &mut Conn) -> [f64; 2] {
     })
 }
 
-/// The reads of a client of its own while something goes on.
-fn beside(node: &Node, mut goes_on: impl FnMut()) -> Run {
+/// The reads of a client of its own, of a table's field, while something goes on.
+pub fn beside(node: &Node, [table, field]: [&str; 2], mut goes_on: impl FnMut()) -> Run {
     let stop = AtomicBool::new(false);
     let mut conn = node.conn();
     std::thread::scope(|scope| {
@@ -172,7 +176,7 @@ fn beside(node: &Node, mut goes_on: impl FnMut()) -> Run {
             let (mut times, mut random, began) = (Vec::new(), Random::new(3), Instant::now());
             while !stop.load(Ordering::Relaxed) {
                 let call = Instant::now();
-                conn.run(&format!("HGET large:{} v", 1 + random.next() % FEW_ROWS));
+                conn.run(&format!("HGET {table}:{} {field}", 1 + random.next() % IDS));
                 times.push(call.elapsed());
                 std::thread::sleep(EACH);
             }

@@ -47,6 +47,20 @@ impl Node {
         node
     }
 
+    /// With an append-only file that is written each second: the users are written behind, the people through.
+    pub fn behind(postgres_port: u16) -> Node {
+        let mappings =
+            [json!({ "table": "users", "write": "behind" }), json!({ "table": "people" })];
+        let args = ["BEHIND-MAX", "100000000"];
+        let line = Node::line(&find::module(), postgres_port, &mappings, &args);
+        let node = Node::empty(&[line, "appendonly yes".into(), "appendfsync everysec".into()]);
+        for table in ["users", "people"] {
+            let loaded = node.conn().run(&format!("WT.LOAD {table}"));
+            assert!(!loaded.is_error(), "{loaded:?}");
+        }
+        node
+    }
+
     /// With this build of the module.
     pub fn with(module: &Path, postgres_port: u16, args: &[&str]) -> Node {
         let mappings = ["users", "wide", "docs"].map(|table| json!({ "table": table }));
@@ -112,13 +126,17 @@ impl Node {
 
     /// Every row is cached, by plain HSETs, so many in a pipeline.
     pub fn fill(&self, ids: u64, pipeline: u64) {
+        self.pipeline(&mut Commands::new(Shape::Whole, false), ids, pipeline);
+    }
+
+    /// So many writes of one row after the other, some in a pipeline.
+    pub fn pipeline(&self, commands: &mut Commands, count: u64, pipeline: u64) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("redis-server");
-        let mut commands = Commands::new(Shape::Whole, false);
         let (mut out, mut chunk) = (Vec::new(), vec![0; 65536]);
-        for first in (1..=ids).step_by(pipeline as usize) {
+        for first in (1..=count).step_by(pipeline as usize) {
             out.clear();
-            let last = ids.min(first + pipeline - 1);
-            (first..=last).for_each(|id| commands.write(0, id, id, &mut out));
+            let last = count.min(first + pipeline - 1);
+            (first..=last).for_each(|n| commands.write(0, 1 + (n - 1) % IDS, n, &mut out));
             stream.write_all(&out).expect("redis-server");
             let mut left = last + 1 - first;
             while left > 0 {

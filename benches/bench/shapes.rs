@@ -142,6 +142,11 @@ impl Words {
 }
 
 impl Commands {
+    /// The same rows of another table, or under another name.
+    pub fn of(users: &'static str, shape: Shape, staged: bool) -> Commands {
+        Commands { users, ..Commands::new(shape, staged) }
+    }
+
     pub fn new(shape: Shape, staged: bool) -> Commands {
         let mut random = Random::new(7);
         // Neither no column nor every column.

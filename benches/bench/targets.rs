@@ -18,7 +18,7 @@ const fn target(
     Target { case, of, beside, at_least }
 }
 
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 24] = [
     target("1 client beside pgbench -c 1", "write-through, 1 client", "pgbench -c 1", 0.67),
     target(
         "256 clients on 4 connections beside pgbench -c 4",
@@ -125,26 +125,45 @@ pub const TARGETS: [Target; 21] = [
         "cache-aside, 1 clients",
         0.8,
     ),
+    target(
+        "256 clients written behind beside plain HSET, everysec",
+        "behind: whole rows, 256",
+        "plain HSET, everysec, 256",
+        0.5,
+    ),
+    target(
+        "1 client written behind beside plain HSET, everysec",
+        "behind: whole rows, 1",
+        "plain HSET, everysec, 1",
+        0.7,
+    ),
+    target(
+        "entries of a backlog beside 256 clients writing through",
+        "a backlog drains",
+        "through, everysec, 256",
+        1.0,
+    ),
 ];
 
 /// What is compared with another program, or with a server that does something else, depends on how fast the host's
 /// processors, its disk and the switches between its processes are to each other. The others compare the module
 /// with itself.
 pub fn depends_on_the_host(beside: &str) -> bool {
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 8] = [
         "pgbench",
         "dual write",
         "unnest",
         "cache-aside",
         "BEGIN",
         "plain HSET",
+        "plain HINCRBY",
         "server-blocking",
     ];
     OTHERS.iter().any(|other| beside.contains(other))
 }
 
 /// Other ratios that are worth a line, without a target.
-pub const ALSO: [(&str, &str, &str); 15] = [
+pub const ALSO: [(&str, &str, &str); 17] = [
     (
         "64 clients beside the server-blocking design",
         "write-through, 64 clients",
@@ -183,6 +202,16 @@ pub const ALSO: [(&str, &str, &str); 15] = [
         "hot counters beside spread whole rows",
         "hot counters (HINCRBY)",
         "write-through, 64 clients",
+    ),
+    (
+        "counters of 256 clients written behind beside plain HINCRBY",
+        "behind: counters, 256",
+        "plain HINCRBY, everysec, 256",
+    ),
+    (
+        "counters of 1 client written behind beside plain HINCRBY",
+        "behind: counters, 1",
+        "plain HINCRBY, everysec, 1",
     ),
 ];
 
