@@ -26,6 +26,14 @@ impl Lockstep {
         Lockstep { clients: (0..clients).map(connect).collect(), count: 0 }
     }
 
+    /// Waits until what a mapping's queue holds is written.
+    pub fn flush(&mut self, name: &str) {
+        let client = &mut self.clients[0];
+        let flush = format!("*2\r\n$8\r\nWT.FLUSH\r\n${}\r\n{name}\r\n", name.len());
+        client.write_all(flush.as_bytes()).expect("redis-server");
+        receive(client, &mut Vec::new(), &mut [0; 64]);
+    }
+
     pub fn run(&mut self, rounds: u64, request: &mut Request) {
         let (mut out, mut unread) = (Vec::new(), Vec::new());
         let mut chunk = vec![0; 65536];
@@ -37,16 +45,21 @@ impl Lockstep {
                 client.write_all(&out).expect("redis-server");
             }
             for client in &mut self.clients {
-                unread.clear();
-                loop {
-                    let n = client.read(&mut chunk).expect("redis-server");
-                    assert!(n > 0, "redis-server has closed a connection");
-                    unread.extend_from_slice(&chunk[..n]);
-                    if matches!(scan_reply(&unread), Scan::Done(_)) {
-                        break;
-                    }
-                }
+                receive(client, &mut unread, &mut chunk);
             }
+        }
+    }
+}
+
+/// Waits for a reply.
+fn receive(client: &mut TcpStream, unread: &mut Vec<u8>, chunk: &mut [u8]) {
+    unread.clear();
+    loop {
+        let n = client.read(chunk).expect("redis-server");
+        assert!(n > 0, "redis-server has closed a connection");
+        unread.extend_from_slice(&chunk[..n]);
+        if matches!(scan_reply(unread), Scan::Done(_)) {
+            break;
         }
     }
 }
