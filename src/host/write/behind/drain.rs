@@ -20,6 +20,10 @@ use crate::model::mapping::Mapping;
 /// Batches that a thread has at once: one that it writes, and the next.
 const BATCHES: usize = 2;
 
+/// Entries that are read from the stream for one batch, at most: others wait for the server meanwhile, and then while
+/// their hashes become the rows.
+const READ: usize = 64;
+
 /// When the entries are looked at again that the database can't take now.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -159,7 +163,7 @@ fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
         let entries = match kept.filter(|kept| !kept.is_empty()) {
             Some(kept) => kept,
             None => {
-                let raw = stream::range(ctx, &waiting, from, None, most);
+                let raw = stream::range(ctx, &waiting, from, None, most.min(READ));
                 raw.iter().map(|raw| understand(&mapping, raw)).collect()
             }
         };
