@@ -14,11 +14,13 @@ use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
+use crate::model::slot::Slot;
 use crate::plan::group::Group;
 
 mod drain;
 mod errors;
 mod history;
+mod positions;
 mod states;
 mod tried;
 
@@ -27,21 +29,21 @@ pub const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A database, as the thread sees it that writes one mapping's queue.
 pub trait BehindStore: Send {
-    /// Up to where the entries of this identity are written, and which of them were refused. The position
-    /// can't move until this is answered.
-    fn position(
+    /// Up to where the entries of each of these identities are written, and which of them were refused. No
+    /// position can move until this is answered.
+    fn positions(
         &mut self,
         permit: &Permit,
-        identity: &str,
         name: &str,
-    ) -> Result<Position, StoreError>;
+        identities: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Position>, StoreError>;
 
-    /// In one transaction: the position moves, and the statements are run in order. Nothing is done where the
+    /// In one transaction: the positions move, and the statements are run in order. Nothing is done where a
     /// position is not [`Moved::from`]: [`StoreError::Retry`].
     fn write(
         &mut self,
         permit: &Permit,
-        moved: &Moved,
+        moved: &[Moved],
         groups: &[Group<Job>],
     ) -> Result<Vec<Vec<Outcome>>, StoreError>;
 
@@ -89,20 +91,41 @@ pub struct Entry {
     pub change: Result<Change, Failure>,
 }
 
+/// A queue of a mapping: it has one, and in a cluster one for each slot.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its slot.
+    pub slot: Slot,
+    /// Whether the queue still holds the entries that are spoken of.
+    pub live: Arc<AtomicBool>,
+}
+
 /// Entries of one identity, in order.
-pub struct Batch {
-    /// The mapping's name.
-    pub name: Arc<str>,
+pub struct Run {
+    /// Their queue.
+    pub source: Source,
     /// Who made the entries.
     pub identity: Arc<str>,
-    /// Whether the queue still holds them.
-    pub live: Arc<AtomicBool>,
-    /// In which term they were read.
-    pub term: Term,
     /// They themselves.
     pub entries: Vec<Entry>,
     /// No more entries of this identity follow: the last one that the stream holds, or held.
     pub ends: Option<EntryId>,
+}
+
+/// Entries of one mapping that may be written together.
+pub struct Batch {
+    /// The mapping's name.
+    pub name: Arc<str>,
+    /// In which term they were read.
+    pub term: Term,
+    /// Those of one queue are in order.
+    pub runs: Vec<Run>,
+}
+
+impl Batch {
+    fn sources(&self) -> Vec<Source> {
+        self.runs.iter().map(|run| run.source.clone()).collect()
+    }
 }
 
 /// A row that entries were written of.
@@ -123,8 +146,6 @@ pub struct WrittenRow {
 pub struct Report {
     /// The mapping's name.
     pub name: Arc<str>,
-    /// The batch's.
-    pub live: Arc<AtomicBool>,
     /// What became of them.
     pub news: News,
 }
@@ -132,18 +153,18 @@ pub struct Report {
 /// See [`Report`].
 #[derive(Debug)]
 pub enum News {
-    /// All up to this one are written, but for those that were refused; and what their rows are now.
-    Written(EntryId, Vec<WrittenRow>),
+    /// All up to these are written, but for those that were refused; and what their rows are now.
+    Written(Vec<(Source, EntryId)>, Vec<WrittenRow>),
     /// This one was refused.
-    Refused(EntryId, Failure),
+    Refused(Source, EntryId, Failure),
     /// The database can't write the next one now, for this reason; it is tried again.
     Held(String),
-    /// The database has more entries of an identity than the stream held.
-    FoundOlder,
+    /// Of so many identities the database has more entries than the stream held.
+    FoundOlder(usize),
     /// The database has fewer entries of an identity than it had confirmed: it is one of an earlier time.
     DatabaseOlder,
     /// The batch has ended.
-    End,
+    End(Vec<Source>),
 }
 
 /// Where the reports go.
@@ -198,8 +219,8 @@ impl Drains {
     }
 
     fn end(&self, batch: &Batch) {
-        let (name, live) = (batch.name.clone(), batch.live.clone());
-        self.reports.push([Report { name, live, news: News::End }]);
+        let (name, news) = (batch.name.clone(), News::End(batch.sources()));
+        self.reports.push([Report { name, news }]);
     }
 
     /// Ends the threads when they have done what they are at.

@@ -93,7 +93,6 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         };
         log(Level::Warning, &format!("{what} {reason}; trying again"));
     }
-    behind::check_cluster(&config.mappings)?;
     if config.atomic_multi && !ffi::tells_whose_command() {
         let problem =
             "it needs Redis 7.2 or later, or Valkey: this server doesn't tell whose command it is";
@@ -224,7 +223,7 @@ pub fn event(event: Event) {
     match event {
         Event::Flushed(flushed) if flushed.is_none_or(|flushed| flushed == db) => {
             pending().flushed();
-            behind::emptied(module, None);
+            behind::emptied(module);
             negative::end_all();
             load_all::emptied();
             sessions::look();

@@ -48,6 +48,23 @@ fn a_crash_loses_no_entry_that_the_file_has_and_writes_none_twice() {
     (1..=3).for_each(|id| wait_for_row(&s, id));
 }
 
+/// A write that was undone has used up an id: the greatest one that the stream has had is no entry's.
+#[test]
+fn a_flush_waits_for_no_entry_that_is_not_there() {
+    let s = items().redis_conf("appendonly yes").redis_conf("appendfsync always").start();
+    cached(&s, 1);
+    let lock = s.database.hold("select from items for update");
+    assert_eq!(s.run("HINCRBY __{items:1} n 1"), int(1));
+    assert_eq!(s.run("XSETID {writethrough}:behind:items 9999999999999-0"), ok());
+    s.restart_redis("KILL");
+    eventually("it is found", || s.info_int("behind_entries") == 1);
+    let mut waits = s.send("WT.FLUSH items");
+    s.wait_for_blocked(1);
+    lock.rollback();
+    assert_eq!(waits.receive(), ok());
+    assert_eq!(n(&s, 1), 1);
+}
+
 /// The trim is lost, not the commit.
 #[test]
 fn entries_that_come_back_are_not_written_again() {

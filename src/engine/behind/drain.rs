@@ -1,6 +1,6 @@
 //! The thread that writes one mapping's queue.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::errors::{describe, is_about_entry};
-use super::history::History;
+use super::positions::Positions;
 use super::states::states;
-use super::tried::{halves, Tried};
-use super::{Batch, BehindStore, Entry, Moved, News, Position, Report, Reports, WrittenRow};
+use super::tried::{ends, halves, items, Item, Tried};
+use super::{Batch, BehindStore, News, Report, Reports, WrittenRow};
 use crate::engine::job::{Completions, Job, RowState, Settled};
 use crate::engine::{Shared, StoreError};
 use crate::model::change::Change;
+use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
 use crate::plan::batch::plan_whole;
@@ -27,9 +28,6 @@ const TRIES: u32 = 3;
 
 /// A pause is looked at so often: whether the thread is to end.
 const SLICE: Duration = Duration::from_millis(20);
-
-/// Refused entries that are remembered, at most; past it the database is asked again.
-const REFUSED_MAX: usize = 10_000;
 
 /// Why an entry is refused that its database may have forgotten.
 const UNTOLD: &str = "the entry waited for so long that PostgreSQL may have forgotten it: nobody knows whether it was written";
@@ -47,10 +45,7 @@ pub(super) struct Drain {
     store: Box<dyn BehindStore>,
     reports: Arc<Reports>,
     closed: Arc<AtomicBool>,
-    /// By identity: what is known of it, since nobody else moves it.
-    positions: HashMap<Arc<str>, Position>,
-    /// What was known before.
-    history: History,
+    positions: Positions,
     nobody: Arc<dyn Completions>,
 }
 
@@ -61,8 +56,8 @@ impl Drain {
         reports: Arc<Reports>,
         closed: Arc<AtomicBool>,
     ) -> Drain {
-        let (positions, history) = Default::default();
-        Drain { shared, store, reports, closed, positions, history, nobody: Arc::new(Nobody) }
+        let positions = Positions::default();
+        Drain { shared, store, reports, closed, positions, nobody: Arc::new(Nobody) }
     }
 
     /// Writes batches until there is nobody who sends any. A panic ends a batch, and what it had left is read
@@ -72,33 +67,34 @@ impl Drain {
             let written = catch_unwind(AssertUnwindSafe(|| self.write(&mut batch)));
             if !written.as_ref().is_ok_and(|is_done| *is_done) {
                 // What follows would move the position past what is left: it is read again.
-                batch.live.store(false, Ordering::Release);
+                batch.runs.iter().for_each(|run| run.source.live.store(false, Ordering::Release));
             }
             if written.is_err() {
-                self.positions.clear();
+                self.positions.forget();
                 let text = "a thread that writes behind panicked; please report this";
                 self.shared.stats.set_last_error(text.into());
             }
             self.store.release();
-            self.report(&batch, News::End);
+            self.positions.limit();
+            self.report(&batch, News::End(batch.sources()));
         }
     }
 
     fn report(&self, batch: &Batch, news: News) {
-        let (name, live) = (batch.name.clone(), batch.live.clone());
-        self.reports.push([Report { name, live, news }]);
+        let name = batch.name.clone();
+        self.reports.push([Report { name, news }]);
     }
 
     /// False when something is left.
     fn write(&mut self, batch: &mut Batch) -> bool {
-        let mut parts = VecDeque::from([std::mem::take(&mut batch.entries)]);
+        let mut parts = VecDeque::from([items(batch)]);
         let mut failed = 0;
-        while let Some(part) = parts.pop_front() {
-            let is_over =
-                || self.closed.load(Ordering::Acquire) || !batch.live.load(Ordering::Acquire);
-            if is_over() {
+        while let Some(mut part) = parts.pop_front() {
+            if self.closed.load(Ordering::Acquire) {
                 return false;
             }
+            // What a queue doesn't hold any more is given up.
+            part.retain(|(run, _)| batch.runs[*run].source.live.load(Ordering::Acquire));
             match self.attempt(batch, part) {
                 Tried::Over => return false,
                 Tried::Done => failed = 0,
@@ -111,7 +107,7 @@ impl Drain {
                     }
                     self.shared.stats.retries.add(1);
                     self.shared.stats.set_last_error(reason);
-                    self.positions.clear();
+                    self.positions.forget();
                     self.store.release();
                     self.pause(failed);
                 }
@@ -128,7 +124,7 @@ impl Drain {
         }
     }
 
-    fn attempt(&mut self, batch: &Batch, mut part: Vec<Entry>) -> Tried {
+    fn attempt(&mut self, batch: &Batch, mut part: Vec<Item>) -> Tried {
         let shared = self.shared.clone();
         let permit = shared.terms.permit(batch.term);
         if permit.to_write().is_err() {
@@ -137,108 +133,100 @@ impl Drain {
         if !shared.terms.wait_until_open(shared.limits.grace()) && !shared.health.is_up() {
             return Tried::Later(part, "the database can't be reached".into());
         }
-        if !self.positions.contains_key(&batch.identity) {
-            match self.store.position(&permit, &batch.identity, &batch.name) {
-                Ok(position) => drop(self.positions.insert(batch.identity.clone(), position)),
-                Err(error) => return self.failed(batch, part, error),
-            }
-            let at = self.at(batch).at;
-            for news in self.history.find(batch, at) {
-                self.report(batch, news);
-            }
+        match self.positions.read(&mut *self.store, &permit, batch) {
+            Ok(news) => news.into_iter().for_each(|news| self.report(batch, news)),
+            Err(error) => return self.failed(batch, part, error),
         }
-        let from = self.at(batch).at;
-        let done = part.iter().position(|entry| entry.id > from).unwrap_or(part.len());
-        if done > 0 {
-            self.report_done(batch, part.drain(..done));
+        let is_done = |item: &mut Item| item.1.id <= self.positions.of(batch, item.0).at;
+        let done: Vec<Item> = part.extract_if(.., is_done).collect();
+        if !done.is_empty() {
+            self.report_done(batch, done);
             return Tried::Left(vec![part]);
         }
         // Refused before, and not set aside since: written now it could be put back, and count twice.
-        let position = self.at(batch);
-        for entry in &mut part {
+        for (run, entry) in &mut part {
+            let position = self.positions.of(batch, *run);
             if let Some(failure) = position.refused.get(&entry.id) {
                 entry.change = Err(failure.clone());
             } else if entry.id < position.since {
                 entry.change = Err(Failure::Input(UNTOLD.into()));
             }
         }
-        let Some(last) = part.last().map(|entry| entry.id) else { return Tried::Done };
-        if let Some(bad) = part.iter().position(|entry| entry.change.is_err()) {
+        if part.is_empty() {
+            return Tried::Done;
+        }
+        if let Some(bad) = part.iter().position(|(_, entry)| entry.change.is_err()) {
             if part.len() > 1 {
                 let rest = part.split_off(bad + 1);
                 let bad = part.split_off(bad);
                 return Tried::Left(vec![part, bad, rest]);
             }
         }
-        let refused = part[0].change.as_ref().err().cloned();
+        let refused = part[0].1.change.as_ref().err().cloned();
         if let Some(failure) = refused {
             return self.refuse(batch, part, failure);
         }
-        let changes = part.iter().filter_map(|entry| entry.change.as_ref().ok());
+        let changes = part.iter().filter_map(|(_, entry)| entry.change.as_ref().ok());
         let far = Instant::now() + Duration::from_secs(3600);
         let jobs = changes.enumerate().map(|(at, change)| {
             Job::new(at as u64, change.clone(), far, batch.term, self.nobody.clone())
         });
         let groups = plan_whole(jobs.collect());
-        let moved = Moved { identity: &batch.identity, from, to: last };
+        let ends = ends(&part);
+        let moved = self.positions.steps(batch, &ends);
         let began = Instant::now();
         match self.store.write(&permit, &moved, &groups) {
             Ok(outcomes) => {
-                if let Some(position) = self.positions.get_mut(&batch.identity) {
-                    position.at = last;
-                }
                 let now = Instant::now();
-                self.history.confirm(batch, last, now);
+                self.positions.moved(batch, &ends, now);
                 let rows = groups.iter().map(|group| group.rows.len()).sum();
                 shared.stats.committed(rows, now, now.duration_since(began));
                 shared.stats.behind_written.add(part.len());
-                self.report(batch, News::Written(last, states(groups, outcomes).collect()));
+                self.report_written(batch, ends, states(groups, outcomes).collect());
                 Tried::Done
             }
             Err(error) => self.failed(batch, part, error),
         }
     }
 
-    fn at(&self, batch: &Batch) -> &Position {
-        &self.positions[&batch.identity]
+    fn report_written(&self, batch: &Batch, ends: Vec<(usize, EntryId)>, rows: Vec<WrittenRow>) {
+        let ends = ends.into_iter().map(|(run, to)| (batch.runs[run].source.clone(), to));
+        self.report(batch, News::Written(ends.collect(), rows));
     }
 
     /// Entries that were done before, or refused.
-    fn report_done(&self, batch: &Batch, entries: impl Iterator<Item = Entry>) {
-        let position = self.at(batch);
-        let mut rows = Vec::new();
-        let mut last = None;
-        for entry in entries {
-            if let Some(failure) = position.refused.get(&entry.id) {
-                self.report(batch, News::Refused(entry.id, failure.clone()));
+    fn report_done(&self, batch: &Batch, mut items: Vec<Item>) {
+        let refused =
+            |item: &mut Item| self.positions.of(batch, item.0).refused.contains_key(&item.1.id);
+        for (run, entry) in items.extract_if(.., refused).collect::<Vec<_>>() {
+            let Some(failure) = self.positions.of(batch, run).refused.get(&entry.id) else {
                 continue;
-            }
-            last = Some(entry.id);
-            if let Ok(change) = entry.change {
-                let Change { target, mapping, .. } = change;
-                let state = RowState::Unknown;
-                rows.push(WrittenRow { target, mapping, state, is_as_sent: false });
-            }
+            };
+            let source = batch.runs[run].source.clone();
+            self.report(batch, News::Refused(source, entry.id, failure.clone()));
         }
-        if let Some(last) = last {
-            self.report(batch, News::Written(last, rows));
+        if items.is_empty() {
+            return;
         }
+        let ends = ends(&items);
+        let changes = items.into_iter().filter_map(|(_, entry)| entry.change.ok());
+        let rows = changes.map(|Change { target, mapping, .. }| {
+            let state = RowState::Unknown;
+            WrittenRow { target, mapping, state, is_as_sent: false }
+        });
+        self.report_written(batch, ends, rows.collect());
     }
 
     /// The only entry is refused: that is noted before another one is written.
-    fn refuse(&mut self, batch: &Batch, part: Vec<Entry>, failure: Failure) -> Tried {
+    fn refuse(&mut self, batch: &Batch, part: Vec<Item>, failure: Failure) -> Tried {
         let shared = self.shared.clone();
         let permit = shared.terms.permit(batch.term);
-        match self.store.refuse(&permit, &batch.identity, part[0].id, &failure) {
+        let (run, id) = (&batch.runs[part[0].0], part[0].1.id);
+        match self.store.refuse(&permit, &run.identity, id, &failure) {
             Ok(()) => {
                 self.shared.stats.behind_refused.add(1);
-                if let Some(position) = self.positions.get_mut(&batch.identity) {
-                    position.refused.insert(part[0].id, failure.clone());
-                    if position.refused.len() > REFUSED_MAX {
-                        self.positions.remove(&batch.identity);
-                    }
-                }
-                self.report(batch, News::Refused(part[0].id, failure));
+                self.positions.refused(&run.identity, id, failure.clone());
+                self.report(batch, News::Refused(run.source.clone(), id, failure));
                 Tried::Done
             }
             Err(StoreError::Demoted) => Tried::Over,
@@ -246,9 +234,9 @@ impl Drain {
         }
     }
 
-    fn failed(&mut self, batch: &Batch, mut part: Vec<Entry>, error: StoreError) -> Tried {
+    fn failed(&mut self, batch: &Batch, mut part: Vec<Item>, error: StoreError) -> Tried {
         let is_one = part.len() == 1;
-        let mapping = part.iter().find_map(|entry| entry.change.as_ref().ok());
+        let mapping = part.iter().find_map(|(_, entry)| entry.change.as_ref().ok());
         let mapping: Option<Arc<Mapping>> = mapping.map(|change| change.mapping.clone());
         match error {
             StoreError::Demoted | StoreError::GivenUp => Tried::Over,
@@ -257,7 +245,7 @@ impl Drain {
             {
                 match is_one {
                     true => {
-                        let change = part[0].change.as_ref().ok();
+                        let change = part[0].1.change.as_ref().ok();
                         let refusal = match change {
                             Some(change) => refusal.for_write(change),
                             None => refusal,
@@ -275,7 +263,7 @@ impl Drain {
             }
             StoreError::Stale(mappings) => match mappings.get(batch.name.as_bytes()) {
                 Some(mapping) => {
-                    for entry in &mut part {
+                    for (_, entry) in &mut part {
                         let Ok(change) = &mut entry.change else { continue };
                         if let Err(problem) = change.adopt(mapping) {
                             entry.change = Err(Failure::Input(problem));

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Batch, News, KEPT};
+use super::{Run, KEPT};
 use crate::model::entry_id::EntryId;
 
 /// By identity.
@@ -18,23 +18,31 @@ pub(super) struct History {
 
 impl History {
     /// The database has confirmed all up to this entry.
-    pub(super) fn confirm(&mut self, batch: &Batch, at: EntryId, now: Instant) {
-        self.confirmed.insert(batch.identity.clone(), (at, now));
+    pub(super) fn confirm(&mut self, identity: &Arc<str>, at: EntryId, now: Instant) {
+        self.confirmed.insert(identity.clone(), (at, now));
     }
 
-    /// The database says that all up to `at` are written. What is new about that.
-    pub(super) fn find(&mut self, batch: &Batch, at: EntryId) -> Vec<News> {
-        let mut news = Vec::new();
-        let is_ahead = batch.ends.is_some_and(|end| at > end);
-        if is_ahead && self.found_older.insert(batch.identity.clone()) {
-            news.push(News::FoundOlder);
-        }
-        let confirmed = self.confirmed.get(&batch.identity);
+    /// The database has more entries of it, up to `at`, than the stream holds, or held; and that is new.
+    pub(super) fn is_stream_older(&mut self, run: &Run, at: EntryId) -> bool {
+        run.ends.is_some_and(|end| at > end) && self.found_older.insert(run.identity.clone())
+    }
+
+    /// The database has entries up to `at`, which is less than it had confirmed.
+    pub(super) fn is_database_older(&mut self, identity: &Arc<str>, at: EntryId) -> bool {
+        let confirmed = self.confirmed.get(identity);
         // What was kept for too long is no sign of anything.
-        if confirmed.is_some_and(|(before, told)| *before > at && told.elapsed() < KEPT) {
-            self.confirmed.remove(&batch.identity);
-            news.push(News::DatabaseOlder);
+        let is_older =
+            confirmed.is_some_and(|(before, told)| *before > at && told.elapsed() < KEPT);
+        if is_older {
+            self.confirmed.remove(identity);
         }
-        news
+        is_older
+    }
+
+    /// So many identities are too many.
+    pub(super) fn limit(&mut self, most: usize) {
+        if self.confirmed.len() > most {
+            *self = History::default();
+        }
     }
 }

@@ -65,11 +65,13 @@ pub fn is_elsewhere(error: &[u8]) -> bool {
     error.ends_with(b"Attempted to access a non local key in a cluster node")
 }
 
+/// What Redis says of keys that are neither here nor there; clients of a cluster ask again.
+pub const TRY_AGAIN: &str = "TRYAGAIN the slot of this key is moving to another node";
+
 /// An error of a call, in the words that clients and users know.
 fn as_user_sees(error: &[u8]) -> Vec<u8> {
     if is_elsewhere(error) {
-        // What Redis says of keys that are neither here nor there; clients of a cluster ask again.
-        return b"TRYAGAIN the slot of this key is moving to another node".to_vec();
+        return TRY_AGAIN.into();
     }
     // Redis 7.0's words for a call without rights.
     match error.strip_prefix(b"ERR acl verification failed, ") {

@@ -23,6 +23,12 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// A context that is no client's: what the server allows a client in the middle of a slot's move, it
+    /// doesn't allow here.
+    pub fn of_nobody() -> Ctx {
+        Ctx { raw: DETACHED.load(Ordering::Acquire) }
+    }
+
     /// The state of the server and of the context's client.
     pub fn flags(&self) -> Flags {
         // SAFETY: `self.raw` is valid.

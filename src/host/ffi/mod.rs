@@ -27,7 +27,7 @@ mod timers;
 mod value;
 
 pub use blocked::Blocked;
-pub use call::{is_elsewhere, Reply};
+pub use call::{is_elsewhere, Reply, TRY_AGAIN};
 pub use commands::{
     Command, KeySpec, Run, KEY_LOOK, KEY_MOVE, KEY_OVERWRITE, KEY_READ, KEY_UPDATE,
 };

@@ -37,7 +37,6 @@ fn reload(module: &Module) -> Result<(), Failure> {
     let mut document = module.document.lock().unwrap_or_else(PoisonError::into_inner);
     let new = args::parse(&module.args).map_err(|error| Failure::Input(error.to_string()))?;
     must_not_differ(&document, &new)?;
-    behind::check_cluster(&new.mappings).map_err(|error| Failure::Input(error.to_string()))?;
     let mut session = module.manager.open().map_err(|error| Failure::Down(error.to_string()))?;
     let read = module.catalog.replace(&mut session.client, new.mappings.clone());
     read.map_err(|error| match error {

@@ -10,7 +10,7 @@ use crate::host::ffi::{Args, Closed, Ctx, Kind, Row, Str, Value};
 use crate::host::module::negative::{self, Known};
 use crate::host::module::{module, Module};
 use crate::host::write::synchronous;
-use crate::host::write::{admit, completion, timeout};
+use crate::host::write::{admit, behind, completion, timeout};
 use crate::model::failure::Failure;
 use crate::model::id::{self, Id};
 use crate::model::mapping::Mapping;
@@ -46,6 +46,10 @@ fn run(ctx: &Ctx, args: Args, keys: usize) -> Option<Value> {
         ctx.reply_by_plain(args);
         return None;
     };
+    // Entries of the row may be where its queue is: the row alone is too old.
+    if missing.iter().any(|(mapping, key)| mapping.is_behind && behind::is_elsewhere(key)) {
+        return Some(behind::elsewhere());
+    }
     let client = ctx.block();
     let is_blocked = client.is_some();
     let reading = Reading::new(client, missing.len(), there);

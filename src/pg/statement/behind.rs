@@ -1,6 +1,7 @@
 //! What is written behind: the position of a queue moves in the transaction that writes its rows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::error::SqlState;
@@ -35,18 +36,21 @@ const CREATE: &str = "
         at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (identity, ms, seq));";
 
-/// A transaction that moves it and whose end isn't known yet is waited for. Who asks needs it: it is kept.
+/// A transaction that moves one and whose end isn't known yet is waited for. Who asks needs them: they are kept.
 const READ: &str = "
     INSERT INTO writethrough.behind (identity, mapping, ms, seq, since_ms)
-    VALUES ($1, $2, 0, 0, $3)
-    ON CONFLICT (identity) DO UPDATE SET at = now() RETURNING ms, seq, since_ms";
+    SELECT identity, $2, 0, 0, $3 FROM unnest($1::text[]) AS identity ORDER BY identity
+    ON CONFLICT (identity) DO UPDATE SET at = now() RETURNING ms, seq, identity, since_ms";
 
-const REFUSED: &str =
-    "SELECT ms, seq, sqlstate, message FROM writethrough.behind_refused WHERE identity = $1";
+const REFUSED: &str = "
+    SELECT ms, seq, identity, sqlstate, message FROM writethrough.behind_refused
+    WHERE identity = ANY($1::text[])";
 
 const MOVE: &str = "
-    UPDATE writethrough.behind SET ms = $2, seq = $3, at = now()
-    WHERE identity = $1 AND ms = $4 AND seq = $5";
+    UPDATE writethrough.behind AS b SET ms = m.ms, seq = m.seq, at = now()
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+        AS m (identity, ms, seq, from_ms, from_seq)
+    WHERE b.identity = m.identity AND b.ms = m.from_ms AND b.seq = m.from_seq";
 
 const REFUSE: &str = "
     INSERT INTO writethrough.behind_refused (identity, ms, seq, sqlstate, message)
@@ -63,39 +67,47 @@ const TRIMMED_AT_ONCE: i64 = 10_000;
 const OURS: &str = "";
 
 impl BehindStore for PgStore {
-    fn position(
+    fn positions(
         &mut self,
         permit: &Permit,
-        identity: &str,
         name: &str,
-    ) -> Result<Position, StoreError> {
+        identities: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Position>, StoreError> {
+        let all: Vec<&str> = identities.iter().map(|identity| &**identity).collect();
         self.in_own_tables(|session| {
             permit.to_write()?;
             session.begin()?;
             let read = session.prepare_text(READ)?;
             let since = now_ms().saturating_sub(TOLD.as_millis() as u64) as i64;
-            let row = session.client.query_one(&read, &[&identity, &name, &since])?;
+            let rows = session.client.query(&read, &[&all, &name, &since])?;
             let refused = session.prepare_text(REFUSED)?;
-            let refused = session.client.query(&refused, &[&identity])?;
+            let refused = session.client.query(&refused, &[&all])?;
             session.client.batch_execute("COMMIT")?;
-            let refused = refused.iter().map(|row| {
-                let (sqlstate, message): (String, String) = (row.get(2), row.get(3));
+            let identity = |row: &postgres::Row| Arc::<str>::from(row.get::<_, &str>(2));
+            let position = |row: &postgres::Row| {
+                let since = EntryId { ms: row.get::<_, i64>(3) as u64, seq: 0 };
+                Position { at: id(row), since, refused: HashMap::new() }
+            };
+            let mut positions: HashMap<Arc<str>, Position> =
+                rows.iter().map(|row| (identity(row), position(row))).collect();
+            for row in &refused {
+                let (sqlstate, message): (String, String) = (row.get(3), row.get(4));
                 let failure = match &*sqlstate {
                     OURS => Failure::Input(message),
                     _ => Failure::Refused(Refusal { sqlstate, message, ..Refusal::default() }),
                 };
-                (id(row), failure)
-            });
-            let since: i64 = row.get(2);
-            let (at, refused) = (id(&row), refused.collect::<HashMap<_, _>>());
-            Ok(Position { at, since: EntryId { ms: since as u64, seq: 0 }, refused })
+                if let Some(position) = positions.get_mut(&identity(row)) {
+                    position.refused.insert(id(row), failure);
+                }
+            }
+            Ok(positions)
         })
     }
 
     fn write(
         &mut self,
         permit: &Permit,
-        moved: &Moved,
+        moved: &[Moved],
         groups: &[Group<Job>],
     ) -> Result<Vec<Vec<Outcome>>, StoreError> {
         let newer = groups.iter().find_map(|group| self.catalog.successors(&group.mapping));
@@ -188,11 +200,11 @@ impl PgStore {
     }
 }
 
-/// One transaction. Where its COMMIT is lost, the position says what became of it.
+/// One transaction. Where its COMMIT is lost, the positions say what became of it.
 fn write(
     session: &mut Session,
     permit: &Permit,
-    moved: &Moved,
+    moved: &[Moved],
     groups: &[Group<Job>],
 ) -> Result<Vec<Vec<Outcome>>, StoreError> {
     let backend = session.backend.clone();
@@ -202,10 +214,15 @@ fn write(
         let sent = |error: postgres::Error| failed(error.into());
         session.begin().map_err(sent)?;
         let step = session.prepare_text(MOVE).map_err(sent)?;
-        let ((ms, seq), (from_ms, from_seq)) = (numbers(moved.to), numbers(moved.from));
+        let identities: Vec<&str> = moved.iter().map(|moved| moved.identity).collect();
+        let to = moved.iter().map(|moved| numbers(moved.to));
+        let from = moved.iter().map(|moved| numbers(moved.from));
+        let (ms, seq): (Vec<i64>, Vec<i64>) = to.unzip();
+        let (from_ms, from_seq): (Vec<i64>, Vec<i64>) = from.unzip();
         let params: [&(dyn postgres::types::ToSql + Sync); 5] =
-            [&moved.identity, &ms, &seq, &from_ms, &from_seq];
-        if session.client.execute(&step, &params).map_err(sent)? != 1 {
+            [&identities, &ms, &seq, &from_ms, &from_seq];
+        let stepped = session.client.execute(&step, &params).map_err(sent)?;
+        if stepped != moved.len() as u64 {
             let reason = "the position of the queue is another one than it was";
             return Err(StoreError::Retry(reason.into()));
         }

@@ -1,10 +1,9 @@
 //! The two halves of a write: its entry, and the change of the hash.
 
-use std::time::Instant;
-
 use super::command::Command;
-use super::queue::{self, QUEUES};
-use super::{attach, drain, stream};
+use super::place::slot_of;
+use super::queues::{self, QUEUES};
+use super::{attach, drain, known, stream};
 use crate::command::entry::Op;
 use crate::host::ffi::{Kind, Str, Value, Writable};
 use crate::host::module::{negative, Module};
@@ -22,7 +21,7 @@ pub fn apply(
     has_row: bool,
 ) -> Value {
     let (target, op, is_new) = (command.target.clone(), command.op, kind != Kind::Hash);
-    let has_row = !is_new || (has_row && !queue::is_deleted(&target));
+    let has_row = !is_new || (has_row && !known::is_deleted(&target));
     match op {
         Op::Erase | Op::Delete if !has_row => return Value::Integer(0),
         Op::Erase if is_new => return Value::Integer(0),
@@ -54,19 +53,13 @@ pub fn apply(
         Err(value) => return value,
     };
     if let Some(id) = id {
-        let mut queues = QUEUES.get();
-        if let Some(queue) = queues.get_mut(command.mapping.name.as_bytes()) {
-            let entries = queue.add(&target);
-            (entries.is_deleted, entries.is_shown) = (op == Op::Delete, command.sets_all());
-            let others = queue.unread_count();
-            if others == 0 {
-                queue.unread_since = Some(Instant::now());
+        let (slot, mut all) = (slot_of(&target), QUEUES.get());
+        if let Some(queues) = all.get_mut(command.mapping.name.as_bytes()) {
+            if let Some(queue) = queues.by_slot.get_mut(&slot) {
+                let entries = queue.add(&target);
+                (entries.is_deleted, entries.is_shown) = (op == Op::Delete, command.sets_all());
             }
-            if let Some(entry) = command.entry(id) {
-                queue.unread.push(others, entry);
-            }
-            queue.entries += 1;
-            queue.last = id;
+            queues.added(slot, id, command.entry(id));
         }
     }
     // What is being read of the row is older.
@@ -85,12 +78,13 @@ fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, Entry
     if !command.is_kept {
         words.extend(&command.words);
     }
+    let slot = slot_of(&command.target);
     for _ in 0..2 {
-        let stream = attach::make_ours(ctx, module, name)?;
+        let stream = attach::make_ours(ctx, module, name, slot)?;
         if let Some(id) = stream::add(ctx, &stream, &words)? {
             return Ok((stream, id));
         }
-        queue::emptied(module, Some(name.as_bytes()));
+        queues::lost(module, name, slot);
     }
     Err(Value::error("ERR writethrough: the queue's stream can't be made"))
 }

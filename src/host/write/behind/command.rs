@@ -1,11 +1,12 @@
 //! A write that is answered when Redis has it: its entry and the change of the hash, in one unit for the
 //! append-only file and replicas.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::queue::QUEUES;
+use super::queues::{Queues, QUEUES};
 use super::unread::Unread;
-use super::{change, queue};
+use super::{attach, change, known};
 use crate::command::entry::{self, Op};
 use crate::command::{Reply, Write};
 use crate::config::limits::Limit;
@@ -101,7 +102,7 @@ impl Command {
     fn is_certain(&self, kind: Kind) -> bool {
         let is_known = match kind {
             Kind::Hash => true,
-            Kind::Empty => self.op == Op::Replace || queue::is_deleted(&self.target),
+            Kind::Empty => self.op == Op::Replace || known::is_deleted(&self.target),
             Kind::Other => false,
         };
         is_known && !is_behind_writes(&self.target, &self.mapping.name)
@@ -191,6 +192,10 @@ pub fn at_once(ctx: &Writable, module: &Module, command: Command) -> Result<Valu
     }
     let kind = ctx.open(&command.key).kind();
     if !command.is_certain(kind) {
+        // Entries of the row may be where its queue is.
+        if attach::is_elsewhere(&command.target) {
+            return Ok(attach::elsewhere());
+        }
         return match admit::ready(module) {
             Ok(()) => Err(command),
             Err(failure) => Ok(refuse(module, &failure)),
@@ -206,7 +211,8 @@ pub fn at_once(ctx: &Writable, module: &Module, command: Command) -> Result<Valu
 /// There is room for one more entry.
 fn room(module: &Module, name: &str) -> Result<(), Failure> {
     let most = module.shared.limits.get(Limit::BehindMax);
-    let entries = QUEUES.get().get(name.as_bytes()).map_or(0, |queue| queue.entries);
+    let entries = |queues: &Queues| queues.entries.load(Ordering::Relaxed);
+    let entries = QUEUES.get().get(name.as_bytes()).map_or(0, entries);
     match entries >= most {
         true => Err(Failure::Behind(entries as usize)),
         false => Ok(()),

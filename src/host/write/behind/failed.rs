@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::queue::QUEUES;
-use super::{attach, drain, held, stream};
+use super::queue::Flush;
+use super::queues::{self, with, QUEUES};
+use super::{attach, drain, held, place, stream};
 use crate::command::entry;
 use crate::host::ffi::{Args, Ctx, Str, Value, Writable};
 use crate::host::module::{module, negative, Module};
@@ -12,6 +13,7 @@ use crate::host::write::admit::{self, not_ready, refuse};
 use crate::host::write::pending::pending;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
+use crate::model::slot::Slot;
 
 /// Entries that are put back by one command, at most.
 const PUT_BACK: usize = 10_000;
@@ -20,13 +22,27 @@ const PUT_BACK: usize = 10_000;
 const ABOUT: [&[u8]; 3] = [b"entry", b"sqlstate", b"message"];
 
 /// The entry leaves the queue for the other stream, in one unit. The hash becomes the row again.
-pub fn set_aside(ctx: &Writable, module: &Module, name: &str, id: EntryId, failure: &Failure) {
-    let (waiting, failed) = {
-        let queues = QUEUES.get();
-        let Some(queue) = queues.get(name.as_bytes()) else { return };
-        (queue.stream(), queue.failed_stream())
+///
+/// Where the other stream can't be made, since the slot is on its way, the entry stays: PostgreSQL knows that it
+/// was refused, and whoever has the slot then sets it aside.
+pub fn set_aside(
+    ctx: &Writable,
+    module: &Module,
+    name: &str,
+    slot: Slot,
+    id: EntryId,
+    failure: &Failure,
+) {
+    let bytes = name.as_bytes();
+    let Some((waiting, failed)) =
+        with(bytes, slot, |queue| (queue.stream(), queue.failed_stream()))
+    else {
+        return;
     };
-    let raw = stream::range(ctx, &waiting, id, Some(id), 1);
+    let raw = match stream::range(ctx, &waiting, id, Some(id), 1) {
+        Some(raw) if place::is_here(&failed) => raw,
+        _ => return queues::rest(name, slot),
+    };
     if let Some(raw) = raw.first() {
         let (sqlstate, message) = match failure {
             Failure::Refused(refusal) => (refusal.sqlstate.clone(), refusal.to_string()),
@@ -52,8 +68,9 @@ pub fn set_aside(ctx: &Writable, module: &Module, name: &str, id: EntryId, failu
         log.add(&module.shared.limits, failure, None);
     }
     let (target, uuid, is_last, flushed) = {
-        let mut queues = QUEUES.get();
-        let Some(queue) = queues.get_mut(name.as_bytes()) else { return };
+        let mut all = QUEUES.get();
+        let queue = all.get_mut(bytes).and_then(|queues| queues.by_slot.get_mut(&slot));
+        let Some(queue) = queue else { return };
         queue.failed += u64::from(!raw.is_empty());
         let sent = queue.sent.iter().position(|sent| sent.id == id);
         let sent = sent.and_then(|at| queue.sent.remove(at));
@@ -66,15 +83,12 @@ pub fn set_aside(ctx: &Writable, module: &Module, name: &str, id: EntryId, failu
         if let Some(entries) = queue.waiting.get_mut(&*target) {
             entries.is_doubtful = true;
         }
-        let next = queue.sent.front().map(|sent| sent.id);
-        let is_done = |of: EntryId| next.is_none_or(|next| next > of);
-        let flushed: Vec<_> = queue.flushes.extract_if(.., |(of, _)| is_done(*of)).collect();
-        (target, uuid, is_last, flushed)
+        (target, uuid, is_last, queue.flushed())
     };
     if !uuid.is_empty() {
         Acknowledgement::of(&target, &uuid).send(ctx, module, &Value::from(failure));
     }
-    flushed.into_iter().for_each(|(_, client)| client.answer(Value::OK));
+    flushed.into_iter().for_each(Flush::done);
     if is_last {
         module.stale_keys.add(&target);
         held::release(module, &target);
@@ -103,16 +117,37 @@ pub fn retry(ctx: &Ctx, args: Args) -> Option<Value> {
 }
 
 fn put_back(ctx: &Writable, module: &Module, name: &str) -> Value {
-    if let Err(refusal) = attach::make_ours(ctx, module, name) {
-        return refusal;
-    }
-    let Some((waiting, failed)) =
-        QUEUES.get().get(name.as_bytes()).map(|queue| (queue.stream(), queue.failed_stream()))
-    else {
-        return Value::Integer(0);
+    let slots: Vec<Slot> = {
+        let all = QUEUES.get();
+        let queues = all.get(name.as_bytes()).into_iter().flat_map(|queues| queues.by_slot.iter());
+        queues.filter(|(_, queue)| queue.failed > 0).map(|(slot, _)| *slot).collect()
     };
     let mut count = 0;
-    for raw in stream::range(ctx, &failed, EntryId::default(), None, PUT_BACK) {
+    for slot in slots {
+        match put_back_of(ctx, module, name, slot, PUT_BACK - count) {
+            Ok(more) => count += more,
+            Err(refusal) if count == 0 => return refusal,
+            Err(_) => break,
+        }
+    }
+    drain::soon();
+    Value::Integer(count as i64)
+}
+
+/// The same of one queue: how many were put back, of so many at most.
+fn put_back_of(
+    ctx: &Writable,
+    module: &Module,
+    name: &str,
+    slot: Slot,
+    most: usize,
+) -> Result<usize, Value> {
+    attach::make_ours(ctx, module, name, slot)?;
+    let streams = with(name.as_bytes(), slot, |queue| (queue.stream(), queue.failed_stream()));
+    let Some((waiting, failed)) = streams else { return Ok(0) };
+    let mut count = 0;
+    let refused = stream::range(ctx, &failed, EntryId::default(), None, most);
+    for raw in refused.unwrap_or_default() {
         let fields: Vec<&[u8]> = raw.fields().split_off((2 * ABOUT.len()).min(raw.fields.len()));
         let words: Vec<Str> = fields.iter().map(|field| Str::new(field)).collect();
         let words: Vec<&Str> = words.iter().collect();
@@ -120,26 +155,20 @@ fn put_back(ctx: &Writable, module: &Module, name: &str) -> Value {
         if entry::head(&fields).is_err() {
             continue;
         }
-        match stream::add(ctx, &waiting, &words) {
-            Ok(Some(id)) => {
-                stream::delete(ctx, &failed, raw.id);
-                let target: Arc<[u8]> = attach::target(name, &fields).into();
-                let mut queues = QUEUES.get();
-                let Some(queue) = queues.get_mut(name.as_bytes()) else { break };
-                // The hash does not show it yet.
-                queue.add(&target).is_doubtful = true;
-                queue.entries += 1;
-                queue.failed = queue.failed.saturating_sub(1);
-                queue.last = id;
-                drop(queues);
-                pending().evicted(&target);
-                negative::end(&target);
-                count += 1;
-            }
-            Ok(None) => break,
-            Err(refusal) => return refusal,
-        }
+        let Some(id) = stream::add(ctx, &waiting, &words)? else { break };
+        stream::delete(ctx, &failed, raw.id);
+        let target: Arc<[u8]> = attach::target(name, &fields).into();
+        let mut all = QUEUES.get();
+        let Some(queues) = all.get_mut(name.as_bytes()) else { break };
+        let Some(queue) = queues.by_slot.get_mut(&slot) else { break };
+        // The hash does not show it yet.
+        queue.add(&target).is_doubtful = true;
+        queue.failed = queue.failed.saturating_sub(1);
+        queues.added(slot, id, None);
+        drop(all);
+        pending().evicted(&target);
+        negative::end(&target);
+        count += 1;
     }
-    drain::soon();
-    Value::Integer(count)
+    Ok(count)
 }

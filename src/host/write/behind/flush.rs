@@ -1,7 +1,10 @@
 //! `WT.FLUSH name`: waits until what a mapping's queue holds is written.
 
-use super::queue::{State, QUEUES};
-use super::{attach, drain, queue};
+use std::sync::atomic::Ordering;
+
+use super::queue::Flush;
+use super::queues::{Queues, QUEUES};
+use super::{attach, drain};
 use crate::host::ffi::{Args, Closed, Ctx, Value};
 use crate::host::module::module;
 use crate::host::write::admit::{self, not_ready, refuse};
@@ -20,23 +23,29 @@ pub fn flush(ctx: &Ctx, args: Args) -> Option<Value> {
         let failure = named.err().unwrap_or_else(|| Failure::Input("no such mapping".into()));
         return Some(refuse(module, &failure));
     }
+    // A slot that is on its way may have arrived.
+    if let Some(queues) = QUEUES.get().get_mut(name) {
+        queues.look_now();
+    }
     attach::step(ctx, module);
-    let is_empty = |queue: &queue::Queue| queue.state == State::Known && queue.entries == 0;
-    if QUEUES.get().get(name).is_none_or(is_empty) {
+    let is_written = |queues: &Queues| {
+        let is_known = queues.is_found() && queues.unknown.is_empty();
+        is_known && queues.entries.load(Ordering::Relaxed) == 0
+    };
+    if QUEUES.get().get(name).is_none_or(is_written) {
         return Some(Value::OK);
     }
     let Some(client) = ctx.block() else {
         let problem = "WT.FLUSH can't wait in MULTI, nor in a script";
         return Some(refuse(module, &Failure::Input(problem.into())));
     };
-    let mut queues = QUEUES.get();
-    let Some(queue) = queues.get_mut(name) else {
-        drop(queues);
-        client.answer(Value::OK);
-        return None;
-    };
-    queue.flushes.push((queue.last, client));
-    drop(queues);
+    match QUEUES.get().get_mut(name) {
+        Some(queues) => {
+            queues.flushes.push(Flush::new(client));
+            queues.begin_flushes();
+        }
+        None => Flush::new(client).done(),
+    }
     drain::soon();
     None
 }

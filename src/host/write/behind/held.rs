@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::queue;
+use super::{known, queues};
 use crate::engine::Job;
 use crate::host::module::{MainThread, Module};
 use crate::host::write::pending::pending;
@@ -17,7 +17,7 @@ static HELD: MainThread<HashMap<Box<[u8]>, Vec<Job>>> = MainThread::new();
 /// Hands writes to the workers, but for those that wait for entries of their key. What only compares doesn't
 /// wait: a key that is always being written would hold it for ever.
 pub fn send(module: &Module, jobs: impl IntoIterator<Item = Job>) {
-    if !queue::any() {
+    if !queues::any() {
         return module.engine.submit(jobs);
     }
     let mut free = Vec::new();
@@ -28,7 +28,7 @@ pub fn send(module: &Module, jobs: impl IntoIterator<Item = Job>) {
             waiter.is_some_and(|waiter| waiter.compares())
         };
         for job in jobs {
-            match queue::is_waiting(&job.change.target) && !compares(&job) {
+            match known::is_waiting(&job.change.target) && !compares(&job) {
                 true => HELD.get().entry((*job.change.target).into()).or_default().push(job),
                 false => free.push(job),
             }
@@ -50,7 +50,7 @@ pub fn release(module: &Module, target: &[u8]) {
 /// More is known of a queue: those whose keys have no entries go on.
 pub fn release_all(module: &Module) {
     let keys: Vec<Box<[u8]>> = HELD.get().keys().cloned().collect();
-    for key in keys.iter().filter(|key| !queue::is_waiting(key)) {
+    for key in keys.iter().filter(|key| !known::is_waiting(key)) {
         release(module, key);
     }
 }

@@ -3,63 +3,77 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use super::queue::{Queue, QUEUES};
+use super::queue::State;
+use super::queues::{with, QUEUES};
 use super::{failed, held, rows};
-use crate::engine::behind::{News, Report};
+use crate::engine::behind::{News, Report, Source};
 use crate::host::ffi::{log, Level, Writable};
 use crate::host::module::Module;
 
-/// True when the report is of entries that the queue holds.
-fn is_live(report: &Report, queue: &Queue) -> bool {
-    Arc::ptr_eq(&report.live, &queue.live)
+/// True when the source's entries are those that the queue holds.
+fn is_live(name: &str, source: &Source) -> bool {
+    let is_same = |live: &Arc<AtomicBool>| Arc::ptr_eq(live, &source.live);
+    with(name.as_bytes(), source.slot, |queue| is_same(&queue.live)) == Some(true)
 }
 
-/// A batch has ended. True when it was the last one of those that are not the queue's any more.
+/// A batch may have ended. True when it was the last one of those that are not a queue's any more.
 pub fn count_batch(report: &Report) -> bool {
-    let mut queues = QUEUES.get();
-    let Some(queue) = queues.get_mut(report.name.as_bytes()) else { return false };
-    if !matches!(report.news, News::End) {
-        return false;
+    let News::End(sources) = &report.news else { return false };
+    let mut all = QUEUES.get();
+    let Some(queues) = all.get_mut(report.name.as_bytes()) else { return false };
+    queues.batches = queues.batches.saturating_sub(1);
+    let mut is_last = false;
+    for source in sources {
+        let Some(queue) = queues.by_slot.get_mut(&source.slot) else { continue };
+        if Arc::ptr_eq(&queue.live, &source.live) {
+            queue.batches = queue.batches.saturating_sub(1);
+        } else {
+            queue.earlier_batches = queue.earlier_batches.saturating_sub(1);
+            is_last |= queue.earlier_batches == 0;
+        }
+        // There is nothing of it any more; its identities may have ended; entries may be left.
+        let has_more = queue.is_nothing() || queue.segments.len() > 1 || queue.unread_count() > 0;
+        if queue.state == State::Known && has_more {
+            queues.became(source.slot, State::Known);
+        }
     }
-    match is_live(report, queue) {
-        true => queue.batches = queue.batches.saturating_sub(1),
-        false => queue.earlier_batches = queue.earlier_batches.saturating_sub(1),
+    is_last
+}
+
+/// What a batch has left, which was given up, is read again.
+fn read_again(name: &str, source: &Source) {
+    let mut all = QUEUES.get();
+    let Some(queues) = all.get_mut(name.as_bytes()) else { return };
+    let Some(queue) = queues.by_slot.get_mut(&source.slot) else { return };
+    if queue.batches == 0 && !queue.live.load(Ordering::Acquire) {
+        queue.live = Arc::new(AtomicBool::new(true));
+        if let Some(first) = queue.sent.front().map(|sent| sent.id) {
+            queue.read_to = first.previous();
+            queue.sent.clear();
+            queue.unread.clear();
+        }
+        queues.make_due(source.slot);
     }
-    queue.earlier_batches == 0
 }
 
 /// Takes one.
 pub fn take(ctx: &Writable, module: &Module, report: Report) {
-    let is_of_now = {
-        let queues = QUEUES.get();
-        queues.get(report.name.as_bytes()).is_some_and(|queue| is_live(&report, queue))
-    };
+    let name = report.name.clone();
+    if count_batch(&report) {
+        held::release_all(module);
+    }
     match report.news {
-        News::End => {
-            if count_batch(&report) {
-                held::release_all(module);
-            }
-            // What a batch has left, which was given up, is read again.
-            let mut queues = QUEUES.get();
-            if let Some(queue) = queues.get_mut(report.name.as_bytes()).filter(|_| is_of_now) {
-                if queue.batches == 0 && !queue.live.load(Ordering::Acquire) {
-                    queue.live = Arc::new(AtomicBool::new(true));
-                    if let Some(first) = queue.sent.front().map(|sent| sent.id) {
-                        queue.read_to = first.previous();
-                        queue.sent.clear();
-                        queue.unread.clear();
-                    }
-                }
-            }
+        News::End(sources) => {
+            let live = sources.iter().filter(|source| is_live(&name, source));
+            live.for_each(|source| read_again(&name, source));
         }
-        News::FoundOlder => {
-            module.shared.stats.behind_found_older.add(1);
+        News::FoundOlder(queues) => {
+            module.shared.stats.behind_found_older.add(queues);
             log(
                 Level::Warning,
                 &format!(
-                    "the queue of {:?} is older than the table: PostgreSQL has writes that this server has lost; \
-                     cached hashes become their rows",
-                    &*report.name
+                    "the queue of {name:?} is older than the table: PostgreSQL has writes that this server has \
+                     lost; cached hashes become their rows",
                 ),
             );
         }
@@ -68,32 +82,33 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
             log(
                 Level::Warning,
                 &format!(
-                    "the database is of an earlier time than the queue of {:?}: it has lost writes that it had \
-                     confirmed; cached hashes become their rows",
-                    &*report.name
+                    "the database is of an earlier time than the queue of {name:?}: it has lost writes that it \
+                     had confirmed; cached hashes become their rows",
                 ),
             );
             module.manager.timeline.doubt();
         }
-        _ if !is_of_now => {}
-        News::Written(up_to, states) => {
-            let mut queues = QUEUES.get();
-            if let Some(queue) = queues.get_mut(report.name.as_bytes()) {
-                queue.held = None;
+        News::Written(mut ends, states) => {
+            if let Some(queues) = QUEUES.get().get_mut(name.as_bytes()) {
+                queues.held = None;
             }
-            drop(queues);
-            rows::written(ctx, module, &report.name, up_to, states);
+            ends.retain(|(source, _)| is_live(&name, source));
+            let ends: Vec<_> = ends.into_iter().map(|(source, at)| (source.slot, at)).collect();
+            rows::written(ctx, module, &name, &ends, states);
         }
-        News::Refused(id, failure) => failed::set_aside(ctx, module, &report.name, id, &failure),
+        News::Refused(source, id, failure) => {
+            if is_live(&name, &source) {
+                failed::set_aside(ctx, module, &name, source.slot, id, &failure);
+            }
+        }
         News::Held(reason) => {
-            let mut queues = QUEUES.get();
-            let Some(queue) = queues.get_mut(report.name.as_bytes()) else { return };
-            if queue.held.replace(reason.clone()).is_none() {
+            let mut all = QUEUES.get();
+            let Some(queues) = all.get_mut(name.as_bytes()) else { return };
+            if queues.held.replace(reason.clone()).is_none() {
                 log(
                     Level::Warning,
                     &format!(
-                        "the queue of {:?} can't be written now: {reason}; it goes on by itself",
-                        &*report.name
+                        "the queue of {name:?} can't be written now: {reason}; it goes on by itself"
                     ),
                 );
             }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::queue::QUEUES;
-use super::{held, stream};
+use super::queue::Flush;
+use super::queues::with;
+use super::{held, place, stream};
 use crate::engine::behind::WrittenRow;
 use crate::engine::RowState;
 use crate::host::ffi::{Kind, Str, Value, Writable};
@@ -12,30 +13,40 @@ use crate::host::write::acknowledge::Acknowledgement;
 use crate::host::write::pending::pending;
 use crate::host::write::{compare, touched};
 use crate::model::entry_id::EntryId;
+use crate::model::slot::Slot;
 
-/// All entries up to this one are written.
-pub fn written(ctx: &Writable, module: &Module, name: &str, up_to: EntryId, rows: Vec<WrittenRow>) {
+/// In each of these queues all entries up to this one are written.
+pub fn written(
+    ctx: &Writable,
+    module: &Module,
+    name: &str,
+    ends: &[(Slot, EntryId)],
+    rows: Vec<WrittenRow>,
+) {
     let (mut done, mut acknowledged, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
-    let waiting = {
-        let mut queues = QUEUES.get();
-        let Some(queue) = queues.get_mut(name.as_bytes()) else { return };
-        while queue.sent.front().is_some_and(|sent| sent.id <= up_to) {
-            let Some(sent) = queue.sent.pop_front() else { break };
-            if !sent.uuid.is_empty() {
-                acknowledged.push((sent.target.clone(), sent.uuid));
+    for &(slot, up_to) in ends {
+        let waiting = with(name.as_bytes(), slot, |queue| {
+            while queue.sent.front().is_some_and(|sent| sent.id <= up_to) {
+                let Some(sent) = queue.sent.pop_front() else { break };
+                if !sent.uuid.is_empty() {
+                    acknowledged.push((sent.target.clone(), sent.uuid));
+                }
+                if let Some(entries) = queue.settle(&sent.target) {
+                    done.push((sent.target, entries));
+                }
             }
-            if let Some(entries) = queue.settle(&sent.target) {
-                done.push((sent.target, entries));
+            flushed.extend(queue.flushed());
+            if place::is_cluster() {
+                queue.shrink();
             }
-        }
-        flushed.extend(queue.flushes.extract_if(.., |(of, _)| *of <= up_to));
-        queue.stream()
-    };
-    stream::trim(ctx, &waiting, up_to);
+            queue.stream()
+        });
+        waiting.iter().for_each(|waiting| stream::trim(ctx, waiting, up_to));
+    }
     for (target, uuid) in acknowledged {
         Acknowledgement::of(&target, &uuid).send(ctx, module, &Value::OK);
     }
-    flushed.into_iter().for_each(|(_, client)| client.answer(Value::OK));
+    flushed.into_iter().for_each(Flush::done);
     let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.target.clone(), row)).collect();
     for (target, entries) in done {
         // What is being read of it may be older.

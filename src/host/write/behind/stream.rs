@@ -27,14 +27,15 @@ fn word(text: impl ToString) -> Str {
     Str::new(text.to_string().as_bytes())
 }
 
-/// Entries from an id on, at most so many.
+/// Entries from an id on, at most so many. `None`: the server doesn't tell, since the stream is another node's, or
+/// the cluster is down.
 pub fn range(
     ctx: &Ctx,
     stream: &Str,
     from: EntryId,
     until: Option<EntryId>,
     most: usize,
-) -> Vec<Raw> {
+) -> Option<Vec<Raw>> {
     let until = until.map_or_else(|| Str::new(b"+"), word);
     let args = [&word(from), &until, &Str::new(b"COUNT"), &word(most)];
     let args: Vec<&Str> = std::iter::once(stream).chain(args).collect();
@@ -45,7 +46,7 @@ pub fn range(
         let fields = entry.element(1).texts().into_iter().map(<[u8]>::to_vec).collect();
         Some(Raw { id, fields })
     };
-    (0..reply.len()).filter_map(entry).collect()
+    reply.error().is_none().then(|| (0..reply.len()).filter_map(entry).collect())
 }
 
 /// How many entries a stream has; 0 when there is none.

@@ -56,6 +56,11 @@ impl Kept {
         taken
     }
 
+    /// Gives memory back.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to(8);
+    }
+
     /// The stream is read again.
     pub fn clear(&mut self) {
         *self = Kept::default();
