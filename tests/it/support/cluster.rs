@@ -34,8 +34,13 @@ pub fn make_cluster(nodes: &[Stack], masters: usize) {
         eventually("the replica follows", || replica.run(&line) == ok());
     }
     let follows = |replica: &Stack| replica.info_of("replication")["master_link_status"] == "up";
+    // A master that doesn't know yet that a node is its replica passes over what that one asks for.
+    let knows_replicas = |node: &Stack| {
+        let replicas = node.run("CLUSTER NODES").text().matches("slave ").count();
+        replicas == nodes.len() - masters
+    };
     eventually("the cluster is up", || {
-        nodes.iter().all(|node| info(node, "cluster_state") == "ok")
+        nodes.iter().all(|node| info(node, "cluster_state") == "ok" && knows_replicas(node))
             && nodes[masters..].iter().all(follows)
     });
 }

@@ -286,6 +286,10 @@ fn stream_changed(module: &Module, event: &[u8], (which, name, slot): (Which, &s
         }
         if let Some(queue) = queues.by_slot.get_mut(&slot) {
             queue.has_come |= !is_gone;
+            if event == b"restore" && which == Which::Waiting {
+                // What had gone was with another node, and comes back.
+                queue.gone = 0;
+            }
         }
     }
     drain::soon();
