@@ -19,7 +19,7 @@ use crate::model::slot::Slot;
 
 /// Entries that are read from a stream for one batch, at most: others wait for the server meanwhile, and then while
 /// their hashes become the rows.
-const READ: usize = 64;
+const READ: usize = 32;
 
 /// Takes entries out of a queue that is due, at most so many.
 pub fn gather(
