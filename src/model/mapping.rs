@@ -205,6 +205,11 @@ impl Mapping {
         self.columns.iter().any(|column| column.path.is_some())
     }
 
+    /// How many of the columns are not the key's.
+    pub fn value_len(&self) -> usize {
+        self.columns.len() - self.key_len
+    }
+
     /// The names of the key's columns.
     pub fn key_columns(&self) -> impl Iterator<Item = &str> {
         self.columns[..self.key_len].iter().map(|c| c.info.name.as_str())

@@ -2,14 +2,17 @@
 
 use std::sync::LazyLock;
 
-/// How many slots there are.
-const SLOTS: u16 = 16384;
-
 /// One of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
 
+/// How many slots there are.
+const SLOTS: u16 = 16384;
+
 impl Slot {
+    /// How many there are.
+    pub const COUNT: usize = SLOTS as usize;
+
     /// A key's slot: CRC-16 (XMODEM) of its tag, or of all of it.
     pub fn of(key: &[u8]) -> Slot {
         let byte = |crc: u16, byte: &u8| crc << 8 ^ CRC[usize::from((crc >> 8) as u8 ^ byte)];
@@ -55,7 +58,7 @@ const CRC: [u16; 256] = {
 
 /// By slot: the least whole number that has it.
 static TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
-    let mut tags = vec![None; usize::from(SLOTS)];
+    let mut tags = vec![None; Slot::COUNT];
     let mut left = tags.len();
     for n in 0_u32.. {
         let slot = Slot::of(n.to_string().as_bytes());

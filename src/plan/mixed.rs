@@ -47,7 +47,7 @@ fn can_mix(mapping: &Mapping, form: &Form) -> bool {
         && mapping.is_certain
         && mapping.shares
         && !mapping.has_paths()
-        && mapping.columns.len() - mapping.key_len <= COLUMNS_MAX
+        && mapping.value_len() <= COLUMNS_MAX
 }
 
 /// Which of the mapping's columns an action sets, a bit a column from the first after the key.

@@ -30,6 +30,23 @@ fn assert_cached(s: &Stack, id: i64) {
     assert_eq!(s.hgetall(&format!("items:{id}")), row(s, id), "items:{id}");
 }
 
+/// Adds one to each of so many rows, which hold `n` then.
+#[track_caller]
+pub fn count(s: &Stack, rows: i64, n: i64) {
+    for id in 1..=rows {
+        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(n));
+    }
+}
+
+/// So many rows that hold 1, in the cache as well; nobody can write them until the transaction ends.
+#[track_caller]
+pub fn counted_and_locked(s: &Stack, rows: i64) -> OpenTransaction {
+    s.execute(&format!("insert into items select i, 'a', 0 from generate_series(1, {rows}) i"));
+    count(s, rows, 1);
+    flush(s);
+    s.database.hold("lock table items in exclusive mode")
+}
+
 #[test]
 fn a_write_is_answered_and_visible_before_the_database_has_it() {
     let s = items().start();
@@ -166,15 +183,8 @@ fn plain_keys() {
 #[test]
 fn a_refused_entry_is_set_aside_and_the_others_go_on() {
     let s = items().start();
-    s.execute("insert into items select i, 'a', 0 from generate_series(1, 20) i");
-    for id in 1..=20 {
-        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(1));
-    }
-    flush(&s);
-    let lock = s.database.hold("lock table items in exclusive mode");
-    for id in 1..=20 {
-        assert!(!s.run(&format!("HINCRBY __{{items:{id}}} n 1")).is_error());
-    }
+    let lock = counted_and_locked(&s, 20);
+    count(&s, 20, 2);
     assert_eq!(s.run("HINCRBY __{items:7} n 5000"), int(5002));
     assert_eq!(s.run("HINCRBY __{items:7} n 1"), int(5003));
     assert_eq!(s.run("HSET __{items:8} price dear"), int(1));

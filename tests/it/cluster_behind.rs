@@ -1,6 +1,6 @@
 //! `"write": "behind"` in a Redis Cluster: a queue for each slot.
 
-use crate::behind::{flush, items};
+use crate::behind::{count, counted_and_locked, flush, items};
 use crate::support::*;
 
 /// One node that has all slots.
@@ -31,17 +31,8 @@ pub fn stream_of(s: &Stack, word: &str, id: usize) -> String {
 #[test]
 fn each_slot_has_its_stream_and_they_share_transactions() {
     let s = node(items());
-    s.execute("insert into items select i, 'a', 0 from generate_series(1, 100) i");
-    for id in 1..=100 {
-        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(1));
-    }
-    flush(&s);
-    let lock = s.database.hold("lock table items in exclusive mode");
-    for n in 2..=3 {
-        for id in 1..=100 {
-            assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(n));
-        }
-    }
+    let lock = counted_and_locked(&s, 100);
+    (2..=3).for_each(|n| count(&s, 100, n));
     assert_eq!(s.info_int("behind_entries"), 200);
     let name = stream_of(&s, "behind", 7);
     let entries = s.run(&format!("XRANGE {name} - +"));
@@ -84,15 +75,8 @@ fn limits_and_refusals_are_the_mappings() {
 #[test]
 fn what_waits_is_found_after_a_restart() {
     let s = node(items().redis_conf("appendonly yes").redis_conf("appendfsync always"));
-    s.execute("insert into items select i, 'a', 0 from generate_series(1, 50) i");
-    for id in 1..=50 {
-        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(1));
-    }
-    flush(&s);
-    let lock = s.database.hold("lock table items in exclusive mode");
-    for id in 1..=50 {
-        assert_eq!(s.run(&format!("HINCRBY __{{items:{id}}} n 1")), int(2));
-    }
+    let lock = counted_and_locked(&s, 50);
+    count(&s, 50, 2);
     s.restart_redis("KILL");
     wait_until_up(&s);
     eventually("they are counted", || s.info_int("behind_entries") == 50);

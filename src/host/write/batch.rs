@@ -9,6 +9,7 @@ use super::admit::{self, not_ready, refuse};
 use super::collected::Collected;
 use super::part::{self, InBatch, Prepared};
 use super::pending::pending;
+use super::server_errors::CLIENT_GONE;
 use super::submit::submit;
 use super::timeout::abandon;
 use super::waiter::{Completed, Waiter};
@@ -76,7 +77,7 @@ impl Waiter for Part {
         match module() {
             Some(module) if writes.replies.has_client() => writes.send(writable, module),
             // Of a client that has gone nothing more is sent.
-            _ => writes.leave_the_rest(&Value::error("ERR writethrough: the client has gone")),
+            _ => writes.leave_the_rest(&Value::error(CLIENT_GONE)),
         }
         writes.replies.answer_when_complete(Value::List);
     }
@@ -233,7 +234,7 @@ fn go_on(ctx: &Ctx) {
     for writes in all {
         match &gate {
             _ if !writes.replies.has_client() => {
-                writes.leave_the_rest(&Value::error("ERR writethrough: the client has gone"));
+                writes.leave_the_rest(&Value::error(CLIENT_GONE));
             }
             Ok(ctx) => writes.send(Some(ctx), module),
             Err(closed) => writes.leave_the_rest(&(*closed).into()),

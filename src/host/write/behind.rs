@@ -15,6 +15,7 @@ mod queue;
 mod queues;
 mod reports;
 mod rows;
+mod share;
 mod stream;
 mod unread;
 

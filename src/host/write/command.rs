@@ -180,8 +180,7 @@ fn acknowledge_refusal(
 
 /// True when the write sets every column but the key's.
 fn sets_the_whole_row(mapping: &Mapping, write: &Write) -> bool {
-    let values = mapping.columns.len() - mapping.key_len;
-    matches!(&write.action, Action::Upsert(sets) if sets.len() == values)
+    matches!(&write.action, Action::Upsert(sets) if sets.len() == mapping.value_len())
 }
 
 /// Sends a staged write to the workers. The client is blocked (`None`), or, where it can't be, the

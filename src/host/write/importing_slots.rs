@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::host::ffi::{self, is_elsewhere, Closed, Ctx, Str, ASK_AGAIN};
 use crate::host::module::{module, MainThread, Module};
 use crate::model::key;
+use crate::model::slot::Slot;
 
 /// How often it is looked whether the slots have arrived.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,10 +77,7 @@ fn remove(ctx: &Ctx) {
 /// A timer: forgets the keys of slots that are not arriving any more.
 fn look(ctx: &Ctx) {
     let arriving = arriving_slots(ctx);
-    let is_arriving = |key: &Arc<[u8]>| {
-        let slot = ctx.read(c"CLUSTER", &[&Str::new(b"KEYSLOT"), &Str::new(key)]).integer();
-        arriving.contains(&slot)
-    };
+    let is_arriving = |key: &Arc<[u8]>| arriving.contains(&Slot::of(key));
     let mut keys = std::mem::take(&mut IMPORTING.get().keys);
     match arriving.is_empty() {
         true => keys.clear(),
@@ -94,7 +92,7 @@ fn look(ctx: &Ctx) {
 }
 
 /// The slots that this node is importing: `[93-<-<node>]` in its line of CLUSTER NODES.
-fn arriving_slots(ctx: &Ctx) -> HashSet<i64> {
+fn arriving_slots(ctx: &Ctx) -> HashSet<Slot> {
     let reply = ctx.read(c"CLUSTER", &[&Str::new(b"NODES")]);
     let text = reply.text();
     let nodes = String::from_utf8_lossy(text);
@@ -102,6 +100,7 @@ fn arriving_slots(ctx: &Ctx) -> HashSet<i64> {
         line.split(' ').nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"))
     });
     let words = myself.unwrap_or_default().split(' ');
-    let slot = |word: &str| word.strip_prefix('[')?.split_once("-<-")?.0.parse().ok();
+    let number = |word: &str| word.strip_prefix('[')?.split_once("-<-")?.0.parse().ok();
+    let slot = |word| number(word).map(Slot::numbered);
     words.filter_map(slot).collect()
 }

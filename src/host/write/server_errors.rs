@@ -14,6 +14,9 @@ pub const NO_INTEGER: &str = "ERR value is not an integer or out of range";
 /// What Redis says of a key that RESTORE would overwrite.
 pub const BUSY_KEY: &str = "BUSYKEY Target key name already exists.";
 
+/// What nobody reads: whose write it was has gone.
+pub const CLIENT_GONE: &str = "ERR writethrough: the client has gone";
+
 /// A command with too few or too many arguments.
 pub fn wrong_arity(plain: &CStr) -> Value {
     let name = plain.to_string_lossy().to_lowercase();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::pending::{pending, PendingWrites};
+use super::server_errors::CLIENT_GONE;
 use super::waiter::Completed;
 use crate::config::limits::{Limit, Limits};
 use crate::engine::{JobId, Limited, Stage};
@@ -93,7 +94,7 @@ pub fn abandon(ids: &[JobId]) {
     for (write, waiter) in gone {
         let Some(waiter) = waiter else { continue };
         // The server drops the replies.
-        let value = Value::error("ERR writethrough: the client has gone");
+        let value = Value::error(CLIENT_GONE);
         waiter.completed(None, Completed { write, key: &[], value, failure: None, loaded: None });
     }
 }

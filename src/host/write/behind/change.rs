@@ -72,8 +72,8 @@ pub fn apply(
 /// Adds the entry. Where the stream is gone, another one is made.
 fn add(ctx: &Writable, module: &Module, command: &Command) -> Result<(Str, EntryId), Value> {
     let name = &command.mapping.name;
-    let (marker, id) = (Str::new(command.op.marker()), Str::new(command.id()));
-    let marker = if command.is_kept { Str::new(Op::Set.marker()) } else { marker };
+    let op = if command.is_kept { Op::Set } else { command.op };
+    let (marker, id) = (Str::new(op.marker()), Str::new(command.id()));
     let mut words = vec![&marker, &id];
     if !command.is_kept {
         words.extend(&command.words);

@@ -1,10 +1,9 @@
 //! A write that is answered when Redis has it: its entry and the change of the hash, in one unit for the
 //! append-only file and replicas.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::queues::{Queues, QUEUES};
+use super::queues::QUEUES;
 use super::unread::Unread;
 use super::{attach, change, known};
 use crate::command::entry::{self, Op};
@@ -110,9 +109,8 @@ impl Command {
 
     /// It sets each column but the key's.
     pub(super) fn sets_all(&self) -> bool {
-        let values = self.mapping.columns.len() - self.mapping.key_len;
         match &self.action {
-            Action::Upsert(sets) | Action::Replace(sets) => sets.len() == values,
+            Action::Upsert(sets) | Action::Replace(sets) => sets.len() == self.mapping.value_len(),
             _ => false,
         }
     }
@@ -211,8 +209,7 @@ pub fn at_once(ctx: &Writable, module: &Module, command: Command) -> Result<Valu
 /// There is room for one more entry.
 fn room(module: &Module, name: &str) -> Result<(), Failure> {
     let most = module.shared.limits.get(Limit::BehindMax);
-    let entries = |queues: &Queues| queues.entries.load(Ordering::Relaxed);
-    let entries = QUEUES.get().get(name.as_bytes()).map_or(0, entries);
+    let entries = QUEUES.get().get(name.as_bytes()).map_or(0, |queues| queues.sums.entries.get());
     match entries >= most {
         true => Err(Failure::Behind(entries as usize)),
         false => Ok(()),

@@ -1,7 +1,5 @@
 //! `WT.FLUSH name`: waits until what a mapping's queue holds is written.
 
-use std::sync::atomic::Ordering;
-
 use super::queue::Flush;
 use super::queues::{Queues, QUEUES};
 use super::{attach, drain};
@@ -30,7 +28,7 @@ pub fn flush(ctx: &Ctx, args: Args) -> Option<Value> {
     attach::step(ctx, module);
     let is_written = |queues: &Queues| {
         let is_known = queues.is_found() && queues.unknown.is_empty();
-        is_known && queues.entries.load(Ordering::Relaxed) == 0
+        is_known && queues.sums.entries.get() == 0
     };
     if QUEUES.get().get(name).is_none_or(is_written) {
         return Some(Value::OK);

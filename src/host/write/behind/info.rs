@@ -11,7 +11,7 @@ pub fn fields() -> [(&'static str, u64); 4] {
     let oldest = queues().filter(|queue| queue.entries.get() > 0).filter_map(Queue::oldest);
     let oldest = oldest.map(|id| id.ms).min();
     [
-        ("behind_entries", queues().map(|queue| queue.entries.get()).sum()),
+        ("behind_entries", all.values().map(|queues| queues.sums.entries.get()).sum()),
         ("behind_oldest_ms", oldest.map_or(0, |ms| now_ms().saturating_sub(ms))),
         ("behind_failed", queues().map(|queue| queue.failed).sum()),
         ("behind_held", all.values().filter(|queues| queues.held.is_some()).count() as u64),

@@ -1,11 +1,12 @@
 //! One queue, as the main thread knows it: which keys have entries that wait.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::place::{self, Which};
+use super::share::{Share, Sums};
 use super::unread::Kept;
 use crate::engine::behind::Source;
 use crate::host::ffi::{Blocked, Str, Value};
@@ -53,35 +54,6 @@ pub struct Segment {
     pub identity: Arc<str>,
     /// It begins behind this entry.
     pub after: EntryId,
-}
-
-/// A number that is part of a sum.
-#[derive(Default)]
-pub struct Share {
-    number: u64,
-    sum: Arc<AtomicU64>,
-}
-
-impl Share {
-    /// Nothing, as a part of this sum.
-    pub fn of(sum: &Arc<AtomicU64>) -> Share {
-        Share { number: 0, sum: sum.clone() }
-    }
-
-    pub fn get(&self) -> u64 {
-        self.number
-    }
-
-    pub fn set(&mut self, number: u64) {
-        self.sum.fetch_add(number.wrapping_sub(self.number), Ordering::Relaxed);
-        self.number = number;
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.set(0);
-    }
 }
 
 /// A client of WT.FLUSH, which waits for several queues.
@@ -157,7 +129,7 @@ pub struct Queue {
 
 impl Queue {
     /// Nothing is known of it.
-    pub fn new(name: &Arc<str>, slot: Slot, sum: &Arc<AtomicU64>) -> Queue {
+    pub fn new(name: &Arc<str>, slot: Slot, sums: &Sums) -> Queue {
         Queue {
             name: name.clone(),
             slot,
@@ -167,9 +139,9 @@ impl Queue {
             segments: Vec::new(),
             is_ours: false,
             last: EntryId::default(),
-            entries: Share::of(sum),
+            entries: sums.entries.share(),
             read_to: EntryId::default(),
-            unread: Kept::default(),
+            unread: Kept::of(&sums.kept),
             sent: VecDeque::new(),
             is_due: false,
             batches: 0,
@@ -255,12 +227,13 @@ impl Queue {
     pub fn forget(&mut self) {
         self.live.store(false, Ordering::Release);
         self.flushes.drain(..).for_each(|(_, flush)| flush.fail());
+        let sums = Sums { entries: self.entries.sum().clone(), kept: self.unread.sum().clone() };
         *self = Queue {
             earlier_batches: self.earlier_batches + self.batches,
             gone: self.gone,
             has_come: self.has_come,
             is_due: self.is_due,
-            ..Queue::new(&self.name, self.slot, &self.entries.sum)
+            ..Queue::new(&self.name, self.slot, &sums)
         };
     }
 

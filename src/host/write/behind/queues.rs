@@ -1,12 +1,13 @@
 //! The queues of all mappings, and what happens to them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::place::{self, Which};
 use super::queue::{Flush, Queue, State};
+use super::share::Sums;
 use super::unread::Unread;
 use super::{attach::PAUSE, drain, known};
 use crate::host::ffi::{self, log, KeyChange, Level};
@@ -30,8 +31,8 @@ pub struct Queues {
     pub due_since: Option<Instant>,
     /// Batches that the thread has.
     pub batches: usize,
-    /// Entries in all streams.
-    pub entries: Arc<AtomicU64>,
+    /// What all of them have together.
+    pub sums: Sums,
     /// Why the next entry can't be written.
     pub held: Option<String>,
     /// Clients of WT.FLUSH: it isn't known yet what they wait for.
@@ -48,7 +49,7 @@ impl Queues {
             due: VecDeque::new(),
             due_since: None,
             batches: 0,
-            entries: Arc::default(),
+            sums: Sums::default(),
             held: None,
             flushes: Vec::new(),
         }
@@ -61,7 +62,7 @@ impl Queues {
 
     /// A slot may have a stream that nothing is known of.
     pub fn look_at(&mut self, slot: Slot) {
-        let new = || Queue::new(&self.name, slot, &self.entries);
+        let new = || Queue::new(&self.name, slot, &self.sums);
         let queue = self.by_slot.entry(slot).or_insert_with(new);
         if queue.state != State::Known {
             self.unknown.insert(slot);
@@ -229,7 +230,7 @@ pub fn emptied(module: &Module) {
         return;
     }
     for queues in QUEUES.get().values_mut() {
-        count_lost(module, &queues.name, queues.entries.load(Ordering::Relaxed));
+        count_lost(module, &queues.name, queues.sums.entries.get());
         queues.forget_all();
     }
     drain::soon();
@@ -259,12 +260,14 @@ pub fn notice(module: &Module, change: &KeyChange) {
     if !any() {
         return;
     }
-    match place::of_stream(change.key) {
-        // All is looked at when this server is a master.
-        Some(_) if module.is_applying() || ffi::server_flags().is_following() => {}
-        Some(of) if change.db() == module.config.db => stream_changed(module, change.event, of),
-        Some(_) => {}
-        None => known::changed(change.key),
+    known::changed(change.key);
+    // All is looked at when this server is a master.
+    if module.is_applying() || ffi::server_flags().is_following() {
+        return;
+    }
+    let of = place::of_stream(change.key).filter(|_| change.db() == module.config.db);
+    if let Some(of) = of {
+        stream_changed(module, change.event, of);
     }
 }
 

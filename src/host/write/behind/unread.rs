@@ -4,12 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::share::{Share, Sum};
 use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
 
-/// What is kept of one queue, in bytes. The entries behind it wait in the stream only.
-const MOST: usize = 4 << 20;
+/// What is kept of all queues of a mapping, in bytes. The entries behind it wait in the streams only.
+const MOST: u64 = 4 << 20;
 
 /// What an entry takes besides its change, in bytes, about.
 const EACH: usize = 200;
@@ -27,24 +28,33 @@ pub struct Unread {
 }
 
 impl Unread {
-    fn size(&self) -> usize {
-        EACH + self.uuid.len() + self.change.as_ref().map_or(0, Change::size)
+    fn size(&self) -> u64 {
+        (EACH + self.uuid.len() + self.change.as_ref().map_or(0, Change::size)) as u64
     }
 }
 
 /// The first of the entries that wait, in order.
-#[derive(Default)]
 pub struct Kept {
     entries: VecDeque<Unread>,
-    bytes: usize,
+    bytes: Share,
 }
 
 impl Kept {
+    /// None, of a mapping whose queues keep so many bytes.
+    pub fn of(sum: &Sum) -> Kept {
+        Kept { entries: VecDeque::new(), bytes: sum.share() }
+    }
+
+    /// What all queues of the mapping keep.
+    pub fn sum(&self) -> &Sum {
+        self.bytes.sum()
+    }
+
     /// Keeps an entry that was added to the stream, behind so many others that the thread doesn't have.
     pub fn push(&mut self, others: u64, entry: Unread) {
         // Where one of the others is not here, the stream has to be read before.
-        if others == self.entries.len() as u64 && self.bytes < MOST {
-            self.bytes += entry.size();
+        if others == self.entries.len() as u64 && self.sum().get() < MOST {
+            self.bytes.set(self.bytes.get() + entry.size());
             self.entries.push_back(entry);
         }
     }
@@ -52,7 +62,7 @@ impl Kept {
     /// The first ones, at most so many.
     pub fn take(&mut self, most: usize) -> Vec<Unread> {
         let taken: Vec<Unread> = self.entries.drain(..most.min(self.entries.len())).collect();
-        self.bytes -= taken.iter().map(Unread::size).sum::<usize>();
+        self.bytes.set(self.bytes.get() - taken.iter().map(Unread::size).sum::<u64>());
         taken
     }
 
@@ -63,7 +73,7 @@ impl Kept {
 
     /// The stream is read again.
     pub fn clear(&mut self) {
-        *self = Kept::default();
+        *self = Kept::of(self.sum());
     }
 }
 
@@ -87,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_what_comes_next() {
-        let mut kept = Kept::default();
+        let mut kept = Kept::of(&Sum::default());
         (0..3).for_each(|n| kept.push(n, entry(n, 0)));
         assert_eq!(ids(kept.take(2)), [0, 1]);
         // Another one waits in the stream only.
@@ -101,14 +111,21 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut kept = Kept::default();
-        (0..9).for_each(|n| kept.push(n, entry(n, MOST / 4)));
+        let sum = Sum::default();
+        let (mut kept, mut other) = (Kept::of(&sum), Kept::of(&sum));
+        let quarter = MOST as usize / 4;
+        (0..9).for_each(|n| kept.push(n, entry(n, quarter)));
+        // The mapping's queues share the bytes.
+        other.push(0, entry(1, quarter));
+        assert!(other.take(9).is_empty());
         assert_eq!(ids(kept.take(9)), [0, 1, 2, 3]);
         kept.push(5, entry(9, 0));
         assert!(kept.take(9).is_empty());
         kept.push(0, entry(10, 0));
         kept.clear();
         assert!(kept.take(9).is_empty());
-        assert_eq!(kept.bytes, 0);
+        assert_eq!(sum.get(), 0);
+        other.push(0, entry(1, quarter));
+        assert_eq!(ids(other.take(9)), [1]);
     }
 }
