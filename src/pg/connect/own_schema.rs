@@ -1,8 +1,12 @@
 //! The schema `writethrough`, where the module keeps what it makes in the database.
 
+use postgres::types::Type;
 use postgres::{Client, Error};
 
 use super::session::LOCK_TIMEOUT;
+
+/// Rows that are deleted by one statement.
+const TRIMMED_AT_ONCE: i64 = 10_000;
 
 /// What is kept there, and the advisory lock under which it is changed: one server after the other, so that
 /// none makes what another one has just made.
@@ -50,4 +54,23 @@ fn run(client: &mut Client, what: Kept, before: &str, statements: &str) -> Resul
         let _ = client.batch_execute("ROLLBACK");
     }
     done
+}
+
+/// Deletes rows that are `old`, a condition and perhaps an order: a few milliseconds' work. True when there may be
+/// more. Without the table, or the right to delete, nothing is done; a row that somebody is using is left alone.
+pub fn trim(client: &mut Client, table: &str, old: &str) -> Result<bool, Error> {
+    let may_trim = format!(
+        "SELECT to_regclass('{table}') IS NOT NULL \
+         AND has_table_privilege(to_regclass('{table}'), 'DELETE')"
+    );
+    let may_trim: Option<bool> = client.query_one(&may_trim, &[])?.get(0);
+    if may_trim != Some(true) {
+        return Ok(false);
+    }
+    let delete = format!(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM {table} WHERE {old} LIMIT $1 FOR UPDATE SKIP LOCKED))"
+    );
+    let delete = client.prepare_typed(&delete, &[Type::INT8])?;
+    Ok(client.execute(&delete, &[&TRIMMED_AT_ONCE])? == TRIMMED_AT_ONCE as u64)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::error::SqlState;
-use postgres::types::Type;
 
 use super::store::{is_final, unfit, PgStore};
 use super::transact::{reread_all, statement};
@@ -59,9 +58,6 @@ const REFUSE: &str = "
 /// Entries that are older can't be told from written ones where nothing is known of their identity: it may have been
 /// deleted. A day less, since clocks differ.
 const TOLD: Duration = KEPT.saturating_sub(Duration::from_secs(24 * 3600));
-
-/// Rows that are deleted by one statement.
-const TRIMMED_AT_ONCE: i64 = 10_000;
 
 /// In place of an SQLSTATE, where the module itself has refused.
 const OURS: &str = "";
@@ -249,24 +245,10 @@ fn write(
 
 /// Deletes positions, and refused entries, that nobody has touched for long. True when there may be more.
 pub fn trim(session: &mut Session) -> Result<bool, postgres::Error> {
-    let (mut has_more, kept) = (false, KEPT.as_secs());
+    let old = format!("at < now() - make_interval(secs => {})", KEPT.as_secs());
+    let mut has_more = false;
     for table in ["writethrough.behind", "writethrough.behind_refused"] {
-        let may_trim = format!(
-            "SELECT to_regclass('{table}') IS NOT NULL AND has_table_privilege(to_regclass('{table}'), 'DELETE')"
-        );
-        let may_trim: Option<bool> = session.client.query_one(&may_trim, &[])?.get(0);
-        if may_trim != Some(true) {
-            continue;
-        }
-        // One that is being moved is in use.
-        let delete = format!(
-            "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM {table} WHERE at < now() - make_interval(secs => {kept})
-                 LIMIT $1 FOR UPDATE SKIP LOCKED))"
-        );
-        let delete = session.client.prepare_typed(&delete, &[Type::INT8])?;
-        let deleted = session.client.execute(&delete, &[&TRIMMED_AT_ONCE])?;
-        has_more |= deleted == TRIMMED_AT_ONCE as u64;
+        has_more |= own_schema::trim(&mut session.client, table, &old)?;
     }
     Ok(has_more)
 }

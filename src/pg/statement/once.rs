@@ -1,7 +1,6 @@
 //! What is done once: its token in a table, with the reply, written with what it does.
 
 use postgres::error::SqlState;
-use postgres::types::Type;
 
 use crate::engine::Once;
 use crate::model::key::Show;
@@ -26,9 +25,6 @@ const FIND: &str = "
     SELECT reply, command = sha256($2) FROM writethrough.once WHERE token = $1";
 
 const STORE: &str = "UPDATE writethrough.once SET reply = $2 WHERE token = $1";
-
-/// Tokens that are deleted by one statement.
-const TRIMMED_AT_ONCE: i64 = 10_000;
 
 /// Tokens that are kept, at most: past it those whose time is up first go earlier.
 const KEPT: i64 = 10_000_000;
@@ -91,18 +87,10 @@ pub fn other(token: &[u8]) -> String {
 /// Deletes tokens whose time is up, or that are too many, a few milliseconds at a time. True when there may
 /// be more.
 pub fn trim(session: &mut Session) -> Result<bool, postgres::Error> {
-    let exists = "SELECT to_regclass('writethrough.once') IS NOT NULL \
-                  AND has_table_privilege(to_regclass('writethrough.once'), 'DELETE')";
-    let may_trim: Option<bool> = session.client.query_one(exists, &[])?.get(0);
-    if may_trim != Some(true) {
-        return Ok(false);
-    }
-    let sql = format!(
-        "DELETE FROM writethrough.once WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM writethrough.once WHERE until < greatest(now(), (
-                 SELECT until FROM writethrough.once ORDER BY until DESC OFFSET {KEPT} LIMIT 1))
-             ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))"
+    let old = format!(
+        "until < greatest(now(), (
+             SELECT until FROM writethrough.once ORDER BY until DESC OFFSET {KEPT} LIMIT 1))
+         ORDER BY until"
     );
-    let delete = session.client.prepare_typed(&sql, &[Type::INT8])?;
-    Ok(session.client.execute(&delete, &[&TRIMMED_AT_ONCE])? == TRIMMED_AT_ONCE as u64)
+    own_schema::trim(&mut session.client, "writethrough.once", &old)
 }
