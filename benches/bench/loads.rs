@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::drive::{percentiles, Run};
 use crate::groups::Bench;
 use crate::node::Node;
+use crate::random::Random;
 use crate::rounds::{Contestant, Pace, Summary};
 use crate::shapes::IDS;
 
@@ -55,12 +56,12 @@ fn filled(node: &Node, fill: Fill) -> Run {
     let (is_over, began) = (AtomicBool::new(false), Instant::now());
     let (mut latencies, took) = std::thread::scope(|scope| {
         let gets = scope.spawn(|| {
-            let mut latencies = Vec::new();
+            let (mut latencies, mut random) = (Vec::new(), Random::new(3));
             while !is_over.load(Ordering::Relaxed) {
                 let sent = Instant::now();
                 conn.run("GET other");
                 latencies.push(sent.elapsed().as_micros() as u32);
-                std::thread::sleep(Duration::from_micros(200));
+                std::thread::sleep(Duration::from_micros(random.next() % 400));
             }
             latencies
         });

@@ -13,6 +13,7 @@ use super::{Mailbox, Outcome, Permit, Shared, StoreError, Term};
 use crate::model::change::Change;
 use crate::model::entry_id::EntryId;
 use crate::model::failure::Failure;
+use crate::model::map::Map;
 use crate::model::mapping::Mapping;
 use crate::model::slot::Slot;
 use crate::plan::group::Group;
@@ -128,11 +129,12 @@ impl Batch {
     }
 }
 
-/// A row that entries were written of.
+/// Rows that entries were written of, by their final keys.
+pub type WrittenRows = Map<Arc<[u8]>, WrittenRow>;
+
+/// One of them.
 #[derive(Debug)]
 pub struct WrittenRow {
-    /// The final key.
-    pub target: Arc<[u8]>,
     /// By which it was written.
     pub mapping: Arc<Mapping>,
     /// What it is now.
@@ -154,7 +156,7 @@ pub struct Report {
 #[derive(Debug)]
 pub enum News {
     /// All up to these are written, but for those that were refused; and what their rows are now.
-    Written(Vec<(Source, EntryId)>, Vec<WrittenRow>),
+    Written(Vec<(Source, EntryId)>, WrittenRows),
     /// This one was refused.
     Refused(Source, EntryId, Failure),
     /// The database can't write the next one now, for this reason; it is tried again.

@@ -3,11 +3,11 @@
 //!
 //! The writes of a transaction wait under the key of its first one: nothing else of its keys is on its way.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::{Job, JobId};
+use crate::model::map::Map;
 
 /// The pause before the first try; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -16,7 +16,7 @@ const MOST_DOUBLINGS: u32 = 5;
 /// The writes set aside, by key, each key's in order.
 #[derive(Default)]
 pub struct LockWaits {
-    lines: HashMap<Arc<[u8]>, Line>,
+    lines: Map<Arc<[u8]>, Line>,
 }
 
 struct Line {

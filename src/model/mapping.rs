@@ -1,7 +1,6 @@
 //! A mapping checked against the table: which field is which column, and what the planner must
 //! know of the columns.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use super::certain;
 use super::fields::{Field, Resolver};
 use super::json_path::JsonPath;
+use super::map::Map;
 use super::shape::Shape;
 use super::table::{Kind, Table, TableColumn};
 use crate::config::{ConfigError, IdPattern, MappingConfig, OnDelete, PlainWrites};
@@ -68,7 +68,7 @@ pub struct Mapping {
     pub merges: bool,
     /// See [`certain::standing_alone`].
     pub stands_alone: bool,
-    fields: HashMap<Vec<u8>, usize>,
+    fields: Map<Vec<u8>, usize>,
     /// What the catalog says, and which of its columns `columns` are.
     catalog: (Table, Vec<usize>),
 }
@@ -94,7 +94,7 @@ pub struct Column {
 #[derive(Debug, Default)]
 pub struct Mappings {
     list: Vec<Arc<Mapping>>,
-    by_name: HashMap<Vec<u8>, usize>,
+    by_name: Map<Vec<u8>, usize>,
 }
 
 impl Mappings {

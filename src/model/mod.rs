@@ -12,6 +12,7 @@ pub mod id;
 pub mod input_syntax;
 pub mod json_path;
 pub mod key;
+pub mod map;
 pub mod mapping;
 pub mod range;
 pub mod shape;

@@ -4,13 +4,13 @@
 //! most once, with the same columns, sorted by key (two writers with overlapping unsorted
 //! statements deadlock). Where two writes of a row can't be one, the later one is in a later wave.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::group::{by_form, Group, Row};
 use super::merge::merge;
 use super::mixed;
 use crate::model::change::Change;
+use crate::model::map::Map;
 
 struct Entry<J> {
     wave: usize,
@@ -40,7 +40,8 @@ pub fn plan_singly<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Group<J>> {
 
 fn entries<J: AsRef<Change>>(jobs: Vec<J>) -> Vec<Entry<J>> {
     let mut entries: Vec<Entry<J>> = Vec::with_capacity(jobs.len());
-    let mut last: HashMap<Arc<[u8]>, usize> = HashMap::with_capacity(jobs.len());
+    let mut last: Map<Arc<[u8]>, usize> =
+        Map::with_capacity_and_hasher(jobs.len(), Default::default());
     for job in jobs {
         let change = job.as_ref();
         let shares = change.mapping.shares || change.action.only_looks();

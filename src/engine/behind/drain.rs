@@ -11,7 +11,7 @@ use super::errors::{describe, is_about_entry};
 use super::positions::Positions;
 use super::states::states;
 use super::tried::{ends, halves, items, Item, Tried};
-use super::{Batch, BehindStore, News, Report, Reports, WrittenRow};
+use super::{Batch, BehindStore, News, Report, Reports, WrittenRow, WrittenRows};
 use crate::engine::job::{Completions, Job, RowState, Settled};
 use crate::engine::{Shared, StoreError};
 use crate::model::change::Change;
@@ -182,14 +182,14 @@ impl Drain {
                 let rows = groups.iter().map(|group| group.rows.len()).sum();
                 shared.stats.committed(rows, now, now.duration_since(began));
                 shared.stats.behind_written.add(part.len());
-                self.report_written(batch, ends, states(groups, outcomes).collect());
+                self.report_written(batch, ends, states(groups, outcomes));
                 Tried::Done
             }
             Err(error) => self.failed(batch, part, error),
         }
     }
 
-    fn report_written(&self, batch: &Batch, ends: Vec<(usize, EntryId)>, rows: Vec<WrittenRow>) {
+    fn report_written(&self, batch: &Batch, ends: Vec<(usize, EntryId)>, rows: WrittenRows) {
         let ends = ends.into_iter().map(|(run, to)| (batch.runs[run].source.clone(), to));
         self.report(batch, News::Written(ends.collect(), rows));
     }
@@ -212,7 +212,7 @@ impl Drain {
         let changes = items.into_iter().filter_map(|(_, entry)| entry.change.ok());
         let rows = changes.map(|Change { target, mapping, .. }| {
             let state = RowState::Unknown;
-            WrittenRow { target, mapping, state, is_as_sent: false }
+            (target, WrittenRow { mapping, state, is_as_sent: false })
         });
         self.report_written(batch, ends, rows.collect());
     }

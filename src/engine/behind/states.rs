@@ -1,8 +1,6 @@
 //! What rows are after a batch.
 
-use std::collections::HashMap;
-
-use super::WrittenRow;
+use super::{WrittenRow, WrittenRows};
 use crate::engine::job::{Image, Job, RowState};
 use crate::engine::Outcome;
 use crate::model::action::Action;
@@ -10,11 +8,8 @@ use crate::model::form::Form;
 use crate::plan::group::Group;
 
 /// What each row is after the last of its statements.
-pub(super) fn states(
-    groups: Vec<Group<Job>>,
-    outcomes: Vec<Vec<Outcome>>,
-) -> impl Iterator<Item = WrittenRow> {
-    let mut states = HashMap::new();
+pub(super) fn states(groups: Vec<Group<Job>>, outcomes: Vec<Vec<Outcome>>) -> WrittenRows {
+    let mut states = WrittenRows::default();
     for (Group { mapping, form, rows }, outcomes) in groups.into_iter().zip(outcomes) {
         for (row, outcome) in rows.into_iter().zip(outcomes) {
             let state = match outcome.ok().flatten() {
@@ -27,13 +22,13 @@ pub(super) fn states(
             let is_as_sent =
                 matches!(&state, RowState::Present(image) if last.is_some_and(|a| is_in(a, image)));
             let mapping = mapping.clone();
-            states.insert(target.clone(), WrittenRow { target, mapping, state, is_as_sent });
+            states.insert(target, WrittenRow { mapping, state, is_as_sent });
             for job in row.members {
                 job.finish();
             }
         }
     }
-    states.into_values()
+    states
 }
 
 /// The row holds what a write sets, to the letter.

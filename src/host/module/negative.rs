@@ -3,17 +3,18 @@
 //! Until its time is over such a key is answered without the database. Afterwards it is still known
 //! that somebody was told: a client that tracks the key has to hear of it before the row is loaded.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::MainThread;
 use crate::host::ffi::{Str, Writable};
+use crate::model::map::Map;
 
 #[derive(Default)]
 struct Negative {
     /// When each entry's time is over, and its number.
-    entries: HashMap<Arc<[u8]>, (Instant, u64)>,
+    entries: Map<Arc<[u8]>, (Instant, u64)>,
     /// In the order in which they came; one whose number is not the entry's is not there any more.
     order: VecDeque<(Arc<[u8]>, u64)>,
     last: u64,

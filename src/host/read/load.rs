@@ -1,6 +1,5 @@
 //! Rows that are being loaded, one read a row however many clients ask for it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crate::host::write::submit::submit;
 use crate::host::write::waiter::{Completed, Loaded, Waiter};
 use crate::host::write::{admit, field_names};
 use crate::model::failure::{Class, Failure};
+use crate::model::map::Map;
 use crate::model::mapping::Mapping;
 
 /// A command that waits for rows: its client, or the server.
@@ -34,7 +34,7 @@ fn lock(reading: &SharedReading) -> MutexGuard<'_, Reading> {
 }
 
 /// Who waits for each row.
-static LOADS: MainThread<HashMap<Box<[u8]>, Vec<SharedReading>>> = MainThread::new();
+static LOADS: MainThread<Map<Box<[u8]>, Vec<SharedReading>>> = MainThread::new();
 
 impl Reading {
     /// A command that waits for so many rows, and has these.

@@ -17,6 +17,7 @@ use crate::engine::{Claim, Job, JobId, Numbered, Progress, Settled, Stage, Term}
 use crate::host::module::error_log::Late;
 use crate::host::module::MainThread;
 use crate::model::action::{Action, Bytes};
+use crate::model::map::Map;
 use crate::model::mapping::Mapping;
 
 /// Writes of one key that go to the workers together, at most: they stay in one batch.
@@ -104,7 +105,7 @@ pub struct PendingWrites {
     /// By number.
     pub jobs: Numbered<Pending>,
     /// By final key.
-    pub(super) lines: HashMap<Arc<[u8]>, Line>,
+    pub(super) lines: Map<Arc<[u8]>, Line>,
     /// Transactions of which some writes are behind others of their keys, by number.
     pub(super) gathering: HashMap<JobId, Gathering>,
     /// When clients' time is up, in order.

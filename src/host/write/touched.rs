@@ -4,10 +4,10 @@
 //! A page is read in a snapshot that begins after it was asked for. So a key that a write or a read was
 //! completed for since then, or that somebody has evicted, is left alone.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::host::module::MainThread;
+use crate::model::map::Map;
 
 /// Keys that are remembered for one load, at most. Past it, its pages are read again.
 const MAX: usize = 100_000;
@@ -18,13 +18,13 @@ struct Touched {
     /// The page that was asked for last.
     asked: u64,
     /// Final keys, and the page that was asked for last when they were touched.
-    keys: HashMap<Box<[u8]>, u64>,
+    keys: Map<Box<[u8]>, u64>,
     /// All keys were touched when this page was the last.
     all: Option<u64>,
 }
 
 /// By the mappings' names.
-static TOUCHED: MainThread<HashMap<Box<[u8]>, Touched>> = MainThread::new();
+static TOUCHED: MainThread<Map<Box<[u8]>, Touched>> = MainThread::new();
 
 /// There is one: each command asks.
 static IS_NEEDED: AtomicBool = AtomicBool::new(false);

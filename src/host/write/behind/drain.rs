@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::gather::gather;
+use super::gather::{gather, read_ahead};
 use super::queues::{self, QUEUES};
 use super::{attach, held, reports};
 use crate::config::limits::Limit;
@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The queues are looked at so often at most: what comes in between shares a turn, its trim and its batch.
 const PACE: Duration = Duration::from_millis(1);
+
+/// How long a turn takes, about: others wait for the server meanwhile.
+const TURN: Duration = Duration::from_micros(100);
 
 /// The timer.
 #[derive(Default)]
@@ -61,7 +64,9 @@ fn run(ctx: &Ctx) {
 /// The server waits for a write, in the context of its client: what it waits for may be an entry.
 pub fn serve(ctx: &Writable, module: &Module) {
     if queues::any() && ctx.db() == module.config.db {
-        turn(ctx, module);
+        if let Some(pause) = turn(ctx, module) {
+            after(pause);
+        }
     }
 }
 
@@ -89,36 +94,38 @@ fn turn(ctx: &Ctx, module: &Module) -> Option<Duration> {
     if again == Some(Duration::ZERO) {
         return again;
     }
-    module.apply(|| {
-        for report in module.drains.reports.take() {
-            reports::take(&ctx, module, report);
-        }
-    });
+    let until = Instant::now() + TURN;
+    let is_all = module.apply(|| reports::take_all(&ctx, module, until));
     let names: Vec<Box<[u8]>> = QUEUES.get().keys().cloned().collect();
-    let times = names.iter().filter_map(|name| hand_over(&ctx, module, name));
-    times.chain(again).min()
+    let times = names.iter().filter_map(|name| hand_over(&ctx, module, name, until));
+    let left = (!is_all).then_some(Duration::ZERO);
+    times.chain(again).chain(left).min()
 }
 
-/// Hands entries of a mapping over to the thread. Returns when to come again for those that wait for more.
-fn hand_over(ctx: &Writable, module: &Module, name: &[u8]) -> Option<Duration> {
+/// Hands entries of a mapping over to the thread; while it has enough, more are read ahead. Returns when to come again
+/// for those that wait for more.
+fn hand_over(ctx: &Writable, module: &Module, name: &[u8], until: Instant) -> Option<Duration> {
     loop {
         let most = module.shared.limits.get(Limit::BatchMax) as usize;
-        let (name, due) = {
+        let (name, first, due, is_busy) = {
             let all = QUEUES.get();
             let queues = all.get(name)?;
-            if queues.batches >= BATCHES || queues.due.is_empty() {
-                return None;
-            }
+            let first = *queues.due.front()?;
+            let is_busy = queues.batches >= BATCHES;
             let delay = module.shared.limits.time(Limit::BehindDelay);
             let age = queues.due_since.map_or(delay, |since| since.elapsed());
-            if age < delay && !queues.is_full(most as u64) {
+            if !is_busy && age < delay && !queues.is_full(most as u64) {
                 return Some(delay - age);
             }
-            (queues.name.clone(), queues.due.len())
+            (queues.name.clone(), first, queues.due.len(), is_busy)
         };
         let mappings = module.catalog.mappings().ok();
         let mapping = mappings.and_then(|mappings| mappings.get(name.as_bytes()).cloned());
         let Some(mapping) = mapping else { return Some(PAUSE) };
+        if is_busy {
+            let is_all = read_ahead(ctx, &mapping, first, most, until);
+            return (!is_all).then_some(Duration::ZERO);
+        }
         let (mut runs, mut size) = (Vec::new(), 0);
         // Each queue once: the others are to have their turn.
         for _ in 0..due {

@@ -1,6 +1,7 @@
 //! What a queue has for the next batch of its mapping.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::queue::{Sent, State};
 use super::queues::{self, with, QUEUES};
@@ -20,6 +21,43 @@ use crate::model::slot::Slot;
 /// Entries that are read from a stream for one batch, at most: others wait for the server meanwhile, and then while
 /// their hashes become the rows.
 const READ: usize = 32;
+
+/// Entries that are read ahead between two looks at the clock.
+const AHEAD: usize = 16;
+
+/// Reads entries of the next queue ahead, until the time is over: no batch has more than `most`. False when there are
+/// more to be read.
+pub fn read_ahead(
+    ctx: &Writable,
+    mapping: &Arc<Mapping>,
+    slot: Slot,
+    most: usize,
+    until: Instant,
+) -> bool {
+    let name = mapping.name.as_bytes();
+    loop {
+        let next = with(name, slot, |queue| {
+            let kept = queue.unread.len();
+            let is_more = (kept as u64) < queue.unread_count() && kept < most;
+            let wants = is_more && queue.state == State::Known && !queue.unread.is_full();
+            let from = queue.unread.last().unwrap_or(queue.read_to).next();
+            wants.then(|| (queue.stream(), from))
+        });
+        let Some((waiting, from)) = next.flatten() else { return true };
+        let raw = stream::range(ctx, &waiting, from, None, AHEAD).unwrap_or_default();
+        if raw.is_empty() {
+            return true;
+        }
+        with(name, slot, |queue| {
+            for raw in &raw {
+                queue.unread.push(queue.unread.len() as u64, understand(mapping, raw));
+            }
+        });
+        if Instant::now() >= until {
+            return false;
+        }
+    }
+}
 
 /// Takes entries out of a queue that is due, at most so many.
 pub fn gather(

@@ -1,18 +1,18 @@
 //! Writes and reads of a row that wait until the entries of its key are written.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{known, queues};
 use crate::engine::Job;
 use crate::host::module::{MainThread, Module};
 use crate::host::write::pending::pending;
+use crate::model::map::Map;
 
 /// When a key is compared again whose entries have just been written.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// By final key: they are first in their key's line.
-static HELD: MainThread<HashMap<Box<[u8]>, Vec<Job>>> = MainThread::new();
+static HELD: MainThread<Map<Box<[u8]>, Vec<Job>>> = MainThread::new();
 
 /// Hands writes to the workers, but for those that wait for entries of their key. What only compares doesn't
 /// wait: a key that is always being written would hold it for ever.

@@ -1,6 +1,6 @@
 //! One queue, as the main thread knows it: which keys have entries that wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,6 +11,7 @@ use super::unread::Kept;
 use crate::engine::behind::Source;
 use crate::host::ffi::{Blocked, Str, Value};
 use crate::model::entry_id::EntryId;
+use crate::model::map::Map;
 use crate::model::slot::Slot;
 
 /// What is known of a queue.
@@ -114,7 +115,7 @@ pub struct Queue {
     /// The same of entries that are not the queue's any more.
     pub earlier_batches: usize,
     /// By key.
-    pub waiting: HashMap<Arc<[u8]>, Entries>,
+    pub waiting: Map<Arc<[u8]>, Entries>,
     /// Who waits until all up to an entry are written.
     pub flushes: Vec<(EntryId, Flush)>,
     /// Entries that were refused, in the other stream.
@@ -146,7 +147,7 @@ impl Queue {
             is_due: false,
             batches: 0,
             earlier_batches: 0,
-            waiting: HashMap::new(),
+            waiting: Map::default(),
             flushes: Vec::new(),
             failed: 0,
             gone: 0,

@@ -13,6 +13,7 @@ use super::{attach::PAUSE, drain, known};
 use crate::host::ffi::{self, log, KeyChange, Level};
 use crate::host::module::{MainThread, Module};
 use crate::model::entry_id::EntryId;
+use crate::model::map::Map;
 use crate::model::slot::Slot;
 
 /// One mapping's.
@@ -180,7 +181,7 @@ pub fn count_lost(module: &Module, name: &str, entries: u64) {
 }
 
 /// By the mappings' names.
-pub static QUEUES: MainThread<HashMap<Box<[u8]>, Queues>> = MainThread::new();
+pub static QUEUES: MainThread<Map<Box<[u8]>, Queues>> = MainThread::new();
 
 /// There is one: each write asks.
 static ANY: AtomicBool = AtomicBool::new(false);

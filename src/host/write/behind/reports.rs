@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::queue::State;
 use super::queues::{with, QUEUES};
@@ -56,8 +57,20 @@ fn read_again(name: &str, source: &Source) {
     }
 }
 
-/// Takes one.
-pub fn take(ctx: &Writable, module: &Module, report: Report) {
+/// Takes those that have come, until the time is over. False when some are left.
+pub fn take_all(ctx: &Writable, module: &Module, until: Instant) -> bool {
+    let reports = &module.drains.reports;
+    while let Some(report) = reports.next() {
+        if let Some(rest) = take(ctx, module, report, until) {
+            reports.put_back(rest);
+            return false;
+        }
+    }
+    true
+}
+
+/// Takes one. Returns what is left of it when the time is over.
+fn take(ctx: &Writable, module: &Module, report: Report, until: Instant) -> Option<Report> {
     let name = report.name.clone();
     if count_batch(&report) {
         held::release_all(module);
@@ -88,13 +101,14 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
             );
             module.manager.timeline.doubt();
         }
-        News::Written(mut ends, states) => {
+        News::Written(mut ends, mut rows) => {
             if let Some(queues) = QUEUES.get().get_mut(name.as_bytes()) {
                 queues.held = None;
             }
             ends.retain(|(source, _)| is_live(&name, source));
-            let ends: Vec<_> = ends.into_iter().map(|(source, at)| (source.slot, at)).collect();
-            rows::written(ctx, module, &name, &ends, states);
+            if !rows::written(ctx, module, &name, &mut ends, &mut rows, until) {
+                return Some(Report { name, news: News::Written(ends, rows) });
+            }
         }
         News::Refused(source, id, failure) => {
             if is_live(&name, &source) {
@@ -103,7 +117,7 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
         }
         News::Held(reason) => {
             let mut all = QUEUES.get();
-            let Some(queues) = all.get_mut(name.as_bytes()) else { return };
+            let queues = all.get_mut(name.as_bytes())?;
             if queues.held.replace(reason.clone()).is_none() {
                 log(
                     Level::Warning,
@@ -114,4 +128,5 @@ pub fn take(ctx: &Writable, module: &Module, report: Report) {
             }
         }
     }
+    None
 }

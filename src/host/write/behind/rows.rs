@@ -1,11 +1,12 @@
 //! Entries that are written: they leave the stream, and their hashes become the rows.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::queue::Flush;
+use super::queue::{Entries, Flush, Queue};
 use super::queues::with;
 use super::{held, place, stream};
-use crate::engine::behind::WrittenRow;
+use crate::engine::behind::{Source, WrittenRow, WrittenRows};
 use crate::engine::RowState;
 use crate::host::ffi::{Kind, Str, Value, Writable};
 use crate::host::module::Module;
@@ -15,56 +16,117 @@ use crate::host::write::{compare, touched};
 use crate::model::entry_id::EntryId;
 use crate::model::slot::Slot;
 
-/// In each of these queues all entries up to this one are written.
+/// Entries that are settled between two looks at the clock.
+const STEP: usize = 32;
+
+/// Entries of one queue that wait no more.
+#[derive(Default)]
+struct Settled {
+    /// The last one.
+    up_to: Option<EntryId>,
+    /// No others were to be settled.
+    is_all: bool,
+    /// Keys of which none waits any more.
+    keys: Vec<(Arc<[u8]>, Entries)>,
+    /// Who is to be told.
+    acknowledged: Vec<(Arc<[u8]>, Vec<u8>)>,
+}
+
+/// In each of these queues all up to an entry are written: they are settled until the time is over. Returns false when
+/// some are left, with what is known of them.
 pub fn written(
     ctx: &Writable,
     module: &Module,
     name: &str,
-    ends: &[(Slot, EntryId)],
-    rows: Vec<WrittenRow>,
-) {
-    let (mut done, mut acknowledged, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
-    for &(slot, up_to) in ends {
-        let waiting = with(name.as_bytes(), slot, |queue| {
-            while queue.sent.front().is_some_and(|sent| sent.id <= up_to) {
-                let Some(sent) = queue.sent.pop_front() else { break };
-                if !sent.uuid.is_empty() {
-                    acknowledged.push((sent.target.clone(), sent.uuid));
-                }
-                if let Some(entries) = queue.settle(&sent.target) {
-                    done.push((sent.target, entries));
-                }
-            }
-            flushed.extend(queue.flushed());
-            if place::is_cluster() {
-                queue.shrink();
-            }
-            queue.stream()
-        });
-        waiting.iter().for_each(|waiting| stream::trim(ctx, waiting, up_to));
+    ends: &mut Vec<(Source, EntryId)>,
+    rows: &mut WrittenRows,
+    until: Instant,
+) -> bool {
+    while let Some((source, up_to)) = ends.last() {
+        let (slot, up_to) = (source.slot, *up_to);
+        if !settle(ctx, module, name, slot, up_to, rows, until) {
+            return false;
+        }
+        ends.pop();
+        if Instant::now() >= until {
+            break;
+        }
     }
-    for (target, uuid) in acknowledged {
-        Acknowledgement::of(&target, &uuid).send(ctx, module, &Value::OK);
+    ends.is_empty()
+}
+
+/// The same of one queue.
+fn settle(
+    ctx: &Writable,
+    module: &Module,
+    name: &str,
+    slot: Slot,
+    up_to: EntryId,
+    rows: &mut WrittenRows,
+    until: Instant,
+) -> bool {
+    let name = name.as_bytes();
+    let mut last = None;
+    let is_all = loop {
+        let Some(settled) = with(name, slot, |queue| next(queue, up_to)) else { return true };
+        last = settled.up_to.or(last);
+        for (target, uuid) in settled.acknowledged {
+            Acknowledgement::of(&target, &uuid).send(ctx, module, &Value::OK);
+        }
+        for (target, entries) in settled.keys {
+            // What is being read of it may be older.
+            pending().evicted(&target);
+            touched::note(&target);
+            match rows.remove(&target) {
+                Some(row) if !entries.is_doubtful && !module.catalog.is_reshaped(&row.mapping) => {
+                    become_row(ctx, module, &target, &row, entries.is_shown);
+                }
+                _ => module.stale_keys.add(&target),
+            }
+            held::release(module, &target);
+        }
+        if settled.is_all || Instant::now() >= until {
+            break settled.is_all;
+        }
+    };
+    let rest = with(name, slot, |queue| {
+        if place::is_cluster() {
+            queue.shrink();
+        }
+        (queue.stream(), queue.flushed())
+    });
+    let Some((waiting, flushed)) = rest else { return true };
+    // An entry that was refused may be the last one, and gone already.
+    if let Some(last) = if is_all { Some(up_to) } else { last } {
+        stream::trim(ctx, &waiting, last);
     }
     flushed.into_iter().for_each(Flush::done);
-    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.target.clone(), row)).collect();
-    for (target, entries) in done {
-        // What is being read of it may be older.
-        pending().evicted(&target);
-        touched::note(&target);
-        match rows.remove(&target) {
-            Some(row) if !entries.is_doubtful && !module.catalog.is_reshaped(&row.mapping) => {
-                become_row(ctx, module, &row, entries.is_shown);
-            }
-            _ => module.stale_keys.add(&target),
+    is_all
+}
+
+/// Settles the next entries of a queue.
+fn next(queue: &mut Queue, up_to: EntryId) -> Settled {
+    let mut settled = Settled::default();
+    for _ in 0..STEP {
+        if queue.sent.front().is_none_or(|sent| sent.id > up_to) {
+            break;
         }
-        held::release(module, &target);
+        let Some(sent) = queue.sent.pop_front() else { break };
+        settled.up_to = Some(sent.id);
+        if !sent.uuid.is_empty() {
+            settled.acknowledged.push((sent.target.clone(), sent.uuid));
+        }
+        if let Some(entries) = queue.settle(&sent.target) {
+            settled.keys.push((sent.target, entries));
+        }
     }
+    settled.is_all = queue.sent.front().is_none_or(|sent| sent.id > up_to);
+    settled
 }
 
 /// No entry of the key waits: its hash is to be the row that was written.
-fn become_row(ctx: &Writable, module: &Module, row: &WrittenRow, is_shown: bool) {
-    let WrittenRow { target, mapping, state, is_as_sent } = row;
+fn become_row(ctx: &Writable, module: &Module, target: &[u8], row: &WrittenRow, is_shown: bool) {
+    let WrittenRow { mapping, state, is_as_sent } = row;
     let key = Str::new(target);
     // A key that is not there is not wrong.
     if ctx.open(&key).kind() == Kind::Empty {

@@ -50,10 +50,25 @@ impl Kept {
         self.bytes.sum()
     }
 
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<EntryId> {
+        self.entries.back().map(|entry| entry.id)
+    }
+
+    /// No more are kept.
+    pub fn is_full(&self) -> bool {
+        self.sum().get() >= MOST
+    }
+
     /// Keeps an entry that was added to the stream, behind so many others that the thread doesn't have.
     pub fn push(&mut self, others: u64, entry: Unread) {
         // Where one of the others is not here, the stream has to be read before.
-        if others == self.entries.len() as u64 && self.sum().get() < MOST {
+        if others == self.entries.len() as u64 && !self.is_full() {
             self.bytes.set(self.bytes.get() + entry.size());
             self.entries.push_back(entry);
         }
