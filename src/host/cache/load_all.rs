@@ -1,8 +1,7 @@
 //! WT.LOAD: the rows of a table become hashes, where there is no key yet.
 //!
 //! A thread reads pages of rows; timers of the main thread make hashes of them, a little at a time, so
-//! that other clients are served meanwhile. The next page is asked for when one is filled in: so the
-//! load takes one processor, and others find the other one free. (Two pages at once were no faster on two.)
+//! that other clients are served meanwhile. The next page is asked for when a quarter of one is left.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +19,7 @@ use crate::model::mapping::Mapping;
 use crate::pg::statement::pages::{Page, Pages};
 
 mod command;
+mod keys;
 mod progress;
 mod turn;
 

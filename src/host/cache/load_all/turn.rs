@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::keys::{final_key, key_of};
 use super::{finish, turn_after, End, Load, LOADS};
 use crate::engine::Image;
 use crate::host::cache::in_sync;
@@ -16,10 +17,14 @@ use crate::host::write::pending::pending;
 use crate::host::write::touched::{self, Since};
 use crate::model::failure::Failure;
 use crate::model::mapping::Mapping;
-use crate::pg::statement::pages::{NoPage, Request};
+use crate::pg::statement::pages::{NoPage, Page, Request};
 
 /// How long the main thread makes hashes in one turn: so much later is another client served.
 const TURN: Duration = Duration::from_micros(100);
+
+/// The next page is asked for when this part of one is left, a quarter: where PostgreSQL has processors of its own the
+/// page is there in time, and where it has not, others find one free for most of the time.
+const AHEAD: usize = 4;
 
 /// The pause before a page is asked for once more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -99,6 +104,8 @@ impl Load {
             Err(_) => return Ok(Then::After(ASK_AGAIN)),
         };
         self.fill(&ctx, module, until)?;
+        // It may have come while another one was filled in.
+        self.take()?;
         self.ask(module);
         Ok(match () {
             () if self.filling.is_some() => Then::Turn,
@@ -138,7 +145,11 @@ impl Load {
         touched::done(&self.mapping.name, self.asked);
     }
 
+    /// Takes the next page, where it has come and none is being filled in.
     fn take(&mut self) -> Result<(), End> {
+        if self.filling.is_some() {
+            return Ok(());
+        }
         let Some((number, answer)) = self.pages.take() else { return Ok(()) };
         // An earlier one, which is not wanted any more.
         if number != self.asked || !self.is_asked {
@@ -180,7 +191,7 @@ impl Load {
 
     fn ask(&mut self, module: &Module) {
         let is_early = self.again.is_some_and(|again| again > Instant::now());
-        if self.is_asked || self.is_all || self.filling.is_some() || is_early {
+        if self.is_asked || self.is_all || self.has_enough() || is_early {
             return;
         }
         self.again = None;
@@ -199,6 +210,12 @@ impl Load {
             after: self.came.clone(),
             timelines: self.timelines,
         });
+    }
+
+    /// There is much left of the page that is being filled in.
+    fn has_enough(&self) -> bool {
+        let left = |(page, _, next): &(Page, u64, usize)| (page.rows.len() - next, page.rows.len());
+        self.filling.as_ref().map(left).is_some_and(|(left, all)| left * AHEAD > all)
     }
 
     /// Makes hashes of rows, until the time is over.
@@ -269,22 +286,4 @@ impl Load {
         self.loaded += 1;
         Ok(since)
     }
-}
-
-fn key_of(mapping: &Mapping, row: &Image) -> Vec<Vec<u8>> {
-    (0..mapping.key_len).map(|c| row.get(c).unwrap_or_default().to_vec()).collect()
-}
-
-/// The row's key; `None` where its id can't be written: a part is empty, or holds what parts the parts.
-fn final_key(mapping: &Mapping, row: &Image) -> Option<Vec<u8>> {
-    let mut key = mapping.name.clone().into_bytes();
-    for c in 0..mapping.key_len {
-        let part = row.get(c).filter(|part| !part.is_empty())?;
-        if c + 1 < mapping.key_len && part.contains(&b':') {
-            return None;
-        }
-        key.push(b':');
-        key.extend_from_slice(part);
-    }
-    Some(key)
 }
