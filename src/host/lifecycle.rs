@@ -82,6 +82,7 @@ fn start(ctx: &OnLoad, args: &[&[u8]]) -> Result<(), ConfigError> {
         log: |line| log(Level::Warning, line),
         outages: Throttle::default(),
         triggers_missing: Mutex::default(),
+        partitions: Mutex::default(),
     };
     // A mapping that is wrong fails the load; a database that can't be reached doesn't.
     monitor.attempt()?;

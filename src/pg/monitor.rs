@@ -1,7 +1,7 @@
 //! The thread that finds the way to the database: it reads the catalog when that could not be done
 //! at load, and probes while the database is away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub struct Monitor {
     pub outages: Throttle,
     /// Mappings whose triggers are missing and can't be made, as the log says.
     pub triggers_missing: Mutex<BTreeSet<String>>,
+    /// By mapping, the table and its partitions when they were looked at last.
+    pub partitions: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Monitor {

@@ -152,6 +152,23 @@ fn keys_of_all_kinds() {
     eventually("a new partition", || s.run("HGET parts:250 v") == bulk("f"));
 }
 
+/// No trigger fires.
+#[test]
+fn rows_leave_with_a_partition() {
+    let s = start();
+    s.execute("create table parts_c partition of parts for values from (200) to (300)");
+    let has = "select count(*) from pg_trigger where tgrelid = 'parts_c'::regclass and tgname like 'writethrough%'";
+    eventually("it gets its triggers", || s.one(has) == "5");
+    for id in [1, 150, 250] {
+        s.run(&format!("HSET __{{parts:{id}}} v a"));
+    }
+    s.execute("alter table parts detach partition parts_c");
+    eventually("detached", || s.run("EXISTS parts:250") == int(0));
+    s.execute("drop table parts_b");
+    eventually("dropped", || s.run("EXISTS parts:150") == int(0));
+    assert_eq!(s.run("HGET parts:1 v"), bulk("a"));
+}
+
 /// What follows from our own writes is no write of ours.
 #[test]
 fn cascades_of_our_own_writes() {

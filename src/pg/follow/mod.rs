@@ -11,7 +11,7 @@
 
 mod sql;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::connect::own_schema::{self, Kept};
 use super::connect::session::Session;
@@ -161,21 +161,25 @@ pub fn state(session: &mut Session, mapping: &Mapping) -> Result<State, postgres
 }
 
 /// Makes what is missing and this role may make, all of it or nothing. A table that somebody has
-/// locked is an error: then it is tried again later.
-pub fn make(session: &mut Session, mapping: &Mapping) -> Result<Made, postgres::Error> {
+/// locked is an error: then it is tried again later. Returns also the tables that have the rows, by their names.
+pub fn make(
+    session: &mut Session,
+    mapping: &Mapping,
+) -> Result<(Made, BTreeSet<String>), postgres::Error> {
     let state = state(session, mapping)?;
     let statements = state.own_sql();
     if !statements.is_empty() {
         own_schema::change(&mut session.client, Kept::Triggers, &statements)?;
     }
     let is_all = |table: &Table| table.missing.is_empty() || table.is_owned;
-    Ok(match state.tables.iter().all(is_all) {
+    let made = match state.tables.iter().all(is_all) {
         true => Made::All,
         false => Made::WhatMayBeMade,
-    })
+    };
+    Ok((made, state.tables.into_iter().map(|table| table.name).collect()))
 }
 
-/// Notes that all rows of a mapping may have changed: somebody else has made its triggers.
+/// Notes that all rows of a mapping may have changed: no trigger has seen what was written.
 pub fn note_all(session: &mut Session, mapping: &Mapping) -> Result<(), postgres::Error> {
     session.client.batch_execute(&sql::note_all(mapping))
 }

@@ -1,8 +1,10 @@
 //! What the module keeps in the database: triggers, tokens of WT.ONCE, and positions of queues.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::{Monitor, WATCH_TIMEOUT};
+use crate::model::mapping::Mapping;
 use crate::pg::connect::connections::Connections;
 use crate::pg::connect::session::Session;
 use crate::pg::error::explain;
@@ -27,7 +29,8 @@ impl Monitor {
         for mapping in mappings.iter() {
             let mut missing = self.triggers_missing.lock().unwrap_or_else(PoisonError::into_inner);
             let problem = match follow::make(session, mapping) {
-                Ok(Made::All) => {
+                Ok((Made::All, tables)) => {
+                    self.note_what_has_left(session, mapping, tables);
                     // Whoever has made them may not have noted that it may all have changed.
                     if missing.contains(&mapping.name) && follow::note_all(session, mapping).is_ok()
                     {
@@ -35,7 +38,8 @@ impl Monitor {
                     }
                     continue;
                 }
-                Ok(Made::WhatMayBeMade) => {
+                Ok((Made::WhatMayBeMade, tables)) => {
+                    self.note_what_has_left(session, mapping, tables);
                     "some of them only the tables' owner can make: without them what logical \
                      replication writes, and sessions with session_replication_role = replica, \
                      isn't noticed"
@@ -52,6 +56,21 @@ impl Monitor {
                     mapping.name
                 ));
             }
+        }
+    }
+
+    /// Rows that leave with a partition, detached or dropped, fire no trigger. Where that can't be noted now, it is
+    /// when the tables are looked at again.
+    fn note_what_has_left(
+        &self,
+        session: &mut Session,
+        mapping: &Mapping,
+        tables: BTreeSet<String>,
+    ) {
+        let mut all = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_left = all.get(&mapping.name).is_some_and(|before| !before.is_subset(&tables));
+        if !has_left || follow::note_all(session, mapping).is_ok() {
+            all.insert(mapping.name.clone(), tables);
         }
     }
 
