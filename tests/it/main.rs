@@ -55,6 +55,7 @@ mod behind;
 mod behind_batch;
 mod behind_cache;
 mod behind_forgotten;
+mod behind_makers;
 mod behind_order;
 mod behind_transfers;
 

@@ -243,14 +243,17 @@ pub fn make_ours(ctx: &Writable, module: &Module, name: &str, slot: Slot) -> Res
         }
         look(ctx, module, bytes, slot);
     }
-    let (state, last) = with(bytes, slot, |queue| (queue.state, queue.last))
-        .unwrap_or((State::Known, EntryId::default()));
+    let (state, (after, is_skipped)) = with(bytes, slot, |queue| (queue.state, queue.beginning()))
+        .unwrap_or((State::Known, (EntryId::default(), false)));
     let waiting = place::stream(Which::Waiting, name, slot);
     // On the way of a slot a stream could be made twice, and one of them couldn't move any more.
     if state == State::Unknown || !place::is_here(&waiting) {
         return Err(elsewhere());
     }
-    let segment = stream::identify(ctx, &waiting, last)?;
+    if is_skipped {
+        stream::skip(ctx, &waiting, after)?;
+    }
+    let segment = stream::identify(ctx, &waiting, after)?;
     let mut all = QUEUES.get();
     let Some(queues) = all.get_mut(bytes) else {
         return Err(Value::error("ERR writethrough: the mapping is not written behind any more"));
@@ -258,7 +261,7 @@ pub fn make_ours(ctx: &Writable, module: &Module, name: &str, slot: Slot) -> Res
     queues.look_at(slot);
     if let Some(queue) = queues.by_slot.get_mut(&slot) {
         queue.segments.push(segment);
-        queue.is_ours = true;
+        (queue.last, queue.is_ours) = (after, true);
     }
     queues.became(slot, state);
     Ok(waiting)

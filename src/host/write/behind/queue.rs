@@ -197,6 +197,15 @@ impl Queue {
         Some((&self.segments[at], self.segments.get(at + 1).map(|next| next.after)))
     }
 
+    /// Behind which entry the next identity begins, and whether no entry had this id: of two that begin behind the
+    /// same one nobody could tell later whose the next one is.
+    pub fn beginning(&self) -> (EntryId, bool) {
+        match self.segments.last() {
+            Some(newest) if newest.after >= self.last => (newest.after.next(), true),
+            _ => (self.last, false),
+        }
+    }
+
     /// An entry waits. Returns what is known of its key, to be completed.
     pub fn add(&mut self, target: &Arc<[u8]>) -> &mut Entries {
         let entries = self.waiting.entry(target.clone()).or_default();

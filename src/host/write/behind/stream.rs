@@ -89,6 +89,12 @@ pub fn identify(ctx: &Writable, stream: &Str, after: EntryId) -> Result<Segment,
     }
 }
 
+/// The next entry's id is greater than this one.
+pub fn skip(ctx: &Writable, stream: &Str, id: EntryId) -> Result<(), Value> {
+    let reply = ctx.call(c"XSETID", &[stream, &word(id)]);
+    reply.refusal().map_or(Ok(()), Err)
+}
+
 /// An identity whose entries are all settled is not needed any more.
 pub fn forget_identity(ctx: &Writable, stream: &Str, identity: &str) {
     ctx.call(c"XGROUP", &[&Str::new(b"DESTROY"), stream, &word(identity)]);
