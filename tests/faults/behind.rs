@@ -4,16 +4,16 @@
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::restarts::Kept;
+use crate::router::{Router, Unknown};
 use crate::scene::{fault, TALLY};
 use crate::support::*;
 
-const CLIENTS: usize = 8;
-const COUNTERS: usize = 5;
+pub const CLIENTS: usize = 8;
+pub const COUNTERS: usize = 5;
 
 /// A large sum is refused. Of `logged` a trigger keeps the order of the table.
 pub const SQL: &str = "
@@ -49,18 +49,17 @@ pub struct Told {
 }
 
 /// Writes until it is told to stop.
-fn client(port: u16, number: usize, seed: usize, stop: &AtomicBool, done: &AtomicUsize) -> Told {
+fn client(
+    ports: &[u16],
+    number: usize,
+    seed: usize,
+    stop: &AtomicBool,
+    done: &AtomicUsize,
+) -> Told {
     let mut told = Told::default();
     let mut random = Lcg::new((seed * 100 + number) as u64);
-    let mut conn = None;
+    let mut router = Router::new(ports);
     while !stop.load(Ordering::Relaxed) {
-        let Some(c) = conn.as_mut() else {
-            conn = Conn::open(port).ok();
-            if conn.is_none() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            continue;
-        };
         let counter = random.below(COUNTERS);
         let act = match random.below(40) {
             0 => Act::Refused,
@@ -78,19 +77,13 @@ fn client(port: u16, number: usize, seed: usize, stop: &AtomicBool, done: &Atomi
             }
         };
         let words: Vec<&str> = line.split(' ').collect();
-        let reply = match c.try_send(&words) {
-            Ok(()) => c.receive_within(Duration::from_secs(20)).ok().flatten(),
-            Err(_) => None,
-        };
+        let Some(reply) = router.ask(words[1], &words, stop) else { break };
         done.fetch_add(1, Ordering::Relaxed);
-        match (&reply, act) {
-            (Some(Reply::Int(_)), Act::Add) => told.added[counter].0 += 1,
-            (Some(Reply::Int(_)), Act::Set) => told.set.0 = told.set.1,
-            (None, Act::Add) => told.added[counter].1 += 1,
+        match (reply, act) {
+            (Ok(Reply::Int(_)), Act::Add) => told.added[counter].0 += 1,
+            (Ok(Reply::Int(_)), Act::Set) => told.set.0 = told.set.1,
+            (Err(Unknown), Act::Add) => told.added[counter].1 += 1,
             _ => {}
-        }
-        if reply.is_none() {
-            conn = None;
         }
     }
     told
@@ -106,13 +99,13 @@ pub fn builder() -> Builder {
 }
 
 /// Clients write while `body` breaks things; it is given a function that waits until they have written more.
-pub fn under_load(port: u16, seed: usize, body: impl FnOnce(&dyn Fn())) -> Vec<Told> {
+pub fn under_load(ports: &[u16], seed: usize, body: impl FnOnce(&dyn Fn())) -> Vec<Told> {
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let told = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let (stop, done) = (&stop, &done);
-                scope.spawn(move || client(port, number, seed, stop, done))
+                scope.spawn(move || client(ports, number, seed, stop, done))
             })
             .collect();
         let more = || {
@@ -141,7 +134,7 @@ pub fn scene(kept: Kept, seed: usize) {
         Kept::OldRdb | Kept::Nothing => builder,
     };
     let s = s.start();
-    let told = under_load(s.redis.port(), seed, |more| {
+    let told = under_load(&[s.redis.port()], seed, |more| {
         for round in 0..12 {
             more();
             match round % 4 {
@@ -160,15 +153,17 @@ pub fn scene(kept: Kept, seed: usize) {
             fault();
         }
     });
-    verdict(&s, &s.database, matches!(kept, Kept::Always | Kept::EverySecond), &told);
+    verdict(&[&s], &s.database, matches!(kept, Kept::Always | Kept::EverySecond), &told);
 }
 
 /// When all is written: nothing is there twice, what one client wrote is in order, each hash is its row; and where
 /// neither server has lost anything, all that was answered is there.
 #[track_caller]
-pub fn verdict(s: &Stack, database: &Database, keeps_all: bool, told: &[Told]) {
-    for name in ["counters", "logged"] {
-        assert_eq!(s.run(&format!("WT.FLUSH {name}")), ok());
+pub fn verdict(servers: &[&Stack], database: &Database, keeps_all: bool, told: &[Told]) {
+    for server in servers {
+        for name in ["counters", "logged"] {
+            assert_eq!(server.run(&format!("WT.FLUSH {name}")), ok());
+        }
     }
     let number = |sql: String| -> i64 {
         database.row(&sql).into_values().next().map_or(0, |text| text.parse().expect("a number"))
@@ -191,10 +186,11 @@ pub fn verdict(s: &Stack, database: &Database, keeps_all: bool, told: &[Told]) {
     }
     for (table, field) in [("counters", "n"), ("logged", "v")] {
         for id in 0..CLIENTS {
-            eventually(&format!("{table}:{id} is its row"), || {
-                let cached = s.hgetall(&format!("{table}:{id}"));
+            let key = format!("{table}:{id}");
+            eventually(&format!("{key} is its row"), || {
                 let row = database.row(&format!("select id, {field} from {table} where id = {id}"));
-                cached.is_empty() || cached == row
+                let mut with_it = servers.iter().filter(|server| server.keys().contains(&key));
+                with_it.all(|server| server.hgetall(&key) == row)
             });
         }
     }

@@ -31,7 +31,7 @@ pub fn failover(is_synchronous: bool, seed: usize) {
     );
     let s = builder().option("url", url).redis_conf("appendonly yes");
     let s = s.try_start_on(database).expect("it loads");
-    let told = under_load(s.redis.port(), seed, |more| {
+    let told = under_load(&[s.redis.port()], seed, |more| {
         more();
         more_is_written(&s);
         if !is_synchronous {
@@ -49,14 +49,14 @@ pub fn failover(is_synchronous: bool, seed: usize) {
         fault();
         more();
     });
-    verdict(&s, &Database::of(standby, &name), is_synchronous, &told);
+    verdict(&[&s], &Database::of(standby, &name), is_synchronous, &told);
 }
 
 /// A base backup is taken in the middle, and restored: what it lacks and the stream has no more is lost.
 pub fn restored(seed: usize) {
     let server = Arc::new(PostgresServer::start_new());
     let s = builder().postgres(&server).redis_conf("appendonly yes").start();
-    let told = under_load(s.redis.port(), seed, |more| {
+    let told = under_load(&[s.redis.port()], seed, |more| {
         for _ in 0..2 {
             more_is_written(&s);
             server.back_up();
@@ -72,5 +72,5 @@ pub fn restored(seed: usize) {
         fault();
         more();
     });
-    verdict(&s, &s.database, false, &told);
+    verdict(&[&s], &s.database, false, &told);
 }

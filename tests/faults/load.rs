@@ -1,13 +1,13 @@
 //! Many clients that write on, whatever breaks, and note what they were answered.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::history::{Act, Op, Outcome};
-use crate::support::{eventually, Conn, Lcg, Reply, DEADLINE};
+use crate::router::Router;
+use crate::support::{eventually, Lcg, Reply};
 
 pub const CLIENTS: usize = 12;
 const ROWS: usize = 24;
@@ -37,9 +37,7 @@ impl Load {
                 reads,
                 stop: stop.clone(),
                 progress: progress.clone(),
-                ports: ports.to_vec(),
-                homes: HashMap::new(),
-                conns: HashMap::new(),
+                router: Router::new(ports),
             };
             (progress, std::thread::spawn(|| client.run()))
         });
@@ -91,10 +89,7 @@ struct Client {
     reads: bool,
     stop: Arc<AtomicBool>,
     progress: Arc<Progress>,
-    ports: Vec<u16>,
-    /// Where a key was served last.
-    homes: HashMap<String, u16>,
-    conns: HashMap<u16, Conn>,
+    router: Router,
 }
 
 impl Client {
@@ -193,71 +188,15 @@ impl Client {
 
     /// Until somebody answers; `None` when the load is to end.
     fn ask(&mut self, key: &str, words: &[String], act: &mut Act) -> Option<Outcome> {
-        let mut asking = None;
-        while !self.stop.load(Ordering::Relaxed) {
-            let port = asking.or(self.homes.get(key).copied()).unwrap_or(self.ports[0]);
-            let Some(reply) = self.try_ask(port, asking.take().is_some(), words) else {
-                // Not sent: it is no write yet.
-                self.elsewhere(key, port);
-                continue;
-            };
-            let Ok(reply) = reply else {
-                self.elsewhere(key, port);
-                return Some(Outcome::Unknown);
-            };
-            // A WT.BATCH of one write.
-            let reply = match reply {
-                Reply::Array(mut replies) if replies.len() == 1 => replies.remove(0),
-                reply => reply,
-            };
-            let text = if reply.is_error() { reply.text() } else { String::new() };
-            let words: Vec<&str> = text.split(' ').collect();
-            match words[0] {
-                "MOVED" | "ASK" => {
-                    let port = words[2].rsplit(':').next().and_then(|port| port.parse().ok());
-                    let port: u16 = port.expect("MOVED slot host:port");
-                    if words[0] == "ASK" {
-                        asking = Some(port);
-                    } else {
-                        self.homes.insert(key.into(), port);
-                    }
-                }
-                "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "LOADING" | "MASTERDOWN" => {
-                    self.elsewhere(key, port)
-                }
-                _ => return Some(outcome(&reply, act)),
-            }
-        }
-        None
-    }
-
-    /// `None` when nothing was sent, an error when no answer came.
-    fn try_ask(&mut self, port: u16, asking: bool, words: &[String]) -> Option<Result<Reply, ()>> {
-        let conn = match self.conns.remove(&port) {
-            Some(conn) => Some(conn),
-            None => Conn::open(port).ok(),
+        let Ok(reply) = self.router.ask(key, words, &self.stop)? else {
+            return Some(Outcome::Unknown);
         };
-        let mut conn = conn?;
-        if asking {
-            conn.try_send(&["ASKING"]).ok()?;
-            conn.receive_within(DEADLINE).ok()?;
-        }
-        let reply = conn.try_send(words).and_then(|()| conn.receive_within(DEADLINE));
-        if let Ok(None) = reply {
-            panic!("client {} was left without an answer: {words:?}", self.number);
-        }
-        let reply = reply.ok().flatten().ok_or(());
-        if reply.is_ok() {
-            self.conns.insert(port, conn);
-        }
-        Some(reply)
-    }
-
-    /// This server takes no writes now: another one may.
-    fn elsewhere(&mut self, key: &str, port: u16) {
-        let at = self.ports.iter().position(|other| *other == port).unwrap_or(0);
-        self.homes.insert(key.into(), self.ports[(at + 1) % self.ports.len()]);
-        std::thread::sleep(Duration::from_millis(2));
+        // A WT.BATCH of one write.
+        let reply = match reply {
+            Reply::Array(mut replies) if replies.len() == 1 => replies.remove(0),
+            reply => reply,
+        };
+        Some(outcome(&reply, act))
     }
 }
 

@@ -12,6 +12,7 @@ mod support;
 const KEYS: support::Keys = support::Keys::Staged;
 
 mod behind;
+mod behind_cluster;
 mod behind_database;
 mod behind_torn;
 mod cluster;
@@ -26,6 +27,7 @@ mod panics;
 mod reads;
 mod replicas;
 mod restarts;
+mod router;
 mod scene;
 mod server;
 mod transfers;
@@ -57,6 +59,7 @@ const SCENES: &[Scene] = &[
     ("behind-aof-everysec", |seed| behind::scene(restarts::Kept::EverySecond, seed)),
     ("behind-old-rdb", |seed| behind::scene(restarts::Kept::OldRdb, seed)),
     ("behind-aof-torn", behind_torn::scene),
+    ("behind-cluster", behind_cluster::scene),
     ("behind-failover-synchronous", |seed| behind_database::failover(true, seed)),
     ("behind-failover", |seed| behind_database::failover(false, seed)),
     ("behind-restored", behind_database::restored),
