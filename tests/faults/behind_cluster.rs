@@ -18,7 +18,8 @@ pub fn scene(seed: usize) {
     let node = || {
         let builder = builder().postgres(&server).option("url", database.url());
         let builder = builder.redis_conf("appendonly yes").redis_conf("appendfsync always");
-        cluster_node(builder).start()
+        // MIGRATE waits for writes on their way, and these may wait for the one who locks the tables.
+        cluster_node(builder.option("sync_timeout_ms", 400)).start()
     };
     let nodes: Vec<Stack> = (0..MASTERS).map(|_| node()).collect();
     make_cluster(&nodes, MASTERS);
