@@ -176,6 +176,21 @@ fn on_the_way_a_write_is_told_to_try_again() {
     }
 }
 
+/// Valkey 9 and later can give a slot as a whole, its keys as commands: that would pass the module by.
+#[test]
+fn the_server_gives_no_slot_as_a_whole() {
+    let nodes = Nodes::start(|builder| builder);
+    if nodes.from.run("COMMAND INFO cluster|migrateslots").array()[0] == Reply::Nil {
+        eprintln!("skipped: the server has no CLUSTER MIGRATESLOTS");
+        return;
+    }
+    assert_eq!(nodes.from.run(ADD), int(1));
+    let (slot, id) = (nodes.slot(), nodes.to.run("CLUSTER MYID").text());
+    let line = format!("CLUSTER MIGRATESLOTS SLOTSRANGE {slot} {slot} NODE {id}");
+    nodes.from.run(&line).assert_error("ERR The module writethrough does not support atomic slot");
+    assert_eq!(nodes.from.run(ADD), int(2));
+}
+
 /// There is no stream yet: one that is made now could be there twice.
 #[test]
 fn no_stream_is_made_on_the_way() {
